@@ -1,0 +1,30 @@
+# Every command that a person needs; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
+
+.PHONY: help setup up down preview check test benchmark
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing on this machine (tools, Python environment, Pulumi)
+	@scripts/setup
+
+up: setup ## start the local DigitalOcean, deploy the app to it, print its URL (needs root)
+	@scripts/up
+
+down: ## remove the local DigitalOcean and everything in it
+	@sandbox down
+
+preview: setup ## show what `pulumi up` of the stacks would do, without machines (no root needed)
+	@scripts/preview
+
+check: setup ## format, lint, types and unit tests
+	@scripts/check
+
+test: setup ## everything that CI checks (needs root for the depth "full")
+	@scripts/test
+
+benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
+	@benchmarks/run
