@@ -1,0 +1,1 @@
+"""The project: settings, health, security headers, private media."""

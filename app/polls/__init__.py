@@ -1,0 +1,1 @@
+"""Questions, their choices, and the votes for them."""
