@@ -15,6 +15,7 @@ up: setup ## start the local DigitalOcean, deploy the app to it, print its URL (
 	@scripts/up
 
 down: ## remove the local DigitalOcean and everything in it
+	@command -v sandbox >/dev/null || { echo "make down: nothing is set up here; run \`make setup\` first" >&2; exit 1; }
 	@sandbox down
 
 preview: setup ## show what `pulumi up` of the stacks would do, without machines (no root needed)
