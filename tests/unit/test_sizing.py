@@ -1,0 +1,144 @@
+"""Sizing: what a plan provides, and whether the stack's clients and pools fit it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components import sizing
+
+DATABASE_PLANS = st.sampled_from(sorted(sizing.DATABASE_PLANS))
+
+
+@st.composite
+def droplet_sizes(draw: st.DrawFn) -> str:
+    """Sizes that DigitalOcean offers, of every family."""
+    family, memory = draw(st.sampled_from([("c2", 2), ("g", 4), ("gd", 4), ("m", 8), ("so", 8), ("so1_5", 8)]))
+    vcpus = draw(st.sampled_from([2, 4, 8, 16, 32]))
+    suffix = draw(st.sampled_from(["", "-intel", "-amd"]))
+    return f"{family}-{vcpus}vcpu-{vcpus * memory}gb{suffix}"
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> sizing.ConnectionBudget:
+    """Budgets as settings can make them, most of which do not fit."""
+    return sizing.ConnectionBudget(
+        max_connections=sizing.max_connections(draw(DATABASE_PLANS)),
+        direct_connections=draw(st.integers(0, 100)),
+        pool_size=draw(st.integers(1, 1000)),
+        droplets=draw(st.integers(1, 50)),
+        workers=draw(st.integers(1, 64)),
+        threads=draw(st.integers(1, 64)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        ("db-s-1vcpu-1gb", 25),
+        ("db-s-1vcpu-2gb", 50),
+        ("db-s-2vcpu-4gb", 100),
+        ("db-s-4vcpu-8gb", 200),
+        ("db-intel-4vcpu-16gb", 400),
+        ("gd-8vcpu-32gb", 800),
+        ("so1_5-8vcpu-64gb", 1000),
+        ("so1_5-32vcpu-256gb", 1000),
+    ],
+)
+def test_max_connections_are_those_that_digitalocean_documents(plan: str, expected: int) -> None:
+    """25 for each GiB, up to 1,000."""
+    assert expected == sizing.max_connections(plan)
+
+
+@pytest.mark.parametrize(("direct", "expected"), [(2, 95), (0, 97)])
+def test_pool_of_the_4_gib_plan(direct: int, expected: int) -> None:
+    """Without direct connections it is the 97 of DigitalOcean's tutorial."""
+    assert expected == sizing.pool_size("db-s-2vcpu-4gb", direct)
+
+
+@pytest.mark.parametrize("plan", ["db-s-2vcpu-5gb", "s-1vcpu-1gb", "db-s-1vcpu-1gb ", "", "db-mysql-1vcpu-1gb"])
+def test_an_unknown_database_plan_is_refused(plan: str) -> None:
+    """Better here than minutes later by the API."""
+    with pytest.raises(sizing.UnknownPlanError):
+        sizing.database_memory(plan)
+
+
+@pytest.mark.parametrize(
+    ("size", "vcpus", "memory"),
+    [
+        ("s-1vcpu-512mb-10gb", 1, 512),
+        ("s-1vcpu-1gb", 1, 1024),
+        ("s-1vcpu-1gb-35gb-intel", 1, 1024),
+        ("s-2vcpu-4gb-120gb-intel", 2, 4096),
+        ("s-8vcpu-16gb-amd", 8, 16384),
+        ("c-4", 4, 8192),
+        ("c-48-intel", 48, 98304),
+        ("c2-2vcpu-4gb", 2, 4096),
+        ("so1_5-2vcpu-16gb", 2, 16384),
+    ],
+)
+def test_droplet_plans_are_read_from_the_size(size: str, vcpus: int, memory: int) -> None:
+    """The memory is not the disk that some names end in."""
+    assert sizing.DropletPlan(vcpus=vcpus, memory_mib=memory) == sizing.droplet_plan(size)
+
+
+@pytest.mark.parametrize(
+    "size", ["s-1vcpu-9gb", "1gb", "g-2", "x-2vcpu-4gb", "s-0vcpu-1gb", "db-s-1vcpu-1gb", "c-4-gb"]
+)
+def test_an_unknown_droplet_size_is_refused(size: str) -> None:
+    """A size that does not exist, and the ones that DigitalOcean retired."""
+    with pytest.raises(sizing.UnknownPlanError):
+        sizing.droplet_plan(size)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [("s-1vcpu-512mb-10gb", 1), ("s-1vcpu-1gb", 2), ("s-2vcpu-2gb", 3), ("s-4vcpu-8gb", 5), ("g-8vcpu-32gb", 9)],
+)
+def test_gunicorn_workers_of_common_sizes(size: str, expected: int) -> None:
+    """One more than the vCPUs, at least two, where the memory is there for it."""
+    assert expected == sizing.gunicorn_workers(sizing.droplet_plan(size))
+
+
+@given(droplet_sizes())
+def test_workers_fit_the_memory_or_are_one(size: str) -> None:
+    """No size makes Gunicorn promise memory that the Droplet lacks."""
+    plan = sizing.droplet_plan(size)
+    workers = sizing.gunicorn_workers(plan)
+    assert workers >= 1
+    assert workers == 1 or workers * sizing.WORKER_MIB + sizing.MACHINE_MIB <= plan.memory_mib
+
+
+@given(DATABASE_PLANS, st.integers(0, 10))
+def test_an_automatic_pool_and_the_reserve_are_exactly_the_plan(plan: str, direct: int) -> None:
+    """Nothing is promised twice, and nothing is left over."""
+    pool = sizing.pool_size(plan, direct)
+    assert sizing.max_connections(plan) == pool + direct + sizing.PLATFORM_RESERVE
+    assert pool >= 1
+
+
+@given(DATABASE_PLANS, DATABASE_PLANS, st.integers(0, 10))
+def test_a_larger_plan_never_has_a_smaller_pool(one: str, other: str, direct: int) -> None:
+    """Scaling up can't shrink what the app gets."""
+    smaller, larger = sorted((one, other), key=sizing.database_memory)
+    assert sizing.pool_size(smaller, direct) <= sizing.pool_size(larger, direct)
+
+
+@given(budgets())
+def test_a_budget_without_problems_fits_on_both_sides(budget: sizing.ConnectionBudget) -> None:
+    """Pool and reserve within the plan, clients within what PgBouncer accepts: no problem is said, and only then."""
+    fits = (
+        budget.pool_size + budget.direct_connections + sizing.PLATFORM_RESERVE <= budget.max_connections
+        and (budget.droplets + 1) * budget.workers * budget.threads <= sizing.POOL_CLIENTS
+    )
+    assert fits == (budget.problems() == [])
+
+
+def test_a_problem_shows_the_whole_sum() -> None:
+    """The reader can redo the calculation from the message alone."""
+    budget = sizing.ConnectionBudget(
+        max_connections=25, direct_connections=2, pool_size=21, droplets=10, workers=10, threads=10
+    )
+    assert budget.problems() == [
+        "pool 21 + direct 2 + DigitalOcean's reserve 3 = 26 of 25 backend connections",
+        "10 workers x 10 threads x (10 + 1 surge) Droplets = 1100 of 1000 clients",
+    ]
