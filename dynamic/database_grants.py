@@ -1,0 +1,100 @@
+"""What the two database roles may do: DigitalOcean makes roles without rights, the runner gives them some by SQL."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
+
+from dynamic import checked, differing, is_unknown, text_problems
+
+SECRETS = ("admin_uri", "migrator_password", "app_password")
+TEXTS = ("admin_uri", "database", "ca", "host", "migrator", "migrator_password", "app", "app_password")
+SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
+
+
+class DatabaseGrantsProvider(ResourceProvider):
+    """Run the same idempotent SQL whenever something that it depends on changes; take nothing away at the end."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what is no login, role or setting."""
+        problems = text_problems(news, "database_grants", *TEXTS)
+        if not problems and news["app"] == news["migrator"] and not is_unknown(news["app"]):
+            problems.append(f"database_grants.app: must not be the migrator, got {news['app']!r} for both")
+        port = news.get("port")
+        if not is_unknown(port) and not (isinstance(port, int | float) and 0 < port < 65536):  # noqa: PLR2004
+            problems.append(f"database_grants.port: must be a port, got {port!r}")
+        settings = news.get("settings") or {}
+        problems += [
+            f"database_grants.settings.{name}: must be a PostgreSQL setting's name with a text as value, got {value!r}"
+            for name, value in sorted(settings.items() if isinstance(settings, dict) else ())
+            if not SETTING.fullmatch(name) or not (isinstance(value, str) or is_unknown(value))
+        ]
+        return checked(news, problems)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Run again for another database, role (its password tells a new one from an old one) or setting.
+
+        doadmin's own password and the CA change nothing in the database.
+        """
+        replaces = differing(olds, news, ["host", "database"])
+        others = ["migrator", "migrator_password", "app", "app_password", "settings", "extensions"]
+        return DiffResult(changes=bool(replaces or differing(olds, news, others)), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Grant."""
+        return CreateResult(f"{props['host']}/{props['database']}", _grant(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Grant again."""
+        return UpdateResult(_grant(news))
+
+
+def _grant(props: dict[str, Any]) -> dict[str, Any]:
+    """Grant, and return the outputs."""
+    from dynamic import grants_sql
+
+    grants_sql.grant(props)
+    return {name: value for name, value in props.items() if not name.startswith("__")}
+
+
+class DatabaseGrants(Resource, module="django-do", name="DatabaseGrants"):
+    """Rights of the roles `migrator` (owns the tables) and `app` (rows only) in a database, and the roles' settings.
+
+    `settings` are set on both roles, the timeouts among them on the app's only. Deleting this changes nothing: the
+    database goes with its cluster.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        admin_uri: pulumi.Input[str],
+        host: pulumi.Input[str],
+        port: pulumi.Input[int],
+        database: pulumi.Input[str],
+        ca: pulumi.Input[str],
+        migrator: pulumi.Input[str],
+        migrator_password: pulumi.Input[str],
+        app: pulumi.Input[str],
+        app_password: pulumi.Input[str],
+        settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        extensions: Sequence[str] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "admin_uri": pulumi.Output.secret(admin_uri),
+            "host": host,
+            "port": port,
+            "database": database,
+            "ca": ca,
+            "migrator": migrator,
+            "migrator_password": pulumi.Output.secret(migrator_password),
+            "app": app,
+            "app_password": pulumi.Output.secret(app_password),
+            "settings": settings,
+            "extensions": list(extensions),
+        }
+        options = pulumi.ResourceOptions(additional_secret_outputs=list(SECRETS))
+        super().__init__(DatabaseGrantsProvider(), name, props, pulumi.ResourceOptions.merge(opts, options))

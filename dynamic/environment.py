@@ -1,0 +1,122 @@
+"""A release's environment: what the app is started with, one immutable JSON object per content."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from dynamic import ActionError, checked, differing, json_bytes, text_problems
+from dynamic.spaces_provider import SpacesProvider
+
+TEXTS = ("wsgi", "database_ca")
+MAPPINGS = ("env", "release_env")
+
+
+class EnvironmentProvider(SpacesProvider):
+    """Upload the document if it isn't there yet; never delete one, a rollback may need it."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse inputs that cannot be an environment."""
+        return checked(news, text_problems(news, "environment", "bucket", "region", "document", "hash", "key"))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Compare the hash, which says everything about the document."""
+        replaces = differing(olds, news, ["bucket", "region"])
+        return DiffResult(changes=bool(replaces or differing(olds, news, ["hash"])), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Upload the document."""
+        return CreateResult(f"{props['bucket']}/environments", self._upload(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Upload the new document beside the old one."""
+        return UpdateResult(self._upload(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Find out whether the object is still there."""
+        return self.read_object(id_, props, props["key"])
+
+    def _upload(self, props: dict[str, Any]) -> dict[str, Any]:
+        body = props["document"].encode()
+        if content_hash(props["document"]) != props["hash"]:
+            raise ActionError("environment.hash: must be the document's SHA-256; this is a mistake in the program")
+        spaces = self.spaces(props["region"])
+        if not spaces.exists(props["bucket"], props["key"]):
+            spaces.put(props["bucket"], props["key"], body, "application/json")
+        # Not the document: outputs are read by more people than inputs, and nothing needs it there.
+        return {name: props[name] for name in ("bucket", "region", "hash", "key")}
+
+
+def canonical(document: Mapping[str, Any]) -> str:
+    """Return the document as it is stored, after all of its problems were reported by path, without a value."""
+    problems = [
+        f"environment.{name}: unknown, the document has {', '.join(TEXTS + MAPPINGS)}"
+        for name in sorted(document.keys() - {*TEXTS, *MAPPINGS})
+    ]
+    problems += text_problems(document, "environment", *TEXTS)
+    for name in MAPPINGS:
+        mapping = document.get(name)
+        if not isinstance(mapping, Mapping):
+            problems.append(f"environment.{name}: must be a mapping of texts, got {type(mapping).__name__}")
+            continue
+        problems += [
+            f"environment.{name}.{variable}: {rule}"
+            for variable, value in sorted(mapping.items())
+            for rule in _broken_rules(variable, value)
+        ]
+    if problems:
+        raise ActionError("\n".join(problems))
+    return json_bytes(document).decode()
+
+
+def _broken_rules(variable: str, value: object) -> list[str]:
+    """Report what is wrong with one variable."""
+    rules = []
+    if not variable or "=" in variable or not variable.isprintable():
+        rules.append("must be a name without `=`; rename the variable")
+    if not isinstance(value, str):
+        rules.append(f"must be a text, got {type(value).__name__}; put it in quotes")
+    elif "\0" in value:
+        rules.append("must not hold a NUL character, no process could get it; encode the value")
+    return rules
+
+
+def content_hash(text: str) -> str:
+    """Return the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def environment_key(content: str) -> str:
+    """Return the object's key for a hash."""
+    return f"environments/{content}.json"
+
+
+class Environment(Resource, module="django-do", name="Environment"):
+    """The environment `document` (docs/releases.md), a secret, as an object that is named by its hash."""
+
+    hash: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        document: pulumi.Input[Mapping[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        text = pulumi.Output.secret(document).apply(canonical)
+        # The hash is no secret: it names the object, and what it stands for holds several random keys.
+        # Made here and not by the provider, so that preview knows the release.
+        content = pulumi.Output.unsecret(text.apply(content_hash))
+        props = {
+            "bucket": bucket,
+            "region": region,
+            "document": text,
+            "hash": content,
+            "key": content.apply(environment_key),
+        }
+        super().__init__(EnvironmentProvider(), name, props, opts)

@@ -1,0 +1,320 @@
+"""A rollout: the desired release is written down, and every Droplet says that it runs it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import pulumi
+from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+
+from dynamic import ActionError, checked, differing, is_unknown, text_problems
+from dynamic.artifact import artifact_key
+from dynamic.interruption import pause
+from dynamic.spaces_provider import SpacesProvider
+
+if TYPE_CHECKING:
+    from dynamic.spaces_client import Spaces
+
+DESIRED = "desired.json"
+GOOD = "good.json"
+PHASES = ("waiting", "fetch", "build", "check", "static", "migrate", "switch", "health", "done", "failed")
+PARTS = ("artifact", "sha256", "environment")
+POLL_SECONDS = 1.0
+# Enough of the agent's text for the cause, little enough for a terminal.
+ERROR_TAIL = 4000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Release:
+    """What a release consists of: the fields of releases/<id>.json, good.json and previous_good."""
+
+    release: str
+    artifact: str
+    sha256: str
+    environment: str
+
+    @classmethod
+    def parse(cls, document: object, source: str) -> Self:
+        """Read one from a document, of which other fields are ignored; `source` names it in errors."""
+        if not isinstance(document, dict):
+            raise ActionError(f"{source}: must be a JSON object, got {type(document).__name__}; see docs/releases.md")
+        if problems := text_problems(document, source, "release", *PARTS):
+            raise ActionError("\n".join(problems) + "; see docs/releases.md")
+        return cls(**{name: document[name] for name in ("release", *PARTS)})
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return {
+            "release": self.release,
+            "artifact": self.artifact,
+            "sha256": self.sha256,
+            "environment": self.environment,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeState:
+    """What one Droplet last reported: state/nodes/<id>.json."""
+
+    release: str
+    attempt: int
+    phase: str
+    healthy: bool
+    error: str | None
+    at: str
+
+    @classmethod
+    def parse(cls, document: object) -> Self | None:
+        """Read one from a document, None when it is none: an agent's mistake must not end the wait for the others."""
+        types = {"release": str, "attempt": int, "phase": str, "healthy": bool, "error": str | None, "at": str}
+        if not isinstance(document, dict):
+            return None
+        if not all(isinstance(document.get(name), kind) for name, kind in types.items()):
+            return None
+        return cls(**{name: document[name] for name in types})
+
+    def __str__(self) -> str:
+        """Say where the Droplet is."""
+        return f"release {self.release}, attempt {self.attempt}: {self.phase} since {self.at}"
+
+
+class RolloutProvider(SpacesProvider):
+    """Write desired.json, wait for the Droplets; on failure put the good release back, and fail with their words."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what no Droplet could run or report."""
+        problems = text_problems(news, "rollout", "releases_bucket", "state_bucket", "region", "release")
+        given = [name for name in PARTS if news.get(name) is not None]
+        if given and len(given) < len(PARTS):
+            problems.append(
+                f"rollout: {', '.join(PARTS)} must be given together, or none for a recorded release; "
+                f"got {', '.join(given)}"
+            )
+        elif given:
+            problems += text_problems(news, "rollout", *PARTS)
+            sha256, artifact = news["sha256"], news["artifact"]
+            if not is_unknown([sha256, artifact]) and artifact != artifact_key(sha256):
+                problems.append(f"rollout.artifact: must be {artifact_key(sha256)}, got {artifact!r}")
+        droplet_ids = news.get("droplet_ids")
+        if not is_unknown(droplet_ids) and not droplet_ids:
+            problems.append("rollout.droplet_ids: must name at least one Droplet, got none; see web.count")
+        return checked(news, problems)
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Compare what is to run and where; a recorded release says by its name what it is."""
+        replaces = differing(olds, news, ["releases_bucket", "state_bucket", "region"])
+        changed = differing(olds, news, ["release", *(name for name in PARTS if news.get(name) is not None)])
+        moved = is_unknown(news["droplet_ids"]) or set(olds.get("droplet_ids", [])) != set(news["droplet_ids"])
+        return DiffResult(changes=bool(replaces or changed or moved), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Roll the release out."""
+        return CreateResult(f"{props['releases_bucket']}/{DESIRED}", self._roll_out(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Roll the release out, or wait for Droplets that joined."""
+        return UpdateResult(self._roll_out(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Find out which release is desired now: the next update compares with that."""
+        document = self.spaces(props["region"]).get_json(props["releases_bucket"], DESIRED)
+        if document is None:
+            return ReadResult(None, {})
+        desired = Release.parse(document, f"{props['releases_bucket']}/{DESIRED}")
+        return ReadResult(id_, {**props, **desired.document()})
+
+    def _roll_out(self, props: dict[str, Any]) -> dict[str, Any]:
+        spaces = self.spaces(props["region"])
+        bucket = props["releases_bucket"]
+        release = _release_of(spaces, props)
+        for key in (release.artifact, release.environment):
+            if not spaces.exists(bucket, key):
+                raise ActionError(
+                    f"{bucket}/{key}: must be uploaded before release {release.release}; "
+                    "`pulumi refresh`, then `pulumi up`, uploads it again"
+                )
+        spaces.put_json(bucket, f"releases/{release.release}.json", release.document())
+
+        good_document = spaces.get_json(bucket, GOOD)
+        good = None if good_document is None else Release.parse(good_document, f"{bucket}/{GOOD}")
+        nodes = Nodes(spaces, props["state_bucket"], props["droplet_ids"])
+        attempt = _start(spaces, bucket, release, good, nodes)
+        failure = nodes.wait(release.release, attempt, float(props["deadline"]))
+        if failure:
+            _give_up(spaces, bucket, release=release, good=good, attempt=attempt, failure=failure)
+        inputs = ("releases_bucket", "state_bucket", "region", "droplet_ids", "deadline")
+        return {**{name: props[name] for name in inputs}, **release.document(), "attempt": attempt}
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The Droplets of a rollout, as far as they report."""
+
+    spaces: "Spaces"
+    bucket: str
+    droplet_ids: Sequence[str]
+
+    def states(self) -> dict[str, NodeState | None]:
+        """Read the last report of each Droplet."""
+        return {
+            droplet: NodeState.parse(self.spaces.get_json(self.bucket, f"nodes/{droplet}.json"))
+            for droplet in map(str, self.droplet_ids)
+        }
+
+    def wait(self, release: str, attempt: int, deadline: float) -> str | None:
+        """Poll until every Droplet runs the release; return what went wrong, None when nothing did."""
+        end = monotonic() + deadline
+        while True:
+            states = self.states()
+            current = {
+                droplet: state
+                for droplet, state in states.items()
+                if state is not None and (state.release, state.attempt) == (release, attempt)
+            }
+            failed = {droplet: state for droplet, state in current.items() if state.phase == "failed"}
+            if failed:
+                return "\n".join(
+                    f"Droplet {droplet} failed:\n{(state.error or 'it gave no reason')[-ERROR_TAIL:].strip()}"
+                    for droplet, state in failed.items()
+                )
+            missing = [
+                droplet
+                for droplet in states
+                if droplet not in current or not (current[droplet].phase == "done" and current[droplet].healthy)
+            ]
+            if not missing:
+                return None
+            if monotonic() >= end:
+                return "\n".join(_late(droplet, states[droplet], deadline) for droplet in missing)
+            pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
+
+
+def _late(droplet: str, state: NodeState | None, deadline: float) -> str:
+    """Say how far a Droplet came that is not done."""
+    if state is None:
+        return (
+            f"Droplet {droplet} has not reported within {deadline:.0f} s: its cloud-init is not done or failed, or it "
+            "cannot reach Spaces; see /var/log/cloud-init-output.log and `journalctl -u release-agent` there "
+            "(control panel: Droplet, Access, Recovery Console)"
+        )
+    return (
+        f"Droplet {droplet} was not done within {deadline:.0f} s, its last report: {state}; "
+        "see `journalctl -u release-agent` there"
+    )
+
+
+def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
+    """Return the release of the inputs, or look the recorded one up (a rollback by `app.release`)."""
+    if props.get("artifact") is not None:
+        return Release(**{name: props[name] for name in ("release", *PARTS)})
+    bucket, name = props["releases_bucket"], props["release"]
+    document = spaces.get_json(bucket, f"releases/{name}.json")
+    if document is None:
+        recorded = [
+            key.removeprefix("releases/").removesuffix(".json") for key in spaces.newest(bucket, "releases/", 10)
+        ]
+        raise ActionError(
+            f"app.release: must be a release that was rolled out before, got {name!r}; "
+            f"the newest are {', '.join(recorded) or 'none'}; `pulumi config rm` it to release the tree at app.path"
+        )
+    return Release.parse(document, f"{bucket}/releases/{name}.json")
+
+
+def _start(spaces: "Spaces", bucket: str, release: Release, good: Release | None, nodes: Nodes) -> int:
+    """Write desired.json and return the attempt's number.
+
+    When it says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), it is left alone:
+    a new attempt would make every healthy Droplet start again.
+    """
+    document = spaces.get_json(bucket, DESIRED)
+    attempt = 0
+    if document is not None:
+        desired = Release.parse(document, f"{bucket}/{DESIRED}")
+        attempt = _attempt_of(document, f"{bucket}/{DESIRED}")
+        failed = any(
+            state is not None and (state.phase, state.attempt) == ("failed", attempt)
+            for state in nodes.states().values()
+        )
+        if desired == release and not failed:
+            return attempt
+    attempt += 1
+    _write_desired(spaces, bucket, release, good, attempt)
+    return attempt
+
+
+def _attempt_of(document: Mapping[str, Any], source: str) -> int:
+    """Read the number of the last attempt: numbers only grow, so that no Droplet mistakes one for another."""
+    attempt = document.get("attempt")
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or attempt < 1:
+        raise ActionError(f"{source}.attempt: must be a whole number from 1, got {attempt!r}; see docs/releases.md")
+    return attempt
+
+
+def _write_desired(spaces: "Spaces", bucket: str, release: Release, good: Release | None, attempt: int) -> None:
+    """Tell the Droplets what to run."""
+    previous_good = None if good is None else good.document()
+    spaces.put_json(bucket, DESIRED, {**release.document(), "previous_good": previous_good, "attempt": attempt})
+
+
+def _give_up(
+    spaces: "Spaces", bucket: str, *, release: Release, good: Release | None, attempt: int, failure: str
+) -> NoReturn:
+    """Make the good release the desired one again and fail.
+
+    Without one (the first release failed) desired.json stays, so that the next update is another attempt at it.
+    """
+    if good is None:
+        outcome = "There is no earlier good release to go back to."
+    elif good == release:
+        outcome = "It was good before, so it stays the desired one."
+    else:
+        _write_desired(spaces, bucket, good, None, attempt + 1)
+        outcome = f"The Droplets go back to {good.release}."
+    raise ActionError(
+        f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "
+        f"Mend the cause, then run `pulumi up` again.\n{failure}"
+    )
+
+
+class Rollout(Resource, module="django-do", name="Rollout"):
+    """The release that the Droplets run; done when each of `droplet_ids` reports it within `deadline` seconds.
+
+    Without `artifact`, `sha256` and `environment` it is a release that was rolled out before (`app.release`).
+    `attempt` counts the changes of desired.json.
+    """
+
+    release: pulumi.Output[str]
+    artifact: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+    environment: pulumi.Output[str]
+    attempt: pulumi.Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        releases_bucket: pulumi.Input[str],
+        state_bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        release: pulumi.Input[str],
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
+        artifact: pulumi.Input[str] | None = None,
+        sha256: pulumi.Input[str] | None = None,
+        environment: pulumi.Input[str] | None = None,
+        deadline: int = 600,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "releases_bucket": releases_bucket,
+            "state_bucket": state_bucket,
+            "region": region,
+            "release": release,
+            "artifact": artifact,
+            "sha256": sha256,
+            "environment": environment,
+            "droplet_ids": droplet_ids,
+            "deadline": deadline,
+            "attempt": None,
+        }
+        super().__init__(RolloutProvider(), name, props, opts)

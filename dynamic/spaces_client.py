@@ -1,0 +1,147 @@
+"""The runner's client for Spaces: the account's own keys, one region, S3 as DigitalOcean speaks it."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError
+from pulumi.dynamic import Config
+
+from dynamic import ActionError, json_bytes
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CLIENT_CONFIG = ClientConfig(
+    signature_version="s3v4",
+    s3={"addressing_style": "virtual"},
+    # Newer clients add checksum trailers to every upload, which S3 servers other than Amazon's may refuse.
+    # https://github.com/boto/boto3/issues/4392
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+    retries={"mode": "standard", "max_attempts": 5},
+    connect_timeout=10,
+    read_timeout=60,
+)
+
+FIXES = {
+    "AccessDenied": "these keys may not do this: use the account's Spaces keys, not keys limited to some buckets",
+    "InvalidAccessKeyId": "check SPACES_ACCESS_KEY_ID or digitalocean:spacesAccessId",
+    "SignatureDoesNotMatch": "check SPACES_SECRET_ACCESS_KEY or digitalocean:spacesSecretKey",
+    "NoSuchBucket": "if it was deleted by hand, `pulumi refresh` lets the next `pulumi up` make it again",
+}
+
+
+class Credentials(NamedTuple):
+    """The account's Spaces keys."""
+
+    access_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        """Show no key, wherever this is printed."""
+        return "Credentials(…)"
+
+
+def credentials(config: Config) -> Credentials:
+    """Find the runner's Spaces keys: the stack's configuration, then the environment, as the provider does.
+
+    Both halves come from one place.
+    """
+    pairs = [
+        (config.get("digitalocean:spacesAccessId"), config.get("digitalocean:spacesSecretKey")),
+        (os.environ.get("SPACES_ACCESS_KEY_ID"), os.environ.get("SPACES_SECRET_ACCESS_KEY")),
+    ]
+    for access_key, secret_key in pairs:
+        if access_key and secret_key:
+            return Credentials(access_key, secret_key)
+    raise ActionError(
+        "Spaces keys: must be set, found none (or half a pair); export SPACES_ACCESS_KEY_ID and "
+        "SPACES_SECRET_ACCESS_KEY, or `pulumi config set --secret` digitalocean:spacesAccessId and "
+        "digitalocean:spacesSecretKey (control panel: API, Spaces Keys, full access)"
+    )
+
+
+def endpoint(region: str) -> str:
+    """Return the address of a region's Spaces."""
+    return f"https://{region}.digitaloceanspaces.com"
+
+
+@cache
+def spaces_client(region: str, keys: Credentials) -> "S3Client":
+    """Make an S3 client, once: threads may share a client, but not the session that makes it."""
+    session = boto3.session.Session(
+        aws_access_key_id=keys.access_key, aws_secret_access_key=keys.secret_key, region_name=region
+    )
+    client: S3Client = session.client("s3", endpoint_url=endpoint(region), config=CLIENT_CONFIG)
+    return client
+
+
+class Spaces:
+    """What the providers do with buckets; every failure is an ActionError that names the bucket and the fix."""
+
+    def __init__(self, region: str, keys: Credentials) -> None:
+        self._client = spaces_client(region, keys)
+
+    def exists(self, bucket: str, key: str) -> bool:
+        """Tell whether the object is there."""
+        with explained("look for", bucket, key):
+            try:
+                self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                # A HEAD has no body, so botocore knows the status only: 404 is a missing object or bucket.
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:  # noqa: PLR2004
+                    return False
+                raise
+        return True
+
+    def put(self, bucket: str, key: str, body: bytes, content_type: str) -> None:
+        """Write a private object."""
+        with explained("write", bucket, key):
+            self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+    def put_json(self, bucket: str, key: str, document: Any) -> None:  # noqa: ANN401  # any JSON
+        """Write a document; the same document is always the same bytes."""
+        self.put(bucket, key, json_bytes(document), "application/json")
+
+    def get_json(self, bucket: str, key: str) -> Any:  # noqa: ANN401  # any JSON
+        """Read a document, None when there is none."""
+        with explained("read", bucket, key):
+            try:
+                body = self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "NoSuchKey":
+                    return None
+                raise
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise ActionError(f"{bucket}/{key}: must be JSON, {error}; something else wrote it") from None
+
+    def newest(self, bucket: str, prefix: str, count: int) -> list[str]:
+        """List the keys below a prefix, the newest first."""
+        with explained("list", bucket, prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            objects = [item for page in pages for item in page.get("Contents", [])]
+        objects.sort(key=lambda item: item["LastModified"], reverse=True)
+        return [item["Key"] for item in objects[:count]]
+
+
+@contextmanager
+def explained(action: str, bucket: str, key: str) -> Iterator[None]:
+    """Turn what the S3 client raises into a sentence with a fix."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"].get("Code", "")
+        fix = FIXES.get(code, "see the status of Spaces, then run the command again")
+        raise ActionError(f"{bucket}/{key}: could not {action} it, {error}; {fix}") from None
+    except BotoCoreError as error:
+        raise ActionError(
+            f"{bucket}/{key}: could not {action} it, {error}; check the network, `region` and the proxy variables"
+        ) from None

@@ -1,0 +1,87 @@
+"""Ctrl-C: the host of dynamic providers tells the waits, which end at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dynamic import ActionError, interruption
+
+ROOT = Path(__file__).parents[2]
+
+# What the engine does: it starts the host as Pulumi does, lets it load a provider's module, and asks it to cancel.
+ENGINE = """
+import runpy, sys, threading
+import grpc
+from google.protobuf.empty_pb2 import Empty
+
+def engine(port):
+    import dynamic.interruption as interruption
+    interruption.listen(sys.modules["__main__"])
+    from pulumi.runtime.proto import provider_pb2_grpc
+    stub = provider_pb2_grpc.ResourceProviderStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
+    answer = stub.Cancel(Empty(), timeout=10)
+    print(type(answer).__name__, interruption._asked.is_set(), file=sys.stderr, flush=True)
+    import os
+    os._exit(0)
+
+class Port:
+    def write(self, line):
+        threading.Thread(target=engine, args=(int(line),), daemon=True).start()
+
+class Stdout:
+    buffer = Port()
+
+sys.stdout = Stdout()
+runpy.run_module("pulumi.dynamic", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no interruption reach another test."""
+    monkeypatch.setattr(interruption, "_asked", threading.Event())
+
+
+def test_a_pause_is_a_sleep() -> None:
+    """Nothing is raised when nobody interrupts."""
+    started = time.monotonic()
+    interruption.pause(0.02)
+    assert time.monotonic() - started >= 0.02
+
+
+def test_an_interruption_ends_a_pause_at_once() -> None:
+    """And says how to go on."""
+    timer = threading.Timer(0.05, interruption.interrupt)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(ActionError, match="run `pulumi up` again"):
+        interruption.pause(60)
+    timer.join()
+    assert time.monotonic() - started < 10
+
+
+def test_the_engines_request_reaches_the_waits() -> None:
+    """By Pulumi's own host and its wire: an SDK that changes this must not pass unnoticed."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENGINE],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Empty True" in done.stderr.splitlines(), done.stderr
+
+
+def test_a_module_that_is_no_host_is_left_alone() -> None:
+    """The program imports the providers too."""
+    interruption.listen(importlib.import_module("json"))

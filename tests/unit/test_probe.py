@@ -1,0 +1,288 @@
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pulumi.output import UNKNOWN
+
+from dynamic import ActionError, probe
+from dynamic.probe import ProbeProvider
+from dynamic.rollout import GOOD
+from tests.certificates import Authority
+from tests.unit.conftest import Buckets
+
+NAME = "polls.example"
+ADDRESS = "203.0.113.7"
+RELEASE = {
+    "release": "r2",
+    "artifact": "artifacts/2.tar.gz",
+    "sha256": "2",
+    "environment": "environments/2.json",
+}
+
+
+@dataclass(kw_only=True)
+class Site:
+    """Two servers on loopback, and a name service that leads to them or not."""
+
+    https_port: int = 0
+    http_port: int = 0
+    release: str | None = "r2"
+    health_status: int = 200
+    location: str | None = f"https://{NAME}/"
+    resolved: bool = True
+    address: str = ADDRESS
+    waits: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)
+
+    def getaddrinfo(self, host: str, port: int, *_: object, **__: object) -> list[Any]:
+        """Resolve what a test needs; a socket is opened to loopback, whatever the address says."""
+        if host in {NAME, ADDRESS} and port in {80, 443} and (self.resolved or host == ADDRESS):
+            local = self.https_port if port == 443 else self.http_port
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", Loopback((self.address, local)))]
+        if host == "127.0.0.1":
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def step(self, _seconds: float) -> None:
+        """Change something instead of waiting."""
+        self.waits += 1
+        for name, value in (self.changes.pop(0) if self.changes else {}).items():
+            setattr(self, name, value)
+
+
+class Loopback(tuple[str, int]):
+    """A socket address that shows a public address; `connect` gets loopback."""
+
+    __slots__ = ()
+
+
+def handler(site: Site, *, tls: bool) -> type[BaseHTTPRequestHandler]:
+    """Answer as Nginx on the Droplet does."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name is http.server's
+            if self.path == "/healthz":
+                self.answer(site.health_status, json.dumps({"status": "ok", "release": site.release}))
+            elif not tls and site.location:
+                self.send_response(301)
+                self.send_header("Location", site.location)
+                self.end_headers()
+            else:
+                self.answer(200, "the site")
+
+        def answer(self, status: int, text: str) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    return Handler
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Serve polls.example with a certificate that only SSL_CERT_FILE makes trusted."""
+    site = Site()
+    authority = Authority("test CA")
+    crt, key = authority.issue(NAME, tmp_path / "site")
+    (tmp_path / "ca.pem").write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(crt, key)
+    https = ThreadingHTTPServer(("127.0.0.1", 0), handler(site, tls=True))
+    https.socket = context.wrap_socket(https.socket, server_side=True)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(site, tls=False))
+    site.https_port, site.http_port = https.server_port, http.server_port
+    threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in (https, http)]
+    for thread in threads:
+        thread.start()
+
+    connect = socket.socket.connect
+
+    def connect_locally(self: socket.socket, address: Any) -> None:  # noqa: ANN401  # as the standard library has it
+        connect(self, ("127.0.0.1", address[1]) if isinstance(address, Loopback) else address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_locally)
+    monkeypatch.setattr(socket, "getaddrinfo", site.getaddrinfo)
+    monkeypatch.setattr(probe, "pause", site.step)
+    yield site
+    for server in (https, http):
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join()
+
+
+def props(buckets: Buckets, **changes: object) -> dict[str, Any]:
+    """Return the inputs of a probe."""
+    return {
+        "url": f"https://{NAME}",
+        "address": ADDRESS,
+        "dns": "managed",
+        **RELEASE,
+        "releases_bucket": buckets.releases,
+        "region": buckets.region,
+        "droplet_ids": ["101"],
+        "deadline": 60,
+        **changes,
+    }
+
+
+def good(buckets: Buckets) -> object:
+    """Read good.json."""
+    return buckets.client.get_json(buckets.releases, GOOD)
+
+
+def test_a_release_that_serves_is_good(site: Site, buckets: Buckets) -> None:
+    """Over verified TLS, with the redirect from port 80; good.json has the schema of docs/releases.md."""
+    created = ProbeProvider().create(props(buckets))
+    assert good(buckets) == RELEASE
+    assert created.outs == props(buckets) | {"pending": ""}
+    assert site.waits == 0
+
+
+def test_the_address_may_take_its_time(site: Site, buckets: Buckets) -> None:
+    """The name, the new Droplet, the certificate's redirect come one after the other."""
+    site.resolved, site.release, site.location = False, "r1", None
+    site.changes = [{"resolved": True}, {"release": "r2"}, {"location": f"https://{NAME}/"}]
+    ProbeProvider().create(props(buckets))
+    assert site.waits == 3
+    assert good(buckets) == RELEASE
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"release": "r1"}, r"https://polls.example/healthz serves release 'r1'; `pulumi refresh`"),
+        ({"health_status": 502}, r"https://polls.example/healthz answered 502"),
+        ({"location": None}, r"port 80 answered 200  instead of a redirect to https://polls.example/"),
+        ({"location": "https://evil.example/"}, r"port 80 answered 301 https://evil.example/ instead"),
+        ({"resolved": False}, r"Name or service not known; the name has no address: the domain's registrar"),
+    ],
+)
+def test_what_does_not_serve_is_not_good(site: Site, buckets: Buckets, change: dict[str, Any], message: str) -> None:
+    """Path, rule, what was seen last, and where to look; good.json is not written."""
+    vars(site).update(change)
+    with pytest.raises(ActionError, match=r"https://polls\.example: must serve release r2 within 0 s, ") as caught:
+        ProbeProvider().create(props(buckets, deadline=0))
+    assert caught.match(message)
+    assert good(buckets) is None
+
+
+@pytest.mark.usefixtures("site")
+def test_a_certificate_that_is_not_trusted_is_not_good(
+    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the first test: there the CA made the difference."""
+    (tmp_path / "other.pem").write_text(Authority("another CA").pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
+    with pytest.raises(ActionError, match=r"CERTIFICATE_VERIFY_FAILED.*certbot"):
+        ProbeProvider().create(props(buckets, deadline=0))
+    assert good(buckets) is None
+
+
+@pytest.mark.parametrize("change", [{"resolved": False}, {"address": "198.51.100.99", "release": "r2"}])
+def test_with_external_dns_a_missing_record_ends_well_and_is_named(
+    site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """No record yet, or the one of the site that is being replaced: the release answered at its own address."""
+    vars(site).update(change)
+    if site.resolved:
+        # What the old site serves is no concern of ours.
+        monkeypatch.setattr(probe, "ask", lambda _url, _release: probe.Answer("another site"))
+    created = ProbeProvider().create(props(buckets, dns="external"))
+    assert created.outs is not None
+    assert created.outs["pending"] == "create the DNS record `polls.example. A 203.0.113.7`, then run `pulumi up` again"
+    assert good(buckets) == RELEASE
+
+
+def test_with_external_dns_the_release_still_has_to_answer_at_its_address(site: Site, buckets: Buckets) -> None:
+    """A missing record is no excuse."""
+    site.resolved, site.release = False, "r1"
+    with pytest.raises(ActionError, match=r"http://203\.0\.113\.7/healthz serves release 'r1'"):
+        ProbeProvider().create(props(buckets, dns="external", deadline=0))
+    assert good(buckets) is None
+
+
+def test_with_external_dns_and_a_record_the_name_is_asked(site: Site, buckets: Buckets) -> None:
+    """Then nothing is pending, and what is wrong with the name is an error."""
+    created = ProbeProvider().create(props(buckets, dns="external"))
+    assert created.outs is not None
+    assert created.outs["pending"] == ""
+    site.location = None
+    with pytest.raises(ActionError, match="port 80 answered 200"):
+        ProbeProvider().update("id", {}, props(buckets, dns="external", deadline=0))
+
+
+def test_the_proxy_of_the_environment_is_used(site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only a proxy knows the name; here it is one that refuses."""
+    site.resolved = False
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{site.http_port}")
+    with pytest.raises(ActionError, match=r"501.*see what HTTPS_PROXY on this machine leads to"):
+        ProbeProvider().create(props(buckets, deadline=0))
+
+
+def test_nothing_differs_the_second_time(site: Site, buckets: Buckets) -> None:
+    """A record that is still missing is no reason to ask again."""
+    olds = props(buckets) | {"pending": ""}
+    assert ProbeProvider().diff("id", olds, props(buckets, deadline=900)).changes is False
+    site.resolved = False
+    waiting = props(buckets, dns="external") | {"pending": "create the DNS record"}
+    assert ProbeProvider().diff("id", waiting, props(buckets, dns="external")).changes is False
+
+
+@pytest.mark.usefixtures("site")
+def test_a_record_that_has_arrived_is_a_reason_to_ask_again(buckets: Buckets) -> None:
+    """The next update proves the name, too."""
+    waiting = props(buckets, dns="external") | {"pending": "create the DNS record"}
+    assert ProbeProvider().diff("id", waiting, props(buckets, dns="external")).changes is True
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces"),
+    [
+        ({"release": "r3"}, []),
+        ({"release": UNKNOWN}, []),
+        ({"url": "https://other.example"}, []),
+        ({"address": "203.0.113.8"}, []),
+        ({"droplet_ids": ["102"]}, []),
+        ({"droplet_ids": UNKNOWN}, []),
+        ({"releases_bucket": "other"}, ["releases_bucket"]),
+    ],
+)
+def test_another_release_place_or_droplet_is_asked(
+    buckets: Buckets, change: dict[str, Any], replaces: list[str]
+) -> None:
+    """In place; another bucket has another good.json."""
+    diff = ProbeProvider().diff("id", props(buckets) | {"pending": ""}, props(buckets, **change))
+    assert (diff.changes, diff.replaces) == (True, replaces)
+
+
+def test_check_reports_what_cannot_be_asked(buckets: Buckets) -> None:
+    """All problems at once."""
+    news = props(buckets, url="http://polls.example/x", dns="none", address="")
+    assert [failure.reason for failure in ProbeProvider().check({}, news).failures] == [
+        "probe.address: must be a non-empty text, got an empty one",
+        "probe.url: must be https:// and a name, got 'http://polls.example/x'",
+        "probe.dns: must be managed or external, got 'none'; see `dns`",
+    ]
+
+
+def test_check_accepts_what_is_not_known_yet(buckets: Buckets) -> None:
+    """During the first preview only url and dns are known."""
+    known = {"url": f"https://{NAME}", "dns": "managed", "deadline": 60}
+    news = dict.fromkeys(props(buckets), UNKNOWN) | known
+    assert ProbeProvider().check({}, news).failures == []

@@ -1,0 +1,324 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pulumi.output import UNKNOWN
+
+from dynamic import ActionError, rollout
+from dynamic.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
+from tests.unit.conftest import Buckets
+
+Report = tuple[str, bool, str | None]
+DONE: Report = ("done", True, None)
+FAILED: Report = ("failed", False, "Traceback …\nImproperlyConfigured: no such app: polls2")
+
+
+def release(number: int) -> Release:
+    """Return one of several releases."""
+    return Release(
+        release=f"r{number}",
+        artifact=f"artifacts/{number}.tar.gz",
+        sha256=str(number),
+        environment=f"environments/{number}.json",
+    )
+
+
+@dataclass(kw_only=True)
+class Cloud:
+    """The buckets, and Droplets that do what the test says each time that the rollout waits."""
+
+    buckets: Buckets
+    script: dict[str, list[Report | None]] = field(default_factory=dict)
+    waits: int = 0
+
+    def props(self, number: int, *droplets: str) -> dict[str, Any]:
+        """Return the inputs of a rollout."""
+        return {
+            "releases_bucket": self.buckets.releases,
+            "state_bucket": self.buckets.state,
+            "region": self.buckets.region,
+            **release(number).document(),
+            "droplet_ids": list(droplets or ("101",)),
+            "deadline": 60,
+        }
+
+    def upload(self, number: int) -> Release:
+        """Put the objects of a release where Artifact and Environment put them."""
+        for key in (release(number).artifact, release(number).environment):
+            self.buckets.client.put(self.buckets.releases, key, b"", "application/octet-stream")
+        return release(number)
+
+    def put(self, key: str, document: object) -> None:
+        """Write a document of the releases bucket."""
+        self.buckets.client.put_json(self.buckets.releases, key, document)
+
+    def get(self, key: str) -> Any:  # noqa: ANN401  # any JSON
+        """Read a document of the releases bucket."""
+        return self.buckets.client.get_json(self.buckets.releases, key)
+
+    def report(self, droplet: str, desired: dict[str, Any], report: Report) -> None:
+        """Write a state as the agent does."""
+        phase, healthy, error = report
+        state = {name: desired[name] for name in ("release", "attempt")}
+        state |= {"phase": phase, "healthy": healthy, "error": error, "at": "2026-11-23T10:00:00Z"}
+        self.buckets.client.put_json(self.buckets.state, f"nodes/{droplet}.json", state)
+
+    def step(self, _seconds: float) -> None:
+        """Let each Droplet do its next step instead of waiting."""
+        self.waits += 1
+        for droplet, reports in self.script.items():
+            if reports and (next_report := reports.pop(0)) is not None:
+                self.report(droplet, self.get(DESIRED), next_report)
+
+
+@pytest.fixture
+def cloud(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Cloud:
+    """Make buckets and Droplets; time passes only when the rollout waits."""
+    cloud = Cloud(buckets=buckets)
+    monkeypatch.setattr(rollout, "pause", cloud.step)
+    return cloud
+
+
+def test_the_first_release_is_written_and_waited_for(cloud: Cloud) -> None:
+    """desired.json has the schema of docs/releases.md; the outputs have all that the Probe needs."""
+    cloud.upload(1)
+    cloud.script = {"101": [None, ("build", False, None), ("health", False, None), DONE]}
+    created = RolloutProvider().create(cloud.props(1))
+    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 1}
+    assert cloud.get("releases/r1.json") == release(1).document()
+    assert created.outs == cloud.props(1) | {"attempt": 1}
+    assert cloud.waits == 4
+
+
+def test_the_next_release_names_the_good_one_and_counts_on(cloud: Cloud) -> None:
+    """A Droplet that joins a failed release runs previous_good."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 7})
+    cloud.upload(2)
+    cloud.script = {"101": [DONE]}
+    updated = RolloutProvider().update("id", cloud.props(1), cloud.props(2))
+    assert cloud.get(DESIRED) == release(2).document() | {"previous_good": release(1).document(), "attempt": 8}
+    assert updated.outs is not None
+    assert updated.outs["attempt"] == 8
+
+
+def test_every_droplet_has_to_be_done(cloud: Cloud) -> None:
+    """One that is slow is waited for."""
+    cloud.upload(1)
+    cloud.script = {"101": [DONE], "102": [None, None, DONE]}
+    RolloutProvider().create(cloud.props(1, "101", "102"))
+    assert cloud.waits == 3
+
+
+def test_a_report_of_another_release_or_attempt_is_not_taken(cloud: Cloud) -> None:
+    """The state bucket still has what was reported last time."""
+    cloud.upload(1)
+    cloud.report("101", {"release": "r0", "attempt": 1}, DONE)
+    cloud.report("102", {"release": "r1", "attempt": 0}, FAILED)
+    cloud.script = {"101": [DONE], "102": [DONE]}
+    RolloutProvider().create(cloud.props(1, "101", "102"))
+    assert cloud.waits == 1
+
+
+@pytest.mark.parametrize("report", [("done", False, None), ("health", True, None)])
+def test_only_done_and_healthy_is_done(cloud: Cloud, report: Report) -> None:
+    """Never report a release as deployed that does not serve."""
+    cloud.upload(1)
+    cloud.script = {"101": [report]}
+    with pytest.raises(
+        ActionError, match=r"Droplet 101 was not done within 0 s, its last report: release r1, attempt 1"
+    ):
+        RolloutProvider().create(cloud.props(1) | {"deadline": 0.05})
+
+
+def test_a_failure_is_told_in_the_droplets_own_words(cloud: Cloud) -> None:
+    """The cause is there, in the terminal of who runs `pulumi up`; the other Droplets aren't waited for."""
+    cloud.upload(1)
+    cloud.script = {"101": [FAILED], "102": []}
+    with pytest.raises(ActionError) as caught:
+        RolloutProvider().create(cloud.props(1, "101", "102"))
+    assert "release r1, attempt 1: must become healthy on every Droplet, it did not." in str(caught.value)
+    assert "Droplet 101 failed:\nTraceback …\nImproperlyConfigured: no such app: polls2" in str(caught.value)
+
+
+def test_a_long_text_is_cut_at_its_head(cloud: Cloud) -> None:
+    """The end of a traceback says what happened."""
+    cloud.upload(1)
+    cloud.script = {"101": [("failed", False, "x" * 100_000 + "the cause")]}
+    with pytest.raises(ActionError, match="the cause") as caught:
+        RolloutProvider().create(cloud.props(1))
+    assert len(str(caught.value)) < 5000
+
+
+def test_after_a_failure_the_good_release_is_desired_again(cloud: Cloud) -> None:
+    """The cloud agrees with Pulumi's state, which still has the old release; the number goes on."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    cloud.upload(2)
+    cloud.script = {"101": [FAILED]}
+    with pytest.raises(ActionError, match="The Droplets go back to r1"):
+        RolloutProvider().update("id", cloud.props(1), cloud.props(2))
+    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 3}
+
+
+def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attempt(cloud: Cloud) -> None:
+    """There is nothing to go back to; what failed once may work after mending, so the Droplets must try again."""
+    cloud.upload(1)
+    cloud.script = {"101": [FAILED, DONE]}
+    with pytest.raises(ActionError, match="There is no earlier good release"):
+        RolloutProvider().create(cloud.props(1))
+    assert cloud.get(DESIRED)["attempt"] == 1
+    created = RolloutProvider().create(cloud.props(1))
+    assert created.outs is not None
+    assert (created.outs["attempt"], cloud.get(DESIRED)["attempt"]) == (2, 2)
+
+
+def test_a_droplet_that_joins_is_waited_for_without_a_new_attempt(cloud: Cloud) -> None:
+    """A new attempt would make the healthy Droplets start again."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 4})
+    cloud.report("101", cloud.get(DESIRED), DONE)
+    cloud.script = {"102": [None, DONE]}
+    updated = RolloutProvider().update("id", cloud.props(1), cloud.props(1, "101", "102"))
+    assert updated.outs is not None
+    assert (updated.outs["attempt"], cloud.get(DESIRED)["attempt"], cloud.waits) == (4, 4, 2)
+
+
+def test_a_wait_that_ran_out_says_what_was_seen_last(cloud: Cloud) -> None:
+    """Also that a Droplet never reported, and where to look."""
+    cloud.upload(1)
+    with pytest.raises(ActionError, match=r"Droplet 101 has not reported within 0 s.*cloud-init-output\.log"):
+        RolloutProvider().create(cloud.props(1) | {"deadline": 0.05})
+
+
+def test_a_report_that_is_none_does_not_end_the_wait(cloud: Cloud) -> None:
+    """Something else in the bucket counts as no report."""
+    cloud.upload(1)
+    cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", {"release": "r1", "attempt": "1"})
+    cloud.script = {"101": [DONE]}
+    RolloutProvider().create(cloud.props(1))
+    assert cloud.waits == 1
+
+
+@pytest.mark.parametrize("missing", ["artifacts/1.tar.gz", "environments/1.json"])
+def test_a_release_whose_objects_are_missing_is_not_rolled_out(cloud: Cloud, missing: str) -> None:
+    """The Droplets would fail minutes later; desired.json is not touched."""
+    release_ = cloud.upload(1)
+    kept = {release_.artifact, release_.environment} - {missing}
+    props = cloud.props(1) | {
+        name: "gone" for name in ("artifact", "environment") if getattr(release_, name) not in kept
+    }
+    with pytest.raises(ActionError, match="gone: must be uploaded before release r1"):
+        RolloutProvider().create(props)
+    assert cloud.get(DESIRED) is None
+
+
+def recorded(props: dict[str, Any]) -> dict[str, Any]:
+    """Return inputs that name a release only, as `app.release` does."""
+    return {name: value for name, value in props.items() if name not in {"artifact", "sha256", "environment"}}
+
+
+def test_a_recorded_release_is_looked_up(cloud: Cloud) -> None:
+    """`app.release` is an id; what it consists of is in the bucket."""
+    cloud.put("releases/r1.json", cloud.upload(1).document())
+    cloud.script = {"101": [DONE]}
+    created = RolloutProvider().create(recorded(cloud.props(1)))
+    assert created.outs == cloud.props(1) | {"attempt": 1}
+
+
+def test_a_release_that_was_never_recorded_is_said_with_those_that_were(cloud: Cloud) -> None:
+    """The ids are not memorable."""
+    cloud.put("releases/r1.json", release(1).document())
+    cloud.put("releases/r2.json", release(2).document())
+    with pytest.raises(ActionError, match=r"got 'r9'; the newest are r[12], r[12]; `pulumi config rm`"):
+        RolloutProvider().create(recorded(cloud.props(9)))
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "desired.json: must be a JSON object, got list"),
+        ({"release": "r1", "attempt": 1}, "desired.json.artifact: must be a non-empty text, got NoneType"),
+        (release(1).document(), "desired.json.attempt: must be a whole number from 1, got None"),
+        (release(1).document() | {"attempt": True}, "desired.json.attempt: must be a whole number from 1, got True"),
+    ],
+)
+def test_a_document_that_something_else_wrote_is_said(cloud: Cloud, document: object, message: str) -> None:
+    """Validated on both sides: better no release than a wrong number."""
+    cloud.upload(1)
+    cloud.put(DESIRED, document)
+    with pytest.raises(ActionError, match=message):
+        RolloutProvider().create(cloud.props(1))
+
+
+def test_nothing_differs_the_second_time(cloud: Cloud) -> None:
+    """Neither does a longer deadline, another order, or a recorded release that was looked up."""
+    olds = cloud.props(1, "101", "102") | {"attempt": 3}
+    same: list[dict[str, Any]] = [
+        cloud.props(1, "101", "102"),
+        cloud.props(1, "102", "101") | {"deadline": 900},
+        recorded(cloud.props(1, "101", "102")),
+    ]
+    assert [RolloutProvider().diff("id", olds, news).changes for news in same] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "replaces"),
+    [
+        ({"release": "r2"}, []),
+        ({"sha256": UNKNOWN}, []),
+        ({"droplet_ids": ["101", "102"]}, []),
+        ({"droplet_ids": UNKNOWN}, []),
+        ({"releases_bucket": "other"}, ["releases_bucket"]),
+        ({"state_bucket": "other"}, ["state_bucket"]),
+    ],
+)
+def test_a_new_release_or_droplet_is_rolled_out(cloud: Cloud, change: dict[str, Any], replaces: list[str]) -> None:
+    """In place; other buckets are another cloud."""
+    diff = RolloutProvider().diff("id", cloud.props(1), cloud.props(1) | change)
+    assert (diff.changes, diff.replaces) == (True, replaces)
+
+
+def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
+    """After somebody else wrote it, the next update rolls out again."""
+    olds = cloud.props(1) | {"attempt": 1}
+    assert RolloutProvider().read("id", olds).id is None
+    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    assert RolloutProvider().read("id", olds).outs == olds
+    cloud.put(DESIRED, release(2).document() | {"previous_good": None, "attempt": 2})
+    read = RolloutProvider().read("id", olds)
+    assert read.outs is not None
+    assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
+
+
+def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
+    """All problems at once."""
+    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar.gz", "droplet_ids": []}
+    assert [failure.reason for failure in RolloutProvider().check({}, news).failures] == [
+        "rollout.release: must be a non-empty text, got an empty one",
+        "rollout.artifact: must be artifacts/1.tar.gz, got 'artifacts/other.tar.gz'",
+        "rollout.droplet_ids: must name at least one Droplet, got none; see web.count",
+    ]
+
+
+def test_check_refuses_half_a_release(cloud: Cloud) -> None:
+    """All of its parts, or only its name."""
+    news = cloud.props(1) | {"sha256": None}
+    (failure,) = RolloutProvider().check({}, news).failures
+    assert "must be given together, or none for a recorded release; got artifact, environment" in failure.reason
+
+
+@pytest.mark.parametrize("change", [dict, recorded, lambda props: dict.fromkeys(props, UNKNOWN)])
+def test_check_accepts_what_can_be(cloud: Cloud, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """A release, a recorded one, and what is not known yet."""
+    assert RolloutProvider().check({}, change(cloud.props(1))).failures == []
+
+
+def test_a_state_that_is_none_is_not_parsed() -> None:
+    """Each field has its type."""
+    good = {"release": "r", "attempt": 1, "phase": "done", "healthy": True, "error": None, "at": "now"}
+    assert NodeState.parse(good) is not None
+    for name in good:
+        assert NodeState.parse(good | {name: []}) is None
+    assert NodeState.parse(None) is None
