@@ -1,0 +1,16 @@
+"""Gunicorn's settings, the same for every release; the socket comes from gunicorn.socket."""
+
+worker_class = "gthread"
+workers = int("@WORKERS@")
+threads = int("@THREADS@")
+worker_connections = 2 * threads  # the default, 1000, lets one busy worker hoard connections that another could serve
+preload_app = True  # one copy in memory, and a release that can't be imported fails while systemd still watches
+bind = "unix:/run/gunicorn.sock"  # only for --check-config; a running Gunicorn inherits its socket
+timeout = 30
+graceful_timeout = 30
+max_requests = 1000
+max_requests_jitter = 100
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - memory, because fchmod on a busy disk can block a worker's heartbeat
+control_socket_disable = True  # it would be made in the home directory, which this user doesn't have
+accesslog = None  # Nginx has it
+errorlog = "-"

@@ -1,0 +1,18 @@
+"""Becomes Gunicorn of the current release, with the settings that systemd handed over as a credential."""
+
+import json
+import os
+from pathlib import Path
+
+RELEASES = Path("/srv/app/releases")
+
+settings = json.loads(Path(os.environ["CREDENTIALS_DIRECTORY"], "environment").read_text())
+# Not /srv/app/current: were it switched right now, code and settings of two releases would meet.
+release = RELEASES / settings["env"]["RELEASE"]
+binaries = release / "venv" / "bin"
+os.chdir(release / "app")
+os.execve(  # noqa: S606 - no shell is the point
+    binaries / "gunicorn",
+    ["gunicorn", "--config", "/etc/gunicorn/gunicorn.conf.py", settings["wsgi"]],
+    {**os.environ, "PATH": f"{binaries}:/usr/bin:/bin", **settings["env"]},
+)

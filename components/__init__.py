@@ -1,0 +1,1 @@
+"""Components of the stack: one noun, one file."""

@@ -1,0 +1,193 @@
+"""User data of a web Droplet: the files of cloud-init/, filled in and wrapped as cloud-config."""
+
+import ipaddress
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
+LIMIT = 64 * 1024  # bytes; https://docs.digitalocean.com/reference/api/ droplets_create, user_data
+
+# What the first release needs; cloud-init/install.sh installs the rest beside it.
+PACKAGES = (
+    "curl",
+    "nftables",
+    "nginx",
+    "openssh-server",
+    "python3-pip-whl",  # the wheel of pip, which installs uv; python3-pip would recommend a compiler
+)
+
+
+class UserDataError(ValueError):
+    """The user data can't be rendered; the text says why and how to mend it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UserDataSpec:
+    """All that a web Droplet's user data depends on. It changes only when the machine does."""
+
+    region: str
+    domain: str
+    edge: Literal["direct", "behind_load_balancer"]
+    vpc_cidr: str
+    workers: int
+    threads: int
+    packages: tuple[str, ...]  # more Debian packages, for the app
+    acme_email: str | None
+    releases_bucket: str
+    state_bucket: str
+    assets_bucket: str
+    agent_access_key: str
+    agent_secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One file of cloud-init/ and its place on the Droplet."""
+
+    source: str
+    path: str
+    permissions: str = ""  # cloud-init's own are 0644, root:root
+    edges: tuple[str, ...] = ("direct", "behind_load_balancer")
+
+
+_DIRECT = ("direct",)
+_LIBRARY = "/usr/local/lib/web"
+_UNITS = "/etc/systemd/system"
+
+_FILES = (
+    _File("apt.conf", "/etc/apt/apt.conf.d/60web"),
+    _File("do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
+    _File("enable-tls.sh", "/etc/letsencrypt/renewal-hooks/deploy/enable-tls", "0755", _DIRECT),
+    _File("gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
+    _File("nftables.conf", "/etc/nftables.conf"),
+    _File("nginx-always.conf", "/etc/nginx/always.conf"),
+    _File("nginx-direct-tls.conf", "/etc/nginx/edge-tls.conf", edges=_DIRECT),
+    _File("nginx-direct-http.conf", "/etc/nginx/edge/http.conf", edges=_DIRECT),
+    _File("nginx-load-balancer.conf", "/etc/nginx/edge/http.conf", edges=("behind_load_balancer",)),
+    _File("nginx.conf", "/etc/nginx/nginx.conf"),
+    _File("nginx-proxy.conf", "/etc/nginx/proxy.conf"),
+    _File("sshd.conf", "/etc/ssh/sshd_config.d/10-web.conf", "0600"),
+    _File("journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
+    _File("gunicorn.service", f"{_UNITS}/gunicorn.service"),
+    _File("gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
+    _File("obtain-certificate.service", f"{_UNITS}/obtain-certificate.service", edges=_DIRECT),
+    _File("obtain-certificate.timer", f"{_UNITS}/obtain-certificate.timer", edges=_DIRECT),
+    _File("release-agent.service", f"{_UNITS}/release-agent.service"),
+    _File("release-agent.timer", f"{_UNITS}/release-agent.timer"),
+    _File("sysusers.conf", "/etc/sysusers.d/web.conf"),
+    _File("tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
+    _File("install.sh", f"{_LIBRARY}/install", "0755"),
+    _File("obtain-certificate.py", f"{_LIBRARY}/obtain-certificate.py", edges=_DIRECT),
+    _File("release-agent.py", f"{_LIBRARY}/release-agent.py"),
+    _File("run-gunicorn.py", f"{_LIBRARY}/run-gunicorn.py"),
+    _File("uv-requirements.txt", f"{_LIBRARY}/uv-requirements.txt"),
+    _File("verify.sh", f"{_LIBRARY}/verify", "0755"),
+)
+
+_PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
+
+
+def render_user_data(spec: UserDataSpec) -> str:
+    """Return the cloud-config, the same bytes for the same spec; raises UserDataError."""
+    _check(spec)
+    values = {
+        "ACME_EMAIL": spec.acme_email or "",
+        "DOMAIN": spec.domain,
+        "THREADS": str(spec.threads),
+        "VPC_CIDR": spec.vpc_cidr,
+        "WEB_RULE": "tcp dport { 80, 443 } accept"
+        if spec.edge == "direct"
+        else f"ip saddr {spec.vpc_cidr} tcp dport 80 accept",
+        "WORKERS": str(spec.workers),
+    }
+    agent = {
+        "region": spec.region,
+        "endpoint": f"https://{spec.region}.digitaloceanspaces.com",
+        "domain": spec.domain,
+        "releases_bucket": spec.releases_bucket,
+        "state_bucket": spec.state_bucket,
+        "assets_bucket": spec.assets_bucket,
+        "access_key": spec.agent_access_key,
+        "secret_key": spec.agent_secret_key,
+    }
+    files = [_entry("/etc/release-agent/config.json", json.dumps(agent, indent=2) + "\n", "0600")]
+    files += [
+        _entry(file.path, _fill(file.source, values), file.permissions) for file in _FILES if spec.edge in file.edges
+    ]
+    config = {
+        "disable_root": False,  # as DigitalOcean's images have it: the keys are root's
+        "ssh_pwauth": False,
+        "users": [],  # none besides root: the services' own are made by systemd-sysusers
+        "write_files": sorted(files, key=lambda entry: entry["path"]),
+        "package_update": True,
+        "packages": sorted({*PACKAGES, *spec.packages}),
+        # The shell that runs these ignores all but the last status, unless it is told to stop.
+        "runcmd": [["set", "-e"], [f"{_LIBRARY}/install"], [f"{_LIBRARY}/verify"]],
+    }
+    text = "#cloud-config\n" + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
+    if (size := len(text.encode())) > LIMIT:
+        raise UserDataError(
+            f"user_data: must be at most {LIMIT} bytes (a limit of DigitalOcean), got {size}; "
+            f"shorten web.packages ({len(spec.packages)} names) or the files in cloud-init/"
+        )
+    return text
+
+
+def _check(spec: UserDataSpec) -> None:
+    """Refuse values that would end up as other configuration than meant; all problems at once."""
+    problems = []
+    if not _NAME.fullmatch(spec.domain):
+        problems.append(f'domain: must be a host name in lower case, got "{spec.domain}"')
+    try:
+        ipaddress.IPv4Network(spec.vpc_cidr)
+    except ValueError as error:
+        problems.append(f"network.cidr: must be an IPv4 network: {error}")
+    problems += [
+        f"web.{name}: must be at least 1, got {value}"
+        for name, value in (("workers", spec.workers), ("threads", spec.threads))
+        if value < 1
+    ]
+    problems += [
+        f'web.packages: must be names of Debian packages, got "{name}"'
+        for name in spec.packages
+        if not _PACKAGE.fullmatch(name)
+    ]
+    if spec.acme_email is not None and not _EMAIL.fullmatch(spec.acme_email):
+        problems.append(f'web.acmeEmail: must be an e-mail address, got "{spec.acme_email}"')
+    if problems:
+        raise UserDataError("\n".join(problems))
+
+
+def _fill(source: str, values: dict[str, str]) -> str:
+    """Return a file of cloud-init/ with its placeholders replaced; an unknown one is an error."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise UserDataError(f"cloud-init/{source}: unknown placeholder {match[0]}; known: {', '.join(values)}")
+        return values[match[1]]
+
+    return _PLACEHOLDER.sub(value, (SOURCES / source).read_text(encoding="utf-8"))
+
+
+def _entry(path: str, content: str, permissions: str) -> dict[str, str]:
+    """Return one item of write_files."""
+    return {"path": path, **({"permissions": permissions} if permissions else {}), "content": content}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they are, so that the user data can be read and compared."""
+
+
+def _literal(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _literal)
