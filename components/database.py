@@ -1,0 +1,128 @@
+"""The PostgreSQL cluster with its two roles, closed to everybody but the stack's Droplets and the named sources."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_digitalocean as digitalocean
+
+from dynamic.database_grants import DatabaseGrants
+
+DATABASE = "app"
+APP_ROLE = "app"
+MIGRATOR_ROLE = "migrator"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseArgs:
+    """The cluster's plan and place, who may connect, and the limits of the application's role (seconds)."""
+
+    region: str
+    size: str
+    nodes: int
+    version: str
+    maintenance_day: str
+    maintenance_hour: str
+    trusted_sources: tuple[str, ...]
+    extensions: tuple[str, ...]
+    statement_timeout: int
+    lock_timeout: int
+    idle_in_transaction_timeout: int
+    vpc_id: pulumi.Input[str]
+    tag: pulumi.Input[str]
+    web_tag: pulumi.Input[str]
+
+
+class Database(pulumi.ComponentResource):
+    """Cluster, roles, database, grants and trusted sources, in the order in which the cluster gets closed."""
+
+    cluster: digitalocean.DatabaseCluster
+    private_host: pulumi.Output[str]
+    port: pulumi.Output[int]
+    ca: pulumi.Output[str]
+    database: pulumi.Output[str]
+    app_role: pulumi.Output[str]
+    app_password: pulumi.Output[str]
+    migrator_role: pulumi.Output[str]
+    migrator_password: pulumi.Output[str]
+
+    def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:database:Database", name, None, opts)
+        self.cluster = digitalocean.DatabaseCluster(
+            f"{name}-db",
+            # Explicit: the name is part of the host name, unique in the account, and a change replaces the data.
+            name=f"{name}-db",
+            engine="pg",
+            version=args.version,
+            size=args.size,
+            node_count=args.nodes,
+            region=args.region,
+            private_network_uuid=args.vpc_id,
+            tags=[args.tag],
+            maintenance_windows=[
+                digitalocean.DatabaseClusterMaintenanceWindowArgs(day=args.maintenance_day, hour=args.maintenance_hour)
+            ],
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        # They go with the cluster: a role that owns tables can't be dropped, and nothing is left to drop it from.
+        inside = pulumi.ResourceOptions(parent=self, deleted_with=self.cluster)
+        migrator = digitalocean.DatabaseUser(
+            f"{name}-migrator", cluster_id=self.cluster.id, name=MIGRATOR_ROLE, opts=inside
+        )
+        app = digitalocean.DatabaseUser(f"{name}-app", cluster_id=self.cluster.id, name=APP_ROLE, opts=inside)
+        database = digitalocean.DatabaseDb(f"{name}-database", cluster_id=self.cluster.id, name=DATABASE, opts=inside)
+        self.ca = digitalocean.get_database_ca_output(
+            cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
+        ).certificate
+        grants = DatabaseGrants(
+            f"{name}-grants",
+            admin_uri=self.cluster.uri,
+            host=self.cluster.host,
+            port=self.cluster.port,
+            ca=self.ca,
+            database=database.name,
+            migrator=migrator.name,
+            migrator_password=migrator.password,
+            app=app.name,
+            app_password=app.password,
+            settings=role_settings(args),
+            extensions=args.extensions,
+            opts=inside,
+        )
+        # The cluster is open until here, to password logins; the grants need that, since the runner has no place in the
+        # rules. Deleting this resource would send empty rules, which open the cluster again, hence retain_on_delete.
+        digitalocean.DatabaseFirewall(
+            f"{name}-trusted-sources",
+            cluster_id=self.cluster.id,
+            rules=[
+                digitalocean.DatabaseFirewallRuleArgs(type="tag", value=args.web_tag),
+                *(
+                    digitalocean.DatabaseFirewallRuleArgs(type="ip_addr", value=source)
+                    for source in args.trusted_sources
+                ),
+            ],
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[grants], retain_on_delete=True),
+        )
+
+        self.private_host = self.cluster.private_host
+        self.port = self.cluster.port
+        self.database = database.name
+        self.app_role = app.name
+        self.app_password = app.password
+        self.migrator_role = migrator.name
+        self.migrator_password = migrator.password
+        self.register_outputs({"private_host": self.private_host, "port": self.port, "database": self.database})
+
+
+def role_settings(args: DatabaseArgs) -> dict[str, str]:
+    """Return settings for the application's role itself, where a pooler can't lose them: Django's own and our limits.
+
+    Source of the first three: Django, docs/ref/databases.txt, "Optimizing PostgreSQL's configuration".
+    """
+    return {
+        "client_encoding": "UTF8",
+        "default_transaction_isolation": "read committed",
+        "timezone": "UTC",
+        "statement_timeout": f"{args.statement_timeout}s",
+        "lock_timeout": f"{args.lock_timeout}s",
+        "idle_in_transaction_session_timeout": f"{args.idle_in_transaction_timeout}s",
+    }

@@ -1,0 +1,110 @@
+"""The environment of the app: pure functions from addresses, credentials and settings to one document."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+# Where the release agent puts the cluster's CA on the Droplet, readable by every user.
+DATABASE_CA_PATH = "/etc/release-agent/database-ca.crt"
+SUPERUSER = "admin"
+
+# Variables of the contract that `app.env` may refer to as ${NAME}, to give them the name that an app expects.
+REFERABLE = frozenset(
+    {
+        "ALLOWED_HOSTS",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_S3_CUSTOM_DOMAIN",
+        "AWS_S3_ENDPOINT_URL",
+        "AWS_S3_REGION_NAME",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_STORAGE_BUCKET_NAME",
+        "CSRF_TRUSTED_ORIGINS",
+        "DATABASE_URL",
+        "SECRET_KEY",
+        "STATIC_URL",
+    }
+)
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseAddress:
+    """A PostgreSQL endpoint and who connects to it."""
+
+    user: str
+    password: str
+    host: str
+    port: int
+    database: str
+
+    def url(self) -> str:
+        """Return a libpq URL that verifies the server against the cluster's own CA."""
+        options = urlencode({"sslmode": "verify-full", "sslrootcert": DATABASE_CA_PATH}, safe="/")
+        user, password, database = (quote(part, safe="") for part in (self.user, self.password, self.database))
+        return f"postgres://{user}:{password}@{self.host}:{self.port}/{database}?{options}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnvironmentSpec:
+    """Everything that the environment document is made of, all values known."""
+
+    domain: str
+    region: str
+    wsgi: str
+    settings: str
+    env: Mapping[str, str]
+    secrets: Mapping[str, str]
+    pool: DatabaseAddress
+    migrator: DatabaseAddress
+    database_ca: str
+    secret_key: str
+    superuser_password: str
+    cdn_endpoint: str
+    media_bucket: str
+    app_access_key: str
+    app_secret_key: str
+
+
+def references(value: str) -> list[str]:
+    """Names that a value of `app.env` refers to."""
+    return _REFERENCE.findall(value)
+
+
+def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
+    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env` and `database_ca`.
+
+    `env` is what Gunicorn and the release step get; `release_env` goes over it for the release step alone, so that the
+    role that may change the schema never reaches a process that serves requests.
+    """
+    contract = {
+        "DJANGO_SETTINGS_MODULE": spec.settings,
+        "SECRET_KEY": spec.secret_key,
+        "ALLOWED_HOSTS": spec.domain,
+        "CSRF_TRUSTED_ORIGINS": f"https://{spec.domain}",
+        "DATABASE_URL": spec.pool.url(),
+        "STATIC_URL": f"https://{spec.cdn_endpoint}/static/",
+        "AWS_S3_CUSTOM_DOMAIN": spec.cdn_endpoint,
+        "AWS_STORAGE_BUCKET_NAME": spec.media_bucket,
+        "AWS_S3_ENDPOINT_URL": f"https://{spec.region}.digitaloceanspaces.com",
+        "AWS_S3_REGION_NAME": spec.region,
+        "AWS_ACCESS_KEY_ID": spec.app_access_key,
+        "AWS_SECRET_ACCESS_KEY": spec.app_secret_key,
+        # Spaces does not know the checksums that newer boto3 sends unasked (boto/boto3#4398).
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+    renamed = {name: _REFERENCE.sub(lambda match: contract[match[1]], value) for name, value in spec.env.items()}
+    return {
+        "wsgi": spec.wsgi,
+        "env": {**contract, **renamed, **spec.secrets},
+        "release_env": {
+            "DATABASE_URL": spec.migrator.url(),
+            "DJANGO_SUPERUSER_USERNAME": SUPERUSER,
+            "DJANGO_SUPERUSER_EMAIL": f"{SUPERUSER}@{spec.domain}",
+            "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
+        },
+        "database_ca": spec.database_ca,
+    }

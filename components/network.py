@@ -1,0 +1,44 @@
+"""The private network, and the tags by which everything else refers to the stack's machines."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_digitalocean as digitalocean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NetworkArgs:
+    """Where the network is and how large."""
+
+    region: str
+    cidr: str
+
+
+class Network(pulumi.ComponentResource):
+    """A VPC, a tag for everything of the stack, and a tag for its web Droplets."""
+
+    vpc_id: pulumi.Output[str]
+    cidr: pulumi.Output[str]
+    tag: pulumi.Output[str]
+    web_tag: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:network:Network", name, None, opts)
+        vpc = digitalocean.Vpc(
+            f"{name}-vpc",
+            region=args.region,
+            ip_range=args.cidr,
+            # Members linger for minutes after their own deletion, and until then DigitalOcean answers 409
+            # (digitalocean/terraform-provider-digitalocean#488).
+            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(delete="15m")),
+        )
+        # Tags are named explicitly: firewalls and trusted sources go by name, and a new name would open a gap.
+        web_tag = digitalocean.Tag(f"{name}-web-tag", name=f"{name}-web", opts=pulumi.ResourceOptions(parent=self))
+        # The cluster has this tag, and its trusted sources name the other one: so that goes after the cluster, too.
+        tag = digitalocean.Tag(f"{name}-tag", name=name, opts=pulumi.ResourceOptions(parent=self, depends_on=[web_tag]))
+
+        self.vpc_id = vpc.id
+        self.cidr = vpc.ip_range
+        self.tag = tag.name
+        self.web_tag = web_tag.name
+        self.register_outputs({"vpc_id": self.vpc_id, "tag": self.tag, "web_tag": self.web_tag})

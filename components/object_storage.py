@@ -1,0 +1,109 @@
+"""The four Spaces, who may use them, and the CDN in front of the public one."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_digitalocean as digitalocean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScopedKey:
+    """A Spaces key; both halves are used as inputs elsewhere."""
+
+    access_key: pulumi.Input[str]
+    secret_key: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectStorageArgs:
+    """Where the Spaces are, who may read static files from another origin, and what may be lost with the stack."""
+
+    region: str
+    cors_origins: tuple[str, ...]
+    cors_max_age: int
+    cdn_ttl: int
+    force_destroy: bool
+    protect_media: bool
+    agent_key: ScopedKey | None
+    app_key: ScopedKey | None
+
+
+class ObjectStorage(pulumi.ComponentResource):
+    """Spaces for static files, media, releases and the Droplets' reports; scoped keys unless they are given."""
+
+    assets_bucket: pulumi.Output[str]
+    media_bucket: pulumi.Output[str]
+    releases_bucket: pulumi.Output[str]
+    state_bucket: pulumi.Output[str]
+    cdn_endpoint: pulumi.Output[str]
+    agent_key: ScopedKey
+    app_key: ScopedKey
+
+    def __init__(self, name: str, args: ObjectStorageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:object_storage:ObjectStorage", name, None, opts)
+
+        def bucket(role: str, *, force_destroy: bool, protect: bool | None = None) -> digitalocean.SpacesBucket:
+            return digitalocean.SpacesBucket(
+                f"{name}-{role}",
+                region=args.region,
+                # Nobody lists a bucket; what is public in `assets` is public object by object.
+                acl="private",
+                force_destroy=force_destroy,
+                # The provider only changes its state when a bucket's name changes, so that outputs would point at a
+                # bucket that does not exist.
+                opts=pulumi.ResourceOptions(parent=self, protect=protect, replace_on_changes=["name"]),
+            )
+
+        assets = bucket("assets", force_destroy=args.force_destroy)
+        media = bucket("media", force_destroy=args.force_destroy, protect=args.protect_media or None)
+        # Both can be made again from the code: never worth a failed destroy.
+        releases = bucket("releases", force_destroy=True)
+        state = bucket("state", force_destroy=True)
+
+        digitalocean.SpacesBucketCorsConfiguration(
+            f"{name}-assets-cors",
+            bucket=assets.name,
+            region=args.region,
+            cors_rules=[
+                digitalocean.SpacesBucketCorsConfigurationCorsRuleArgs(
+                    allowed_origins=list(args.cors_origins),
+                    allowed_methods=["GET", "HEAD"],
+                    max_age_seconds=args.cors_max_age,
+                )
+            ],
+            opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["bucket"]),
+        )
+        cdn = digitalocean.Cdn(
+            f"{name}-cdn",
+            origin=assets.bucket_domain_name,
+            ttl=args.cdn_ttl,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+        def key(role: str, *grants: tuple[digitalocean.SpacesBucket, str]) -> ScopedKey:
+            made = digitalocean.SpacesKey(
+                f"{name}-{role}-key",
+                grants=[
+                    digitalocean.SpacesKeyGrantArgs(bucket=granted.name, permission=permission)
+                    for granted, permission in grants
+                ],
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            return ScopedKey(access_key=made.access_key, secret_key=made.secret_key)
+
+        self.agent_key = args.agent_key or key("agent", (releases, "read"), (assets, "readwrite"), (state, "readwrite"))
+        self.app_key = args.app_key or key("app", (media, "readwrite"))
+        self.assets_bucket = assets.name
+        self.media_bucket = media.name
+        self.releases_bucket = releases.name
+        self.state_bucket = state.name
+        self.cdn_endpoint = cdn.endpoint
+        self.register_outputs(
+            {
+                "assets_bucket": self.assets_bucket,
+                "media_bucket": self.media_bucket,
+                "releases_bucket": self.releases_bucket,
+                "state_bucket": self.state_bucket,
+                "cdn_endpoint": self.cdn_endpoint,
+            }
+        )

@@ -1,0 +1,161 @@
+"""One release of the app: its code and its environment, brought to the Droplets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+
+from components.environment import DatabaseAddress, EnvironmentSpec, environment_document
+from components.object_storage import ScopedKey
+from dynamic.artifact import Artifact
+from dynamic.environment import Environment
+from dynamic.rollout import Rollout
+from dynamic.secret import Secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseEndpoint:
+    """A PostgreSQL endpoint and a role, as other components' outputs."""
+
+    user: pulumi.Input[str]
+    password: pulumi.Input[str]
+    host: pulumi.Input[str]
+    port: pulumi.Input[int]
+    database: pulumi.Input[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseArgs:
+    """The Django project, everything its environment is made of, and the Droplets that must serve it."""
+
+    region: str
+    domain: str
+    path: str  # relative to the folder of Pulumi.yaml
+    wsgi: str
+    settings: str
+    env: dict[str, str]
+    secrets: dict[str, pulumi.Output[str]]
+    pool: DatabaseEndpoint
+    migrator: DatabaseEndpoint
+    database_ca: pulumi.Input[str]
+    cdn_endpoint: pulumi.Input[str]
+    media_bucket: pulumi.Input[str]
+    app_key: ScopedKey
+    releases_bucket: pulumi.Input[str]
+    state_bucket: pulumi.Input[str]
+    droplet_ids: list[pulumi.Output[str]]
+    protect_secrets: bool
+    pinned: str | None = None  # an earlier release to go back to, instead of the tree at `path`
+
+
+class _Content(TypedDict):
+    """What a release is made of; the id alone for an earlier one."""
+
+    release: pulumi.Input[str]
+    artifact: NotRequired[pulumi.Input[str]]
+    sha256: NotRequired[pulumi.Input[str]]
+    environment: NotRequired[pulumi.Input[str]]
+
+
+def release_id(digests: Sequence[str]) -> str:
+    """Name a release by the digests of its artifact and its environment."""
+    return "-".join(digest[:8] for digest in digests)
+
+
+class Release(pulumi.ComponentResource):
+    """Uploads artifact and environment, then waits until every Droplet reports the release healthy."""
+
+    release: pulumi.Output[str]
+    artifact: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+    environment: pulumi.Output[str]
+    superuser_password: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ReleaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:release:Release", name, None, opts)
+        # The database remembers both: what was signed with the one, the account that has the other. So they are kept
+        # as long as it is, whatever is rolled out.
+        kept = pulumi.ResourceOptions(parent=self, protect=args.protect_secrets or None)
+        secret_key = Secret(f"{name}-secret-key", length=50, opts=kept)
+        superuser = Secret(f"{name}-superuser-password", length=24, opts=kept)
+        if args.pinned is None:
+            artifact = Artifact(
+                f"{name}-artifact",
+                bucket=args.releases_bucket,
+                region=args.region,
+                path=args.path,
+                settings=args.settings,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            environment = Environment(
+                f"{name}-environment",
+                bucket=args.releases_bucket,
+                region=args.region,
+                document=self._document(args, secret_key.value, superuser.value),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            content: _Content = {
+                "release": pulumi.Output.all(artifact.sha256, environment.hash).apply(release_id),
+                "artifact": artifact.key,
+                "sha256": artifact.sha256,
+                "environment": environment.key,
+            }
+        else:
+            content = {"release": args.pinned}  # what it consists of is recorded in the bucket
+        rollout = Rollout(
+            f"{name}-rollout",
+            releases_bucket=args.releases_bucket,
+            state_bucket=args.state_bucket,
+            region=args.region,
+            droplet_ids=args.droplet_ids,
+            opts=pulumi.ResourceOptions(parent=self),
+            **content,
+        )
+
+        self.release = rollout.release
+        self.artifact = rollout.artifact
+        self.sha256 = rollout.sha256
+        self.environment = rollout.environment
+        self.superuser_password = pulumi.Output.secret(superuser.value)
+        self.register_outputs({"release": self.release})
+
+    @staticmethod
+    def _document(
+        args: ReleaseArgs, secret_key: pulumi.Output[str], superuser_password: pulumi.Output[str]
+    ) -> pulumi.Output[dict[str, Any]]:
+        def endpoint(of: DatabaseEndpoint) -> pulumi.Output[dict[str, Any]]:
+            return pulumi.Output.all(
+                user=of.user, password=of.password, host=of.host, port=of.port, database=of.database
+            )
+
+        def address(values: dict[str, Any]) -> DatabaseAddress:
+            # Numbers come from the engine as floats.
+            return DatabaseAddress(**{**values, "port": int(values["port"])})
+
+        def build(values: dict[str, Any]) -> dict[str, Any]:
+            values["pool"], values["migrator"] = address(values["pool"]), address(values["migrator"])
+            return environment_document(
+                EnvironmentSpec(
+                    domain=args.domain,
+                    region=args.region,
+                    wsgi=args.wsgi,
+                    settings=args.settings,
+                    env=args.env,
+                    **values,
+                )
+            )
+
+        known = pulumi.Output.all(
+            secrets=args.secrets,
+            pool=endpoint(args.pool),
+            migrator=endpoint(args.migrator),
+            database_ca=args.database_ca,
+            secret_key=secret_key,
+            superuser_password=superuser_password,
+            cdn_endpoint=args.cdn_endpoint,
+            media_bucket=args.media_bucket,
+            app_access_key=args.app_key.access_key,
+            app_secret_key=args.app_key.secret_key,
+        )
+        return pulumi.Output.secret(known.apply(build))

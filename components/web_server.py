@@ -1,0 +1,105 @@
+"""The Droplets that serve the app, each installed by cloud-init alone."""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_digitalocean as digitalocean
+
+from components.object_storage import ScopedKey
+from components.user_data import UserDataSpec, render_user_data
+from components.web_firewall import WebFirewall
+from dynamic.discarded_key import DiscardedKey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WebServerArgs:
+    """How many Droplets of which size, where, and what the machine (not the release) is made of."""
+
+    region: str
+    domain: str
+    count: int
+    size: str
+    image: str
+    packages: tuple[str, ...]
+    workers: int
+    threads: int
+    acme_email: str | None
+    vpc_cidr: str
+    ssh_keys: tuple[str, ...]
+    vpc_id: pulumi.Input[str]
+    tags: tuple[pulumi.Input[str], ...]
+    releases_bucket: pulumi.Input[str]
+    state_bucket: pulumi.Input[str]
+    assets_bucket: pulumi.Input[str]
+    agent_key: ScopedKey
+    firewall: WebFirewall
+
+
+class WebServer(pulumi.ComponentResource):
+    """Droplets that differ in nothing but their name, and wait for a release as soon as they are installed."""
+
+    droplet_ids: list[pulumi.Output[str]]
+
+    def __init__(self, name: str, args: WebServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:web_server:WebServer", name, None, opts)
+        ssh_keys: list[pulumi.Input[str]] = [*args.ssh_keys]
+        if not ssh_keys:
+            # Without any key DigitalOcean sets a root password and mails it. Nobody holds the private half of this one.
+            discarded = DiscardedKey(f"{name}-discarded-key", opts=pulumi.ResourceOptions(parent=self))
+            key = digitalocean.SshKey(
+                f"{name}-ssh-key", public_key=discarded.public_key, opts=pulumi.ResourceOptions(parent=self)
+            )
+            ssh_keys = [key.fingerprint]
+        user_data = self._user_data(args)
+        droplets = [
+            digitalocean.Droplet(
+                # No explicit name: a replacement is then created before the old Droplet is deleted.
+                f"{name}-web-{number}",
+                region=args.region,
+                size=args.size,
+                image=args.image,
+                vpc_uuid=args.vpc_id,
+                ssh_keys=ssh_keys,
+                tags=list(args.tags),
+                monitoring=True,
+                user_data=user_data,
+                # A Droplet never runs without its firewall.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
+            )
+            for number in range(1, args.count + 1)
+        ]
+
+        self.droplet_ids = [droplet.id for droplet in droplets]
+        self.register_outputs({"droplet_ids": self.droplet_ids})
+
+    @staticmethod
+    def _user_data(args: WebServerArgs) -> pulumi.Output[str]:
+        """Render the cloud-config once its buckets and key exist; secret, because the agent's key is in it."""
+        known = pulumi.Output.all(
+            releases_bucket=args.releases_bucket,
+            state_bucket=args.state_bucket,
+            assets_bucket=args.assets_bucket,
+            access_key=args.agent_key.access_key,
+            secret_key=args.agent_key.secret_key,
+        )
+
+        def render(values: dict[str, str]) -> str:
+            return render_user_data(
+                UserDataSpec(
+                    region=args.region,
+                    domain=args.domain,
+                    edge="direct",
+                    vpc_cidr=args.vpc_cidr,
+                    workers=args.workers,
+                    threads=args.threads,
+                    packages=args.packages,
+                    acme_email=args.acme_email,
+                    releases_bucket=values["releases_bucket"],
+                    state_bucket=values["state_bucket"],
+                    assets_bucket=values["assets_bucket"],
+                    agent_access_key=values["access_key"],
+                    agent_secret_key=values["secret_key"],
+                )
+            )
+
+        return pulumi.Output.secret(known.apply(render))

@@ -1,0 +1,53 @@
+"""Database: closed, private, two roles, nothing dropped by accident."""
+
+import pytest
+
+from tests.components.recording import Graph
+
+
+def test_the_cluster(graph: Graph) -> None:
+    """Explicit name, private network, tag, maintenance window."""
+    inputs = graph["db"].inputs
+    assert inputs["name"] == "shop-db"
+    assert (inputs["engine"], inputs["version"], inputs["size"], inputs["nodeCount"]) == (
+        "pg",
+        "17",
+        "db-s-2vcpu-4gb",
+        1,
+    )
+    assert inputs["privateNetworkUuid"] == "shop-vpc-id"
+    assert inputs["tags"] == ["shop"]
+    assert inputs["maintenanceWindows"] == [{"day": "sunday", "hour": "03:00"}]
+
+
+def test_trusted_sources_are_the_droplets_and_what_is_named(graph: Graph) -> None:
+    """Everybody else is turned away."""
+    rules = graph["trusted-sources"].inputs["rules"]
+    assert rules == [{"type": "tag", "value": "shop-web"}, {"type": "ip_addr", "value": "203.0.113.0/24"}]
+
+
+def test_the_trusted_sources_are_never_emptied(graph: Graph) -> None:
+    """Deleting the resource would open a living cluster to everybody."""
+    assert graph["trusted-sources"].options.retainOnDelete
+
+
+@pytest.mark.parametrize("role", ["migrator", "app", "database", "grants"])
+def test_what_is_inside_goes_with_the_cluster(graph: Graph, role: str) -> None:
+    """A role that owns tables can't be dropped."""
+    assert graph.deleted_with(role) == "shop-db"
+
+
+def test_grants_know_both_roles_and_the_limits(graph: Graph) -> None:
+    """Settings sit on the role, where a pooler can't lose them."""
+    inputs = graph["grants"].inputs
+    assert (inputs["migrator"], inputs["app"], inputs["database"]) == ("migrator", "app", "app")
+    assert inputs["host"] == "shop-db.example"
+    assert inputs["extensions"] == ["citext"]
+    assert inputs["settings"] == {
+        "client_encoding": "UTF8",
+        "default_transaction_isolation": "read committed",
+        "timezone": "UTC",
+        "statement_timeout": "30s",
+        "lock_timeout": "10s",
+        "idle_in_transaction_session_timeout": "60s",
+    }

@@ -1,0 +1,40 @@
+"""Release: artifact, environment and rollout."""
+
+import json
+from typing import Any
+
+from tests.components.recording import Graph, run_program
+
+
+def test_the_environment_reaches_the_database_through_the_pool(graph: Graph) -> None:
+    """Gunicorn gets the app's role and the pool; the migrator's direct address is in the release step's part alone."""
+    document = json.loads(graph["environment"].inputs["document"])
+    assert "document" in graph["environment"].secrets
+    url = "postgres://app:shop-app-password@private-shop-pool.example:25061/app-pool?"
+    assert document["env"]["DATABASE_URL"].startswith(url)
+    assert document["env"]["DB"] == document["env"]["DATABASE_URL"]
+    assert document["env"]["API_KEY"] == "third-party-secret"
+    assert document["env"]["AWS_STORAGE_BUCKET_NAME"] == "shop-media-1a2b3c4"
+    assert document["env"]["STATIC_URL"] == "https://shop-cdn.cdn.example/static/"
+    direct = "postgres://migrator:shop-migrator-password@private-shop-db.example:25060/app?"
+    assert document["release_env"]["DATABASE_URL"].startswith(direct)
+    assert "migrator" not in json.dumps(document["env"])
+    assert document["database_ca"] == "cluster-ca"
+
+
+def test_the_rollout_is_named_by_what_it_is_made_of(graph: Graph) -> None:
+    """Same code and same environment: same release."""
+    rollout, artifact, environment = graph["rollout"].inputs, graph["artifact"].inputs, graph["environment"].inputs
+    assert rollout["release"] == f"{artifact['sha256'][:8]}-{environment['hash'][:8]}"
+    assert (rollout["artifact"], rollout["environment"]) == (artifact["key"], environment["key"])
+    assert rollout["droplet_ids"] == ["101"]
+    assert graph.outputs["release"] == rollout["release"]
+
+
+def test_an_earlier_release_is_rolled_out_by_its_id(settings: dict[str, Any]) -> None:
+    """Nothing is built or uploaded, and the generated secrets stay."""
+    graph = run_program(settings | {"app": settings["app"] | {"release": "0a1b2c3d-4e5f6a7b"}})
+    assert graph["rollout"].inputs["release"] == "0a1b2c3d-4e5f6a7b"
+    assert "artifact" not in graph
+    assert "environment" not in graph
+    assert "secret-key" in graph
