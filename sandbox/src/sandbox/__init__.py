@@ -1,0 +1,1 @@
+"""DigitalOcean on one machine, made of real parts."""

@@ -1,0 +1,59 @@
+"""The API's errors: a status, an id and a message, in the body that DigitalOcean documents."""
+
+from collections.abc import Mapping
+
+
+class ApiError(Exception):
+    """An answer other than success; `id` is the API's word for the status, for example "not_found"."""
+
+    def __init__(self, status: int, id: str, message: str, headers: Mapping[str, str] | None = None) -> None:  # noqa: A002
+        super().__init__(message)
+        self.status = status
+        self.id = id
+        self.message = message
+        self.headers = dict(headers or {})
+
+
+def bad_request(message: str) -> ApiError:
+    """Build the answer to a body that can't be read."""
+    return ApiError(400, "bad_request", message)
+
+
+def unauthorised(message: str) -> ApiError:
+    """Build the answer to a missing or wrong token."""
+    return ApiError(401, "unauthorized", message)
+
+
+def forbidden(message: str) -> ApiError:
+    """Build the answer to something that this account may not do."""
+    return ApiError(403, "forbidden", message)
+
+
+def not_found(what: str = "resource") -> ApiError:
+    """Build the answer to an id that names nothing."""
+    return ApiError(404, "not_found", f"The {what} you were accessing could not be found.")
+
+
+def conflict(message: str) -> ApiError:
+    """Build the answer to a name that is taken or a thing that is in use."""
+    return ApiError(409, "conflict", message)
+
+
+def precondition_failed(message: str) -> ApiError:
+    """Build the answer to a call that comes too early, for example to a cluster that isn't online."""
+    return ApiError(412, "precondition_failed", message)
+
+
+def unprocessable(message: str) -> ApiError:
+    """Build the answer to a field that is unknown or has a value that breaks a rule."""
+    return ApiError(422, "unprocessable_entity", message)
+
+
+def not_implemented(message: str) -> ApiError:
+    """Build the answer to what DigitalOcean has and this sandbox doesn't."""
+    return ApiError(501, "not_implemented", f"sandbox: {message}")
+
+
+def server_error(message: str) -> ApiError:
+    """Build the answer to a part of the world that failed."""
+    return ApiError(500, "server_error", message)

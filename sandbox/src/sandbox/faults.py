@@ -1,0 +1,63 @@
+"""Faults that a test switches on: wrong answers by method and path, dropped connections, slow clusters."""
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Fault(BaseModel):
+    """What shall go wrong, for which calls, and how often."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["status", "drop", "slow"]
+    method: str = "*"  # of kinds "status" and "drop": a pattern such as "POST"
+    path: str = "*"  # a pattern such as "/v2/databases/*/users"
+    count: int = Field(default=1, ge=1)  # how many calls (or clusters, Droplets) it hits
+    status: Literal[401, 403, 404, 409, 412, 422, 429, 500, 502, 503, 504] = 500
+    message: str = "sandbox: a fault was switched on for this call"
+    retry_after: int | None = Field(default=None, ge=0)  # seconds, of kind "status"
+    after: bool = False  # of kind "drop": do the work first, then drop the connection without an answer
+    of: Literal["database", "droplet"] = "database"  # of kind "slow": what takes longer to create
+    seconds: float = Field(default=0, ge=0)  # of kind "slow"
+
+
+class Faults:
+    """The faults that are switched on, oldest first; each goes off after `count` hits."""
+
+    def __init__(self) -> None:
+        self._active: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Switch a fault on."""
+        self._active.append(fault)
+
+    def clear(self) -> None:
+        """Switch all faults off."""
+        self._active.clear()
+
+    def active(self) -> list[Fault]:
+        """Return those that are still on."""
+        return list(self._active)
+
+    def hit(self, method: str, path: str) -> Fault | None:
+        """Return the fault that this call meets, if any, and count it."""
+        for fault in self._active:
+            if fault.kind != "slow" and fnmatchcase(method, fault.method) and fnmatchcase(path, fault.path):
+                self._count(fault)
+                return fault
+        return None
+
+    def delay(self, of: str) -> float:
+        """Return by how many seconds a creation shall be slower."""
+        for fault in self._active:
+            if fault.kind == "slow" and fault.of == of:
+                self._count(fault)
+                return fault.seconds
+        return 0
+
+    def _count(self, fault: Fault) -> None:
+        fault.count -= 1
+        if fault.count == 0:
+            self._active.remove(fault)

@@ -1,0 +1,40 @@
+"""DigitalOcean's products, one file each: routes, model, calls of the realiser."""
+
+from sandbox.products import (
+    account,
+    actions,
+    cdn,
+    database_contents,
+    database_firewalls,
+    database_pools,
+    databases,
+    domains,
+    droplets,
+    firewalls,
+    reserved_ips,
+    spaces_keys,
+    ssh_keys,
+    tags,
+    vpcs,
+)
+
+ROUTERS = tuple(
+    module.router
+    for module in (
+        account,
+        actions,
+        vpcs,
+        tags,
+        ssh_keys,
+        droplets,
+        databases,
+        database_contents,
+        database_firewalls,
+        database_pools,
+        spaces_keys,
+        cdn,
+        firewalls,
+        reserved_ips,
+        domains,
+    )
+)
