@@ -1,0 +1,76 @@
+"""The environment of `sandbox exec`: credentials, trust, Pulumi's backend and PATH; never another address."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from sandbox.world import World
+
+PROVIDER = Path(__file__).parents[2] / "provider"  # the plugin of machines that can't download the official one
+TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
+# They would win over the bundle, or lead around the world.
+REMOVED = (
+    "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "all_proxy",
+    "DIGITALOCEAN_ACCESS_TOKEN",
+    "DIGITALOCEAN_API_URL",
+    "SPACES_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "PULUMI_ACCESS_TOKEN",
+    "PULUMI_CONFIG_PASSPHRASE",
+)
+
+
+def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
+    """All variables of a client's command, from those it would have outside."""
+    inherited = {name: value for name, value in base.items() if name not in REMOVED}
+    cache = Path(base.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do" / "bin"
+    variables = {
+        **dict.fromkeys(TRUST_VARIABLES, str(world.bundle)),
+        "PATH": os.pathsep.join([*_own_plugin(base), str(cache), base.get("PATH", os.defpath)]),
+        "DIGITALOCEAN_TOKEN": world.token,
+        "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
+        "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
+        "PULUMI_BACKEND_URL": f"file://{world.pulumi / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(world.pulumi / "passphrase"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "SANDBOX_HOME": str(world.home),
+    }
+    if world.depth == "api":
+        # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
+        # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
+        proxy = f"http://127.0.0.1:{world.proxy_port}"
+        variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
+    return inherited | variables
+
+
+def _own_plugin(base: Mapping[str, str]) -> list[str]:
+    """Name the folder of the sandbox's plugin, unless the official one is installed: PATH would win over that."""
+    home = Path(base.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    official = home / "plugins" / f"resource-digitalocean-v{version('pulumi-digitalocean')}"
+    return [] if official.is_dir() else [str(PROVIDER)]
+
+
+def prepare_pulumi(world: World) -> None:
+    """Make the folder of Pulumi's backend and the passphrase of its stacks, once."""
+    (world.pulumi / "state").mkdir(parents=True, exist_ok=True, mode=0o700)
+    passphrase = world.pulumi / "passphrase"
+    if not passphrase.exists():
+        descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
