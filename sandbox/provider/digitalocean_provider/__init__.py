@@ -1,0 +1,1 @@
+"""Pulumi's DigitalOcean provider for the sandbox, where the official plugin can't be downloaded."""
