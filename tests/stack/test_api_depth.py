@@ -1,0 +1,92 @@
+"""The real engine against the API alone: both stacks, from nothing to nothing, in seconds."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox.store import Store
+from sandbox.world import World
+from tests.commands import ROOT, run
+
+STACKS = ("local", "dev")
+# What an account has before anybody creates something.
+OF_THE_ACCOUNT = {"project"}
+
+
+def stack(world: World, name: str, *argv: str, check: bool = True) -> str:
+    """Run a Pulumi command on a stack and return what it printed."""
+    done = run("scripts/stack", name, *argv, home=world.home, check=check)
+    return done.stdout + done.stderr
+
+
+def resources(world: World) -> list[str]:
+    """Kind and id of everything in the API's store."""
+    everything = Store(world.database, read_only=True).all()
+    return [f"{resource.kind} {resource.id}" for resource in everything if resource.kind not in OF_THE_ACCOUNT]
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Callable[[str, object], None]) -> None:
+    """Preview, up, a second up and refresh that find nothing to do, and a destroy that leaves nothing."""
+    seconds = {}
+    for step, argv in {
+        "preview": ("preview",),
+        "up": ("up", "--yes", "--skip-preview"),
+        "second up": ("up", "--yes", "--skip-preview", "--expect-no-changes"),
+        "refresh": ("refresh", "--yes", "--skip-preview", "--expect-no-changes"),
+        "third up": ("up", "--yes", "--skip-preview", "--expect-no-changes"),
+    }.items():
+        started = time.monotonic()
+        stack(api_world, name, *argv)
+        seconds[step] = round(time.monotonic() - started, 1)
+    assert resources(api_world) != []
+
+    started = time.monotonic()
+    stack(api_world, name, "destroy", "--yes", "--skip-preview")
+    seconds["destroy"] = round(time.monotonic() - started, 1)
+
+    record_property("seconds", seconds)
+    print(f"\n{name}: {seconds}")  # noqa: T201 the figures belong in the log of every run
+    assert resources(api_world) == []
+
+
+def test_the_work_tree_stays_clean(api_world: World) -> None:
+    """What Pulumi writes about a sandbox's stack ends up in the world, never in a tracked file."""
+    before = {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")}
+    stack(api_world, "local", "preview")
+    assert {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")} == before
+
+
+def test_all_problems_of_a_configuration_are_reported_at_once(api_world: World, tmp_path: Path) -> None:
+    """Nothing is planned, the exit status isn't 0, and every wrong setting is named with its path."""
+    settings = (ROOT / "Pulumi.local.yaml").read_text()
+    salt = (api_world.pulumi / "project" / "Pulumi.local.yaml").read_text()
+    wrong = tmp_path / "Pulumi.local.yaml"
+    wrong.write_text(
+        settings.replace("region: nyc3", "region: mars1").replace("db-s-", "db-q-").replace("path: app", "path: docs")
+        + salt
+    )
+    done = run(
+        *("sandbox", "exec", "pulumi", "preview", "--stack", "local", "--config-file", str(wrong)),
+        home=api_world.home,
+        check=False,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    for path in ("region", "database.size", "app.path"):
+        assert f"{path}:" in text, text
+    assert "Traceback" not in text
+
+
+def test_outputs_say_what_a_person_needs(api_world: World) -> None:
+    """The documented outputs exist, and the pool is what the plan leaves."""
+    stack(api_world, "local", "up", "--yes", "--skip-preview")
+    outputs = json.loads(run("scripts/stack", "local", "stack", "output", "--json", home=api_world.home).stdout)
+    assert set(outputs) >= {
+        *("url", "reserved_ip", "pool_size", "max_connections", "connection_budget", "cdn_endpoint", "release")
+    }
+    assert outputs["pool_size"] == outputs["max_connections"] - outputs["connection_budget"]["reserved"]
+    stack(api_world, "local", "destroy", "--yes", "--skip-preview")
