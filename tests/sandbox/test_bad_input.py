@@ -528,7 +528,8 @@ def page(command: str, log: Path) -> str:
         text=True,
         timeout=60,
         cwd=log.parent,
-        env={name: value for name, value in os.environ.items() if name != "SANDBOX_HOME"},
+        # The throw-away profile goes with the test's own folder.
+        env={name: value for name, value in os.environ.items() if name != "SANDBOX_HOME"} | {"TMPDIR": str(log.parent)},
     )
     return done.stdout
 
