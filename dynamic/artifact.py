@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CheckResult, Resource
 
-from dynamic import ActionError, checked, differing, text_problems
-from dynamic.spaces_provider import SpacesProvider
+from dynamic import ActionError, checked, text_problems
+from dynamic.spaces_provider import ImmutableObjectProvider
 
 # What never belongs to a release: history, caches, local databases, local secrets.
 LEFT_OUT = (
@@ -40,31 +40,18 @@ MAX_BYTES = 256 * 1024 * 1024
 STORED_BLOCK = 0xFFFF
 
 
-class ArtifactProvider(SpacesProvider):
-    """Upload the archive if it isn't there yet; never delete one, a rollback may need it."""
+class ArtifactProvider(ImmutableObjectProvider):
+    """Upload the archive of a tree."""
+
+    folder = "artifacts"
+    digest = "sha256"
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse inputs that cannot be an artifact."""
         return checked(news, text_problems(news, "artifact", "bucket", "region", "path", "sha256", "key"))
 
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Compare the digest: where the tree lies is not part of the artifact."""
-        replaces = differing(olds, news, ["bucket", "region"])
-        return DiffResult(changes=bool(replaces or differing(olds, news, ["sha256"])), replaces=replaces)
-
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Upload the archive."""
-        return CreateResult(f"{props['bucket']}/artifacts", self._upload(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Upload the new archive beside the old one."""
-        return UpdateResult(self._upload(news))
-
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Find out whether the object is still there."""
-        return self.read_object(id_, props, props["key"])
-
-    def _upload(self, props: dict[str, Any]) -> dict[str, Any]:
+    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
+        """Upload it and return what describes it."""
         spaces = self.spaces(props["region"])
         if not spaces.exists(props["bucket"], props["key"]):
             body, sha256 = build(Path(props["path"]))

@@ -5,40 +5,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
+from pulumi.dynamic import CheckResult, Resource
 
-from dynamic import ActionError, checked, differing, json_bytes, text_problems
-from dynamic.spaces_provider import SpacesProvider
+from dynamic import ActionError, checked, json_bytes, text_problems
+from dynamic.spaces_provider import ImmutableObjectProvider
 
 TEXTS = ("wsgi", "database_ca")
 MAPPINGS = ("env", "release_env")
 
 
-class EnvironmentProvider(SpacesProvider):
-    """Upload the document if it isn't there yet; never delete one, a rollback may need it."""
+class EnvironmentProvider(ImmutableObjectProvider):
+    """Upload a canonical document."""
+
+    folder = "environments"
+    digest = "hash"
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse inputs that cannot be an environment."""
         return checked(news, text_problems(news, "environment", "bucket", "region", "document", "hash", "key"))
 
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Compare the hash, which says everything about the document."""
-        replaces = differing(olds, news, ["bucket", "region"])
-        return DiffResult(changes=bool(replaces or differing(olds, news, ["hash"])), replaces=replaces)
-
-    def create(self, props: dict[str, Any]) -> CreateResult:
-        """Upload the document."""
-        return CreateResult(f"{props['bucket']}/environments", self._upload(props))
-
-    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
-        """Upload the new document beside the old one."""
-        return UpdateResult(self._upload(news))
-
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Find out whether the object is still there."""
-        return self.read_object(id_, props, props["key"])
-
-    def _upload(self, props: dict[str, Any]) -> dict[str, Any]:
+    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
+        """Upload it and return what describes it."""
         body = props["document"].encode()
         if content_hash(props["document"]) != props["hash"]:
             raise ActionError("environment.hash: must be the document's SHA-256; this is a mistake in the program")

@@ -1,8 +1,19 @@
 """The base of the providers that work on buckets; it loads the S3 client when it is asked for one."""
 
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi.dynamic import Config, ConfigureRequest, ReadResult, ResourceProvider
+from pulumi.dynamic import (
+    Config,
+    ConfigureRequest,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+)
+
+from dynamic import differing
 
 if TYPE_CHECKING:
     from dynamic.spaces_client import Spaces
@@ -23,8 +34,32 @@ class SpacesProvider(ResourceProvider):
 
         return Spaces(region, credentials(self._config or Config({}, "")))
 
-    def read_object(self, id_: str, props: dict[str, Any], key: str) -> ReadResult:
-        """Refresh a resource that is one object: it is gone when the object is."""
-        if self.spaces(props["region"]).exists(props["bucket"], key):
+
+class ImmutableObjectProvider(SpacesProvider):
+    """Upload an object named by its content, if it isn't there yet; never delete one: a rollback may need it."""
+
+    folder: ClassVar[str]  # the keys' first part
+    digest: ClassVar[str]  # the input that says everything about the content
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Compare the digest: other inputs say where the content comes from."""
+        replaces = differing(olds, news, ["bucket", "region"])
+        return DiffResult(changes=bool(replaces or differing(olds, news, [self.digest])), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Upload the object."""
+        return CreateResult(f"{props['bucket']}/{self.folder}", self.upload(props))
+
+    def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Upload the new object beside the old one."""
+        return UpdateResult(self.upload(news))
+
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Find out whether the object is still there: the resource is gone when it isn't."""
+        if self.spaces(props["region"]).exists(props["bucket"], props["key"]):
             return ReadResult(id_, props)
         return ReadResult(None, {})
+
+    @abstractmethod
+    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
+        """Upload the object unless it is there, and return the outputs."""
