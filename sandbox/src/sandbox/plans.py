@@ -84,7 +84,7 @@ def _droplet(  # noqa: PLR0917 - a row of the table below
     return slug, plan
 
 
-# https://www.digitalocean.com/pricing/droplets
+# https://www.digitalocean.com/pricing/droplets; compared with the output of `doctl compute size list`, 2026-11-23.
 DROPLET_PLANS: dict[str, DropletPlan] = dict(
     [
         _droplet("s-1vcpu-512mb-10gb", 0.5, 1, 10, 0.5, 4),
