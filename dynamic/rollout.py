@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 DESIRED = "desired.json"
 GOOD = "good.json"
-PHASES = ("waiting", "fetch", "build", "check", "static", "migrate", "switch", "health", "done", "failed")
 PARTS = ("artifact", "sha256", "environment")
 POLL_SECONDS = 1.0
 # Enough of the agent's text for the cause, little enough for a terminal.

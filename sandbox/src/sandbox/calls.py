@@ -28,7 +28,6 @@ DEFAULT_PER_PAGE = 20
 
 T = TypeVar("T")
 F = TypeVar("F", bound="Fields")
-P = TypeVar("P")
 
 
 class Fields(BaseModel):
