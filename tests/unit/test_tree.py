@@ -1,0 +1,61 @@
+"""The tree stays readable: what is long says why it is."""
+
+import ast
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+LONGEST_FUNCTION = 60  # lines
+LONGEST_FILE = 400  # lines
+
+# What is longer, and why it is not taken apart.
+LONG_FUNCTIONS = {
+    "components/database.py: Database.__init__": "the order in which a cluster gets closed is read in one place",
+    "components/object_storage.py: ObjectStorage.__init__": "four Spaces, their keys and the CDN: a list, no logic",
+    "sandbox/src/sandbox/ceph.py: configuration": "one configuration file, as text",
+    "sandbox/src/sandbox/front.py: _main": "one configuration file, as text",
+    "sandbox/src/sandbox/topology_of.py: topology": "one value from one pass over the store",
+}
+LONG_FILES = {
+    "app/polls/tests.py": "Django looks for an app's tests in one module",
+    "cloud-init/release-agent.py": "one file on the Droplet, and one to read there when something is wrong",
+    "config.py": "all settings with their rules: the one place to look for a setting",
+    "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
+    "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
+    "tests/unit/test_release_agent.py": "mirrors the agent",
+}
+
+
+def files() -> list[Path]:
+    """Every Python file of the project, tracked or new."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.py"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file()]
+
+
+def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Qualified name and number of lines of every function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{prefix}{node.name}", (node.end_lineno or node.lineno) - node.lineno + 1
+            yield from functions(node, f"{prefix}{node.name}.")
+        else:
+            yield from functions(node, f"{prefix}{node.name}." if isinstance(node, ast.ClassDef) else prefix)
+
+
+def test_long_functions_have_a_reason() -> None:
+    """A new one is taken apart or explained, and an explanation goes when it is not needed any more."""
+    long = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in files()
+        for name, lines in functions(ast.parse(path.read_text()))
+        if lines > LONGEST_FUNCTION
+    }
+    assert long == LONG_FUNCTIONS.keys()
+
+
+def test_long_files_have_a_reason() -> None:
+    """The same for files."""
+    long = {str(path.relative_to(ROOT)) for path in files() if len(path.read_text().splitlines()) > LONGEST_FILE}
+    assert long == LONG_FILES.keys()
