@@ -534,6 +534,13 @@ def page(command: str, log: Path) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def log() -> Iterator[Path]:
+    """A log in a folder of its own, whose path is short: a browser makes UNIX sockets there."""
+    with tempfile.TemporaryDirectory(prefix="browser-") as folder:
+        yield Path(folder, "log")
+
+
 def test_a_browser_without_a_site(api_world: World) -> None:
     """It says how to get one; with an address it needs none."""
     refused(run("sandbox", "browser", home=api_world.home, check=False), "no site in this world yet")
@@ -542,10 +549,9 @@ def test_a_browser_without_a_site(api_world: World) -> None:
     assert api_world.token not in command
 
 
-def test_the_printed_command_accepts_this_world(api_world: World, tmp_path: Path) -> None:
+def test_the_printed_command_accepts_this_world(api_world: World, log: Path) -> None:
     """The API's answer to somebody without a token; without the world's keys the browser refuses."""
     command = run("sandbox", "browser", "https://api.digitalocean.com/v2/account", home=api_world.home).stdout.strip()
-    log = tmp_path / "log"
     assert "Unable to authenticate you" in page(command, log), log.read_text()
     other = re.sub(r" --ignore-certificate-errors-spki-list=\S+", "", command)
     assert "Unable to authenticate you" not in page(other, log)
@@ -553,11 +559,10 @@ def test_the_printed_command_accepts_this_world(api_world: World, tmp_path: Path
 
 
 @pytest.mark.full
-def test_the_printed_command_opens_the_site(deployed: Deployment, tmp_path: Path) -> None:
+def test_the_printed_command_opens_the_site(deployed: Deployment, log: Path) -> None:
     """The page with the certificate of the world's Let's Encrypt; without its key the browser refuses."""
     command = run("sandbox", "browser", home=deployed.world.home).stdout.strip()
     assert command.endswith(f" {deployed.url}")
-    log = tmp_path / "log"
     assert "<title>Polls</title>" in page(command, log), log.read_text()
     only_the_ca = re.sub(r"(--ignore-certificate-errors-spki-list=[^, ]+)\S*", r"\1", command)
     assert "Polls" not in page(only_the_ca, log)
