@@ -71,7 +71,8 @@ class ObjectStorage(pulumi.ComponentResource):
                     max_age_seconds=args.cors_max_age,
                 )
             ],
-            opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["bucket"]),
+            # Deleted first: the rules are the bucket's, so a replacement's deletion would take the new ones away.
+            opts=pulumi.ResourceOptions(parent=self, replace_on_changes=["bucket"], delete_before_replace=True),
         )
         cdn = digitalocean.Cdn(
             f"{name}-cdn",

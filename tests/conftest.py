@@ -16,14 +16,6 @@ from sandbox.world import World
 from tests.commands import run
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what may run beside what: the tests of the one full world run in their order, all others file by file."""
-    for item in items:
-        group = "full" if item.get_closest_marker("full") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def start(depth: worlds.Depth, home: Path) -> World:
     """Start a world in an empty folder."""
     run("sandbox", "up", "--depth", depth, home=home)

@@ -4,7 +4,8 @@ import io
 import ssl
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import boto3
@@ -162,6 +163,19 @@ class Api:
             for item in s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
                 s3.delete_object(Bucket=bucket["Name"], Key=item["Key"])
             s3.delete_bucket(Bucket=bucket["Name"])
+
+
+@contextmanager
+def connect(world: World) -> Iterator[Api]:
+    """Ask a world of depth `api` through its proxy."""
+    with httpx.Client(
+        base_url="https://api.digitalocean.com",
+        proxy=f"http://127.0.0.1:{world.proxy_port}",
+        verify=ssl.create_default_context(cafile=world.bundle),
+        headers={"Authorization": f"Bearer {world.token}"},
+        timeout=30,
+    ) as raw:
+        yield Api(world, raw)
 
 
 def archive(files: dict[str, bytes]) -> bytes:

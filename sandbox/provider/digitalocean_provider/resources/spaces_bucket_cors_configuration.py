@@ -64,13 +64,11 @@ def create(op: Operation, inputs: Properties) -> Properties:
 
 
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
-    """Return the rules, or None when there are none."""
-    try:
-        found = op.spaces(state["region"], "get_bucket_cors", Bucket=id_)
-    except SpacesError as error:
-        if error.code in ("NoSuchCORSConfiguration", "NoSuchBucket"):
-            return None
-        raise
+    """Return the rules. When there are none it fails, as the official plugin does, which never says "deleted" here.
+
+    Source: digitalocean/terraform-provider-digitalocean, spaces/resource_spaces_bucket_cors_configuration.go.
+    """
+    found = op.spaces(state["region"], "get_bucket_cors", Bucket=id_)
     rules = [{name: rule[s3] for name, s3 in MEMBERS.items() if rule.get(s3)} for rule in found["CORSRules"]]
     return {"bucket": id_, "region": state["region"], "corsRules": rules}
 

@@ -1,0 +1,102 @@
+"""A stack of the program in a world: run Pulumi on it, and read what the engine did, step by step."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from sandbox.world import World
+from tests.commands import run
+
+Settings = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that the engine did, or found out, about a resource."""
+
+    op: str  # the engine's own words: create, update, replace, delete, create-replacement, delete-replaced …
+    kind: str  # type of the resource, without its package
+    name: str  # in the program, without the stack's name
+    changed: tuple[str, ...]  # the inputs that made the difference
+
+    @property
+    def what(self) -> str:
+        """Op and name, as tests write them down."""
+        return f"{self.op} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PulumiStack:
+    """One of the program's stacks, with settings that a test changes for one command at a time."""
+
+    world: World
+    name: str = "local"
+    prefix: str = "polls-local"  # of every resource's name: the setting `name`
+
+    def run(
+        self, command: str, *argv: str, settings: Settings | None = None, check: bool = True, timeout: float = 600
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a Pulumi command by scripts/stack; `settings` are paths and values, for this command only."""
+        given = [f"--config=django-do:{path}={_text(value)}" for path, value in (settings or {}).items()]
+        options = ["--config-path", *given] if given else []
+        return run(
+            *("scripts/stack", self.name, command, *options, *argv), home=self.world.home, check=check, timeout=timeout
+        )
+
+    def up(self, *argv: str, settings: Settings | None = None) -> list[Step]:
+        """Deploy without a preview; return what was done, in this order."""
+        return self.steps("up", *argv, settings=settings)
+
+    def steps(self, command: str, *argv: str, settings: Settings | None = None) -> list[Step]:
+        """Run `up`, `refresh` or `destroy`; return what became of each resource that did not stay the same."""
+        done = self.run(command, "--yes", "--skip-preview", "--json", *argv, settings=settings, check=False)
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        if done.returncode:
+            pytest.fail(f"{command}: exit status {done.returncode}\n{errors(events)}\n{done.stderr}", pytrace=False)
+        return [step for event in events if (step := self._step(event)) is not None]
+
+    def settled(self) -> None:
+        """Fail unless the next `up` finds nothing to do."""
+        self.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets in plain."""
+        outputs: dict[str, Any] = json.loads(self.run("stack", "output", "--json", "--show-secrets").stdout)
+        return outputs
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The state's resources by their names, without the stack's name; secrets in plain."""
+        state = json.loads(self.run("stack", "export", "--show-secrets").stdout)
+        return {self._name(found["urn"]): found for found in state["deployment"].get("resources", [])}
+
+    def urn(self, name: str) -> str:
+        """The URN of a resource."""
+        return str(self.resources()[name]["urn"])
+
+    def _name(self, urn: str) -> str:
+        return urn.rpartition("::")[2].removeprefix(f"{self.prefix}-")
+
+    def _step(self, event: dict[str, Any]) -> Step | None:
+        found = event.get("resOutputsEvent")
+        if found is None:
+            return None
+        metadata = found["metadata"]
+        kind = metadata["type"].rpartition(":")[2]
+        # The outputs of the stack itself are no resource.
+        if metadata["op"] in {"same", "refresh", "read"} or kind == "Stack":
+            return None
+        return Step(metadata["op"], kind, self._name(metadata["urn"]), tuple(sorted(metadata.get("diffs") or ())))
+
+
+def errors(events: list[dict[str, Any]]) -> str:
+    """What the engine complained about."""
+    found = (event.get("diagnosticEvent", {}) for event in events)
+    return "".join(event["message"] for event in found if event.get("severity") == "error")
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

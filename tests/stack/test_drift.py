@@ -1,0 +1,95 @@
+"""Changes behind Pulumi's back, with the real engine: what finds them, what mends them, and docs/drift.md."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.world import World
+from tests.commands import ROOT
+from tests.pulumi_stack import PulumiStack
+from tests.sandbox.api_client import Api, connect
+from tests.stack import drift
+from tests.stack.drift import Case, Site
+
+
+@pytest.fixture(scope="module")
+def api(api_world: World) -> Iterator[Api]:
+    """The API, past Pulumi."""
+    with connect(api_world) as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def stack(api_world: World) -> Iterator[PulumiStack]:
+    """The stack "local", deployed; destroyed in the end as a user does it after such changes, with a refresh."""
+    stack = PulumiStack(api_world)
+    stack.up()
+    yield stack
+    stack.steps("destroy", "--refresh")
+
+
+def play(api: Api, stack: PulumiStack, cases: tuple[Case, ...]) -> None:
+    """Make the changes, and see each of them found and mended; problems are said together, by the case's name."""
+    before = Site(api, stack)
+    assert [case.what for case in cases if not case.holds(before)] == []
+    for case in cases:
+        case.change(before)
+    # A change that changes nothing would prove nothing.
+    assert [case.what for case in cases if case.holds(before)] == []
+
+    found = {step.what for step in stack.steps("refresh")}
+    assert found == {step for case in cases for step in case.refresh}
+    done = {step.what for step in stack.up()}
+    assert [case.what for case in cases if not done >= set(case.up)] == [], done
+
+    after = Site(api, stack)
+    assert [case.what for case in cases if not case.holds(after)] == []
+    stack.settled()
+
+
+def test_changes_are_found_and_taken_back(api: Api, stack: PulumiStack) -> None:
+    """Each in place, all at once."""
+    play(api, stack, drift.CHANGED)
+
+
+def test_what_was_deleted_is_found_and_made_again(api: Api, stack: PulumiStack) -> None:
+    """What stands by itself, all at once."""
+    play(api, stack, drift.DELETED)
+
+
+@pytest.mark.parametrize("case", drift.ALONE, ids=lambda case: case.what)
+def test_what_others_depend_on_is_made_again_with_them(api: Api, stack: PulumiStack, case: Case) -> None:
+    """Address, Droplet and the agent's key; what depends on them follows."""
+    play(api, stack, (case,))
+
+
+def test_a_missing_cors_configuration_stops_refresh_and_has_a_way_out(api: Api, stack: PulumiStack) -> None:
+    """The error names it, `up` alone sees nothing, and replacing it brings the rules back."""
+    site = Site(api, stack)
+    site.api.s3().delete_bucket_cors(Bucket=site.buckets["assets"])
+    refused = stack.run("refresh", "--yes", "--skip-preview", check=False)
+    assert refused.returncode != 0
+    assert "NoSuchCORSConfiguration" in refused.stdout + refused.stderr
+    assert stack.up() == []
+    assert site.cors() == []
+
+    stack.up("--replace", stack.urn("assets-cors"))
+    assert [rule["AllowedOrigins"] for rule in site.cors()] == [["https://polls.example"]]
+    assert stack.steps("refresh") == []
+
+
+@pytest.mark.parametrize("case", [case for case in drift.UNSEEN if case.change], ids=lambda case: case.what)
+def test_what_is_not_found_is_really_not_found(api: Api, stack: PulumiStack, case: drift.Unseen) -> None:
+    """The page warns of it for good reason: should it be found some day, the page has to say so."""
+    assert case.change is not None
+    assert case.stays is not None
+    site = Site(api, stack)
+    case.change(site)
+    assert stack.steps("refresh") == []
+    stack.settled()
+    assert case.stays(site)
+
+
+def test_the_page_is_current() -> None:
+    """`python -m tests.stack.drift > docs/drift.md` would change nothing."""
+    assert (ROOT / "docs" / "drift.md").read_text() == drift.page()
