@@ -4,12 +4,14 @@ import json
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sandbox.world import World
-from tests.commands import run
+from tests.commands import ROOT, run
 
 Settings = Mapping[str, object]
 
@@ -41,11 +43,27 @@ class PulumiStack:
         self, command: str, *argv: str, settings: Settings | None = None, check: bool = True, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Run a Pulumi command by scripts/stack; `settings` are paths and values, for this command only."""
-        given = [f"--config=django-do:{path}={_text(value)}" for path, value in (settings or {}).items()]
-        options = ["--config-path", *given] if given else []
+        options = ["--config-file", str(self._changed(settings))] if settings else []
         return run(
-            *("scripts/stack", self.name, command, *options, *argv), home=self.world.home, check=check, timeout=timeout
+            *("scripts/stack", self.name, command, *argv, *options), home=self.world.home, check=check, timeout=timeout
         )
+
+    def _changed(self, settings: Settings) -> Path:
+        """Write the stack's settings with changes, beside the copy that scripts/stack makes."""
+        made = self.world.pulumi / "project" / f"Pulumi.{self.name}.yaml"
+        if not made.exists():
+            self.run("stack")
+        # The salt of its secrets is there.
+        document = yaml.safe_load((ROOT / made.name).read_text()) | yaml.safe_load(made.read_text())
+        for path, value in settings.items():
+            section, *rest = path.split(".")
+            place, key = document["config"], f"django-do:{section}"
+            for part in rest:
+                place, key = place.setdefault(key, {}), part
+            place[key] = value
+        changed = self.world.pulumi / f"Pulumi.{self.name}.changed.yaml"
+        changed.write_text(yaml.safe_dump(document))
+        return changed
 
     def up(self, *argv: str, settings: Settings | None = None) -> list[Step]:
         """Deploy without a preview; return what was done, in this order."""
@@ -96,7 +114,3 @@ def errors(events: list[dict[str, Any]]) -> str:
     """What the engine complained about."""
     found = (event.get("diagnosticEvent", {}) for event in events)
     return "".join(event["message"] for event in found if event.get("severity") == "error")
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,87 @@
+"""Ways to the end of a stack: what is protected stays, what holds uploads asks first, and the database never opens."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.store import Bodies, Store
+from sandbox.world import World
+from tests.conftest import last_request
+from tests.pulumi_stack import PulumiStack
+from tests.sandbox.api_client import Api, connect
+
+PROTECTED = {"address", "domain", "db", "media", "secret-key", "superuser-password"}
+
+
+@pytest.fixture
+def stack(api_world: World) -> Iterator[PulumiStack]:
+    """The stack "local", not deployed yet; nothing of it is left in the end."""
+    stack = PulumiStack(api_world)
+    yield stack
+    if set(stack.resources()) - {"django-do-local"}:
+        stack.run("state", "unprotect", "--all", "--yes")
+        stack.up(settings={"storage.forceDestroy": True})
+        stack.steps("destroy")
+
+
+@pytest.fixture
+def api(api_world: World) -> Iterator[Api]:
+    """The API, past Pulumi."""
+    with connect(api_world) as api:
+        yield api
+
+
+def trusted_sources(world: World, after: int) -> list[list[str]]:
+    """Every list of trusted sources that the API was given, as types of rules."""
+    requests: Bodies = Store(world.database, read_only=True).requests(after)
+    bodies = [json.loads(r["body"]) for r in requests if r["method"] == "PUT" and r["path"].endswith("/firewall")]
+    return [[rule["type"] for rule in body["rules"]] for body in bodies]
+
+
+def test_what_is_protected_survives_destroy(stack: PulumiStack) -> None:
+    """`destroy` says how to go on; with --exclude-protected the rest goes, and the database stays closed."""
+    mark = last_request(stack.world)
+    stack.up(settings={"protect": True})
+    refused = stack.run("destroy", "--yes", check=False)
+    assert refused.returncode != 0
+    assert "protected" in refused.stdout + refused.stderr
+    assert "unprotect" in refused.stdout + refused.stderr
+
+    stack.steps("destroy", "--exclude-protected")
+    left = set(stack.resources())
+    assert left >= PROTECTED, left
+    assert not left & {"web-1", "firewall", "pool", "assets", "releases", "rollout"}, left
+    cluster = stack.resources()["db"]["id"]
+    rules = Store(stack.world.database, read_only=True).get("database", cluster)
+    assert rules is not None
+    assert trusted_sources(stack.world, mark) == [["tag"]]
+
+
+def test_destroy_without_a_preview_never_opens_the_database(stack: PulumiStack) -> None:
+    """The cluster is deleted while its trusted sources are still those of the program."""
+    mark = last_request(stack.world)
+    stack.up()
+    stack.steps("destroy")
+    log = Store(stack.world.database, read_only=True).requests(mark)
+    deleted = [r["path"] for r in log if r["method"] == "DELETE" and r["path"].startswith("/v2/databases/")]
+    assert trusted_sources(stack.world, mark) == [["tag"]]
+    assert len([path for path in deleted if path.count("/") == 3]) == 1, deleted
+
+
+def test_uploads_are_not_destroyed_unasked(stack: PulumiStack, api: Api) -> None:
+    """`destroy` refuses a Space with objects and says which; after `storage.forceDestroy: true` and an `up` it goes."""
+    stack.up(settings={"storage.forceDestroy": False})
+    bucket = stack.outputs()["buckets"]["media"]
+    api.s3().put_object(Bucket=bucket, Key="uploads/cat.jpg", Body=b"the only photograph")
+
+    refused = stack.run("destroy", "--yes", "--skip-preview", check=False)
+    text = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert bucket in text
+    assert "BucketNotEmpty" in text
+    assert api.s3().get_object(Bucket=bucket, Key="uploads/cat.jpg")["Body"].read() == b"the only photograph"
+
+    stack.up(settings={"storage.forceDestroy": True})
+    stack.steps("destroy")
+    assert bucket not in {found["Name"] for found in api.s3().list_buckets()["Buckets"]}
