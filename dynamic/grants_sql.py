@@ -102,6 +102,8 @@ def grant_as_admin(
         "GRANT CONNECT ON DATABASE {database} TO {migrator}, {app}",
         "GRANT USAGE, CREATE ON SCHEMA public TO {migrator}",
         "GRANT USAGE ON SCHEMA public TO {app}",
+        # Nobody but a person gave it that.
+        "REVOKE CREATE ON SCHEMA public FROM {app}",
     )
     for statement in statements:
         connection.execute(sql.SQL(statement).format(**names))
