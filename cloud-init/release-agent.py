@@ -48,8 +48,15 @@ INHERITED = re.compile(r"UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUND
 # Variables whose values may be read in an error's text. Everything else is taken for a secret.
 PUBLIC = re.compile(
     r"DJANGO_SETTINGS_MODULE|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS|STATIC_(URL|ROOT)|RELEASE|AWS_STORAGE_BUCKET_NAME"
-    r"|AWS_S3_\w+|AWS_(REQUEST|RESPONSE)_CHECKSUM_\w+|DJANGO_SUPERUSER_(USERNAME|EMAIL)"
+    r"|PGSSL\w+|AWS_S3_\w+|AWS_(REQUEST|RESPONSE)_CHECKSUM_\w+|DJANGO_SUPERUSER_(USERNAME|EMAIL)"
 )
+# Asked of Django, because a project may have its own opinion about both.
+STATIC_SETTINGS = """
+import json, django
+django.setup()
+from django.conf import settings
+print(json.dumps([str(settings.STATIC_ROOT), settings.STATIC_URL]))
+"""
 SHORTEST_SECRET = 6  # characters; replacing shorter texts would make a message unreadable
 
 
@@ -319,8 +326,8 @@ class Machine:
             os.seteuid(0)
             os.setegid(0)
 
-    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> None:
-        """Run code of the app as the user `release` in a clean environment."""
+    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
+        """Run code of the app as the user `release` in a clean environment; return what it printed."""
         inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
         process = subprocess.Popen(
             command,
@@ -346,6 +353,7 @@ class Machine:
             raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}") from None
         if process.returncode != 0:
             raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
+        return output
 
     def systemctl(self, *arguments: str) -> None:
         """Ask systemd for something; its own words say what went wrong."""
@@ -354,20 +362,25 @@ class Machine:
             raise AgentError(f"`systemctl {' '.join(arguments)}` ended with {result.returncode}\n{result.stderr}")
 
 
-def health(release: str) -> str | None:
-    """Return why the release does not serve: /healthz through Nginx must name it, /readyz reach the database."""
-    for path, options in (("/healthz", []), ("/readyz", ["--unix-socket", "/run/gunicorn.sock"])):
-        command = ["curl", "-sS", "--fail-with-body", "--max-time", "10", *options, f"http://127.0.0.1{path}"]
+def health(domain: str, release: str) -> str | None:
+    """Return why the release does not serve.
+
+    /healthz through Nginx must name it, /readyz reach the database, and the first page must not be an error of the
+    app's own: whatever else it says (a login, a redirect, not found) is its affair.
+    """
+    socket = ["--unix-socket", "/run/gunicorn.sock"]
+    visitor = [*socket, "--header", f"Host: {domain}", "--header", "X-Forwarded-Proto: https"]
+    for path, options in (("/healthz", []), ("/readyz", socket), ("/", visitor)):
+        command = ["curl", "-sS", "--max-time", "10", "--write-out", "\n%{http_code}", *options]
+        command.append(f"http://127.0.0.1{path}")
         result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        body, _, status = result.stdout.rpartition("\n")
         if result.returncode != 0:
-            return f"{path}: {result.stderr.strip()} {result.stdout[:500]}"
-        if path == "/healthz":
-            try:
-                answered = json.loads(result.stdout)["release"]
-            except (ValueError, KeyError, TypeError):
-                return f'{path}: must be JSON with "release", got {result.stdout[:200]!r}; see docs/app.md'
-            if answered != release:
-                return f"{path}: release is {answered}, not {release}"
+            return f"{path}: {result.stderr.strip()}"
+        if status >= "500" or (path != "/" and status != "200"):
+            return f"{path}: answered {status} {body[:500]}"
+        if path == "/healthz" and f'"{release}"' not in body:
+            return f"{path}: must name release {release}, got {body[:200]}"
     return None
 
 
@@ -386,8 +399,9 @@ def manifest_names(static: Path) -> set[str]:
         return set(json.loads((static / "staticfiles.json").read_bytes())["paths"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AgentError(
-            "STATIC_ROOT/staticfiles.json: must be written by collectstatic; set STORAGES['staticfiles'] to "
-            f"django.contrib.staticfiles.storage.ManifestStaticFilesStorage ({type(error).__name__}: {error})"
+            "STATIC_ROOT/staticfiles.json: must be written by collectstatic for files on the CDN; set "
+            "STORAGES['staticfiles'] to django.contrib.staticfiles.storage.ManifestStaticFilesStorage, or STATIC_URL "
+            f"to /static/, and this Droplet serves them ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -425,7 +439,7 @@ class Agent:
     spaces: Spaces
     config: Config
     droplet_id: Callable[[], str]
-    health: Callable[[str], str | None] = health
+    health: Callable[[str], str | None]
     state: State = field(default_factory=State)
     desired: Desired = field(init=False)
     environment: Environment = field(default_factory=Environment)
@@ -548,8 +562,10 @@ class Agent:
             self.machine.run(command, directory=app, environment=environment)
         if not (venv / "bin" / "gunicorn").exists():
             raise AgentError("app: gunicorn must be one of its dependencies; run `uv add gunicorn` in it")
-        # Here and not at import, because the user that runs Gunicorn can't write.
-        self.machine.run([str(venv / "bin/python"), "-m", "compileall", "-q", "."], directory=app, environment={})
+        # Here and not at import, because the user that runs Gunicorn can't write. What does not compile may be a
+        # template or a test's data; when it is imported, `check` says what is wrong with it.
+        with contextlib.suppress(AgentError):
+            self.machine.run([str(venv / "bin/python"), "-m", "compileall", "-q", "."], directory=app, environment={})
         # "built" must never be there without the files that it speaks of, whenever the power goes away.
         subprocess.run(["sync", "--file-system", self.folder], check=True)
         (self.folder / "built").touch()
@@ -559,20 +575,19 @@ class Agent:
         release = {"RELEASE": self.desired.release, "STATIC_ROOT": str(self.folder / "static")}
         return {**self.environment.env, **release}
 
-    def app(self, *command: str, unless: str = "") -> bool:
-        """Run a program of the release as the release step; False when it failed with the words `unless`."""
+    def app(self, *command: str, unless: str = "") -> str | None:
+        """Run a program of the release as the release step; None when it failed with the words `unless`."""
         binaries = self.folder / "venv" / "bin"
         try:
-            self.machine.run(
+            return self.machine.run(
                 [str(binaries / command[0]), *command[1:]],
                 directory=self.folder / "app",
                 environment={"PATH": f"{binaries}:/usr/bin:/bin", **self.settings(), **self.environment.release_env},
             )
         except AgentError as error:
             if unless and re.search(unless, str(error)):
-                return False
+                return None
             raise
-        return True
 
     def check(self) -> None:
         """Refuse, before anything is changed, what could not serve."""
@@ -582,19 +597,39 @@ class Agent:
         self.app("gunicorn", "--check-config", "--config", "/etc/gunicorn/gunicorn.conf.py", self.environment.wsgi)
 
     def static(self) -> None:
-        """Collect static files and upload those whose hashed names are new; none is ever replaced or deleted."""
+        """Collect static files, then bring them to where STATIC_URL leads."""
         command = ("python", "manage.py", "collectstatic", "--noinput", "--verbosity", "0")
-        if not self.app(*command, unless="Unknown command: 'collectstatic'"):
+        if self.app(*command, unless="Unknown command: 'collectstatic'") is None:
             return  # the app has no static files
+        answer = self.app("python", "-c", STATIC_SETTINGS) or ""
+        try:
+            root, url = json.loads(answer.splitlines()[-1])  # the app may print, too
+        except (ValueError, IndexError) as error:
+            raise AgentError(f"STATIC_ROOT and STATIC_URL: could not be read from the settings\n{answer}") from error
         with self.machine.acting_as_user():
-            names = manifest_names(self.folder / "static")
-            there = self.spaces.list(self.config.assets_bucket, "static/")
-            missing = sorted(name for name in names if f"static/{name}" not in there)
-            with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-                list(pool.map(self.upload, [missing[start::UPLOADS_AT_ONCE] for start in range(UPLOADS_AT_ONCE)]))
+            if url.startswith("/"):
+                self.serve_static(Path(root))
+            else:
+                self.publish_static(Path(root))
+
+    def serve_static(self, root: Path) -> None:
+        """Let Nginx find the files where it looks for them: the app did not ask for the CDN."""
+        static = self.folder / "static"
+        if root != static and not static.is_symlink():
+            static.rmdir()
+            static.symlink_to(root)
+
+    def publish_static(self, root: Path) -> None:
+        """Upload the files whose hashed names are new; none is ever replaced or deleted."""
+        names = manifest_names(root)
+        there = self.spaces.list(self.config.assets_bucket, "static/")
+        missing = sorted(name for name in names if f"static/{name}" not in there)
+        parts = [missing[start::UPLOADS_AT_ONCE] for start in range(UPLOADS_AT_ONCE)]
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+            list(pool.map(lambda part: self.upload(root, part), parts))
         log(f"{self.desired.release}: {len(missing)} of {len(names)} static files uploaded")
 
-    def upload(self, names: list[str]) -> None:
+    def upload(self, root: Path, names: list[str]) -> None:
         """Upload static files; a name changes with its content, so it may be kept for ever."""
         spaces = Spaces(self.config)  # a thread has its own connection
         for name in names:
@@ -604,7 +639,7 @@ class Agent:
                 "x-amz-acl": "public-read",
             }
             try:
-                body = (self.folder / "static" / name).read_bytes()
+                body = (root / name).read_bytes()
                 spaces.put(self.config.assets_bucket, f"static/{name}", body, headers)
             except SpacesError as error:
                 raise AgentError(f"{error}; the agent's key must be allowed to, or see docs/releases.md") from error
@@ -709,7 +744,13 @@ def main() -> int:
     with (machine.state.parent / "lock").open("w") as lock:  # systemd starts one; a person may start another
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            Agent(machine=machine, spaces=Spaces(config), config=config, droplet_id=droplet_id).run()
+            Agent(
+                machine=machine,
+                spaces=Spaces(config),
+                config=config,
+                droplet_id=droplet_id,
+                health=functools.partial(health, config.domain),
+            ).run()
         except SpacesError as error:
             log(f"Spaces: {error}")
     return 0

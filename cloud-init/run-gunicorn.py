@@ -13,6 +13,11 @@ binaries = release / "venv" / "bin"
 os.chdir(release / "app")
 os.execve(  # noqa: S606 - no shell is the point
     binaries / "gunicorn",
-    ["gunicorn", "--config", "/etc/gunicorn/gunicorn.conf.py", settings["wsgi"]],
-    {**os.environ, "PATH": f"{binaries}:/usr/bin:/bin", **settings["env"]},
+    ["gunicorn", "--config", "/etc/gunicorn/gunicorn.conf.py", "droplet_health:application"],
+    {
+        **os.environ,
+        "PATH": f"{binaries}:/usr/bin:/bin",
+        "WSGI_APPLICATION": settings["wsgi"],
+        **settings["env"],
+    },
 )

@@ -21,7 +21,12 @@ REFERABLE = frozenset(
         "AWS_SECRET_ACCESS_KEY",
         "AWS_STORAGE_BUCKET_NAME",
         "CSRF_TRUSTED_ORIGINS",
+        "DATABASE_HOST",
+        "DATABASE_NAME",
+        "DATABASE_PASSWORD",
+        "DATABASE_PORT",
         "DATABASE_URL",
+        "DATABASE_USER",
         "SECRET_KEY",
         "STATIC_URL",
     }
@@ -45,6 +50,17 @@ class DatabaseAddress:
         options = urlencode({"sslmode": "verify-full", "sslrootcert": DATABASE_CA_PATH}, safe="/")
         user, password, database = (quote(part, safe="") for part in (self.user, self.password, self.database))
         return f"postgres://{user}:{password}@{self.host}:{self.port}/{database}?{options}"
+
+    def parts(self) -> dict[str, str]:
+        """Return the URL and its parts, for `app.env` to refer to."""
+        return {
+            "DATABASE_URL": self.url(),
+            "DATABASE_HOST": self.host,
+            "DATABASE_NAME": self.database,
+            "DATABASE_PASSWORD": self.password,
+            "DATABASE_PORT": str(self.port),
+            "DATABASE_USER": self.user,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +101,9 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
         "ALLOWED_HOSTS": spec.domain,
         "CSRF_TRUSTED_ORIGINS": f"https://{spec.domain}",
         "DATABASE_URL": spec.pool.url(),
+        # For apps that take the database's address apart: libpq verifies the server all the same.
+        "PGSSLMODE": "verify-full",
+        "PGSSLROOTCERT": DATABASE_CA_PATH,
         "STATIC_URL": f"https://{spec.cdn_endpoint}/static/",
         "AWS_S3_CUSTOM_DOMAIN": spec.cdn_endpoint,
         "AWS_STORAGE_BUCKET_NAME": spec.media_bucket,
@@ -96,15 +115,23 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
-    renamed = {name: _REFERENCE.sub(lambda match: contract[match[1]], value) for name, value in spec.env.items()}
+    renamed = _renamed(spec.env, contract | spec.pool.parts())
+    for_the_release_step = _renamed(spec.env, contract | spec.migrator.parts())
     return {
         "wsgi": spec.wsgi,
         "env": {**contract, **renamed, **spec.secrets},
         "release_env": {
             "DATABASE_URL": spec.migrator.url(),
+            # What refers to the database has the migrator's here.
+            **{name: value for name, value in for_the_release_step.items() if value != renamed[name]},
             "DJANGO_SUPERUSER_USERNAME": SUPERUSER,
             "DJANGO_SUPERUSER_EMAIL": f"{SUPERUSER}@{spec.domain}",
             "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
         },
         "database_ca": spec.database_ca,
     }
+
+
+def _renamed(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Fill in the references of `app.env`."""
+    return {name: _REFERENCE.sub(lambda match: known[match[1]], value) for name, value in env.items()}

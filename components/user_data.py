@@ -63,6 +63,7 @@ _FILES = (
     _File("apt.conf", "/etc/apt/apt.conf.d/60web"),
     _File("do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
     _File("enable-tls.sh", "/etc/letsencrypt/renewal-hooks/deploy/enable-tls", "0755", _DIRECT),
+    _File("droplet_health.py", f"{_LIBRARY}/python/droplet_health.py"),
     _File("gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
     _File("nftables.conf", "/etc/nftables.conf"),
     _File("nginx-always.conf", "/etc/nginx/always.conf"),
@@ -71,6 +72,7 @@ _FILES = (
     _File("nginx-load-balancer.conf", "/etc/nginx/edge/http.conf", edges=("behind_load_balancer",)),
     _File("nginx.conf", "/etc/nginx/nginx.conf"),
     _File("nginx-proxy.conf", "/etc/nginx/proxy.conf"),
+    _File("nginx-site.conf", "/etc/nginx/site.conf"),
     _File("sshd.conf", "/etc/ssh/sshd_config.d/10-web.conf", "0600"),
     _File("journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
     _File("gunicorn.service", f"{_UNITS}/gunicorn.service"),
@@ -90,6 +92,8 @@ _FILES = (
 )
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
+# Lines of comment stay in the repository: user data has a limit, and a change of words is no change of the machine.
+_COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
@@ -167,14 +171,14 @@ def _check(spec: UserDataSpec) -> None:
 
 
 def _fill(source: str, values: dict[str, str]) -> str:
-    """Return a file of cloud-init/ with its placeholders replaced; an unknown one is an error."""
+    """Return a file of cloud-init/ without comments, its placeholders replaced; an unknown one is an error."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
             raise UserDataError(f"cloud-init/{source}: unknown placeholder {match[0]}; known: {', '.join(values)}")
         return values[match[1]]
 
-    return _PLACEHOLDER.sub(value, (SOURCES / source).read_text(encoding="utf-8"))
+    return _PLACEHOLDER.sub(value, _COMMENT.sub("", (SOURCES / source).read_text(encoding="utf-8")))
 
 
 def _entry(path: str, content: str, permissions: str) -> dict[str, str]:

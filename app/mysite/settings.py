@@ -45,7 +45,6 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "mysite.health.HealthMiddleware",  # first: answers any Host, never redirects
     "django.middleware.security.SecurityMiddleware",
     "mysite.security.ContentSecurityPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -151,7 +150,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 CSRF_COOKIE_HTTPONLY = True  # forms carry the token; no script of ours reads it
 SILENCED_SYSTEM_CHECKS = [
     "security.W004",  # HSTS is said once, by Nginx
-    "security.W008",  # the redirect to https is Nginx's; here it would catch health checks over plain http
+    "security.W008",  # the redirect to https is Nginx's
 ]
 CONTENT_SECURITY_POLICY = content_security_policy(static=origin(STATIC_URL), media=MEDIA_ORIGIN)
 

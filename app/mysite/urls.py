@@ -1,4 +1,4 @@
-"""Addresses of the site; /healthz and /readyz are answered before these (see health.py)."""
+"""Addresses of the site."""
 
 from django.conf import settings
 from django.conf.urls.static import static as serve_folder

@@ -8,7 +8,6 @@ What needs processes (a server, PostgreSQL, votes at the same moment) is in test
 import io
 import os
 import tempfile
-import threading
 from datetime import timedelta
 from pathlib import Path
 from unittest import mock
@@ -21,13 +20,11 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
-from django.db.backends.utils import CursorWrapper
 from django.http import HttpResponse
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import reverse
 from django.utils import timezone
 from moto import mock_aws
-from mysite import health
 from mysite.media import PrivateMediaStorage
 from mysite.security import content_security_policy, origin
 from PIL import Image
@@ -383,57 +380,6 @@ class MediaTests(SimpleTestCase):
     def test_name_keeps_nothing_of_the_uploaders(self) -> None:
         """But the type."""
         self.assertRegex(image_path(Question(), "../../Jo's cheque.JPEG"), r"^questions/[0-9a-f]{32}\.jpeg$")
-
-
-@override_settings(ALLOWED_HOSTS=["polls.example"], SECURE_SSL_REDIRECT=True)
-class HealthTests(TestCase):
-    """Addresses for machines, under the least favourable settings."""
-
-    def test_healthz_answers_any_host_and_names_the_release(self) -> None:
-        """Without a redirect and without a query."""
-        with mock.patch.dict(os.environ, RELEASE="0123abcd-4567ef01"), self.assertNumQueries(0):
-            answer = self.client.get("/healthz", headers={"host": "10.10.0.7"})
-        self.assertEqual((200, {"status": "ok", "release": "0123abcd-4567ef01"}), (answer.status_code, answer.json()))
-        self.assertEqual("no-store", answer.headers["Cache-Control"])
-
-    def test_readyz_asks_the_database(self) -> None:
-        """For any host as well."""
-        answer = self.client.get("/readyz", headers={"host": "10.10.0.7"})
-        self.assertEqual((200, {"status": "ok", "database": "ok"}), (answer.status_code, answer.json()))
-
-    def test_readyz_says_no_when_the_database_fails_and_tells_the_log_why(self) -> None:
-        """Not the public."""
-        broken = mock.patch.object(
-            health.connection.__class__, "__getattr__", side_effect=OperationalError("server has gone to 10.10.0.9")
-        )
-        with self.assertLogs("mysite.health", "ERROR") as log, broken:
-            answer = self.client.get("/readyz")
-        self.assertEqual(
-            (503, {"status": "unavailable", "database": "unreachable"}), (answer.status_code, answer.json())
-        )
-        self.assertIn("10.10.0.9", log.output[0])
-
-    def test_readyz_gives_up_on_a_query_that_hangs_and_recovers(self) -> None:
-        """A busy pool accepts the connection and lets the query wait; nobody queues behind it for longer."""
-        release = threading.Event()
-        hanging = mock.patch.object(CursorWrapper, "execute", side_effect=lambda *_: release.wait(30))
-        with mock.patch.object(health, "PATIENCE", 0.1), self.assertLogs("mysite.health", "ERROR") as log:
-            with hanging as asked:
-                answers = [self.client.get("/readyz").status_code for _ in range(3)]
-                self.assertEqual(([503, 503, 503], 1), (answers, asked.call_count))
-                release.set()
-                [thread.join(5) for thread in threading.enumerate() if thread.name == "readyz"]
-            self.assertEqual(200, self.client.get("/readyz").status_code)
-        self.assertEqual(3, len(log.output))
-
-    def test_health_is_read_only(self) -> None:
-        """Nothing to post there."""
-        self.assertEqual(405, self.client.post("/healthz").status_code)
-
-    def test_other_addresses_keep_the_checks(self) -> None:
-        """Only these two are exempt."""
-        self.assertEqual(400, self.client.get("/", headers={"host": "10.10.0.7"}).status_code)
-        self.assertEqual(301, self.client.get("/", headers={"host": "polls.example"}).status_code)
 
 
 class SecurityTests(TestCase):

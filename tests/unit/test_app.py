@@ -124,7 +124,8 @@ class Site:
 def gunicorn(app: Command, folder: Path, given: Mapping[str, str]) -> Iterator[Site]:
     """Serve the app as the Droplet does (threads, preloaded), with its static files collected."""
     site = Site(socket=folder / "app.sock", static=folder / "static", log=folder / "gunicorn.log")
-    environment = app.environment({**PRODUCTION, **given, "STATIC_ROOT": str(site.static)})
+    wrapped = {"WSGI_APPLICATION": "mysite.wsgi:application"}  # as cloud-init/run-gunicorn.py has it
+    environment = app.environment({**PRODUCTION, **given, **wrapped, "STATIC_ROOT": str(site.static)})
     app.manage("collectstatic", "--noinput", given=environment)
     options = ["--bind", f"unix:{site.socket}", "--workers", "2", "--worker-class", "gthread", "--threads", "8"]
     command: list[str | Path] = [
@@ -134,7 +135,9 @@ def gunicorn(app: Command, folder: Path, given: Mapping[str, str]) -> Iterator[S
         *options,
         "--preload",
         "--no-control-socket",
-        "mysite.wsgi:application",
+        "--pythonpath",
+        ROOT / "cloud-init",
+        "droplet_health:application",
     ]
     with process(command, log=site.log, env=environment):
         deadline = time.monotonic() + 20
@@ -325,4 +328,4 @@ def test_readiness_fails_when_the_database_refuses(app: Command, tmp_path: Path)
         with site.client() as client:
             answer = client.get("/readyz")
         assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "unreachable"})
-        assert "mysite.health: readyz: connection" in site.log.read_text()
+        assert "readyz: connection" in site.log.read_text()

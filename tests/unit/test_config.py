@@ -304,7 +304,7 @@ def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunic
             region="fra1",
             wsgi="mysite.wsgi:application",
             settings="mysite.settings",
-            env={"DB_URL": "${DATABASE_URL}", "PLAIN": "$HOME"},
+            env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME"},
             secrets={"API_KEY": "hunter2"},
             pool=pool,
             migrator=migrator,
@@ -323,9 +323,12 @@ def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunic
         "?sslmode=verify-full&sslrootcert=/etc/release-agent/database-ca.crt"
     )
     assert env["DB_URL"] == env["DATABASE_URL"]
+    assert (env["DB"], release_env["DB"]) == ("app:25061", "migrator:25060")
+    assert release_env["DB_URL"] == release_env["DATABASE_URL"]
     assert env["PLAIN"] == "$HOME"
+    assert "PLAIN" not in release_env
     assert env["API_KEY"] == "hunter2"
     assert release_env["DATABASE_URL"].startswith("postgres://migrator:m@private-db.example:25060/app?")
     assert "migrator" not in json.dumps(env)
     assert set(document) == {"wsgi", "env", "release_env", "database_ca"}
-    assert set(env) >= environment.REFERABLE
+    assert pool.parts().keys() | (environment.REFERABLE & env.keys()) == environment.REFERABLE

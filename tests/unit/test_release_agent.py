@@ -105,11 +105,14 @@ class FakeMachine(agent.Machine):  # type: ignore[misc, name-defined]  # loaded 
         super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
         self.behaviour = behaviour
         self.commands: list[tuple[str, dict[str, str]]] = []
+        self.static_url = "https://assets.nyc3.cdn.digitaloceanspaces.com/static/"
+        self.static_root: Path | None = None  # where the release step says
         for folder in (self.releases, self.state.parent, self.home, self.database_ca.parent):
             folder.mkdir(parents=True)
 
-    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> None:
-        """Play uv and collectstatic as far as later steps depend on them."""
+    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
+        """Play uv, collectstatic and Django's settings as far as later steps depend on them."""
+        static = self.static_root or directory.parent / "static"
         self.commands.append((" ".join([Path(command[0]).name, *command[1:]]), dict(environment)))
         self.behaviour(command)
         if command[-1] == "--no-dev":
@@ -117,10 +120,13 @@ class FakeMachine(agent.Machine):  # type: ignore[misc, name-defined]  # loaded 
             binaries.mkdir(parents=True)
             (binaries / "gunicorn").touch()
         if "collectstatic" in command:
-            static = directory.parent / "static"
+            static.mkdir(exist_ok=True)
             (static / "site.0123.css").write_text("body{}")
             (static / "site.css").write_text("body{}")
             (static / "staticfiles.json").write_text(json.dumps({"paths": {"site.css": "site.0123.css"}}))
+        if command[-1] == agent.STATIC_SETTINGS:
+            return f"the app prints, too\n{json.dumps([str(static), self.static_url])}\n"
+        return ""
 
     def acting_as_user(self) -> contextlib.AbstractContextManager[None]:
         """Stay who we are."""
@@ -268,6 +274,21 @@ def test_only_hashed_names_are_uploaded_public_and_for_ever(world: World) -> Non
     world.desire(2, marker="2")
     world.run()
     assert world.spaces.objects["assets", "static/site.0123.css"] == b"untouched"
+
+
+def test_static_files_that_do_not_go_to_the_cdn_are_found_by_nginx(world: World) -> None:
+    """With a STATIC_URL of the site's own nothing is uploaded, and a STATIC_ROOT of the app's own is linked to."""
+    world.machine.static_url = "/static/"
+    release = world.desire(1)
+    world.machine.static_root = world.machine.releases / release / "app" / "collected"
+    assert world.run() == ALL_PHASES
+    assert world.spaces.list("assets", "") == set()
+    assert (world.machine.releases / release / "static" / "site.css").read_text() == "body{}"
+
+    world.machine.static_root = None
+    release = world.desire(2, marker="2")
+    assert world.run() == ALL_PHASES
+    assert (world.machine.releases / release / "static" / "site.css").read_text() == "body{}"
 
 
 def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
