@@ -57,6 +57,14 @@ django.setup()
 from django.conf import settings
 print(json.dumps([str(settings.STATIC_ROOT), settings.STATIC_URL]))
 """
+# An error shows its traceback; any other answer (a login, a redirect, not found) is the app's affair.
+FIRST_PAGE = """
+import sys, django
+django.setup()
+from django.test import Client
+status = Client().get("/", secure=True, HTTP_HOST=sys.argv[1]).status_code
+sys.exit(f"the first page answered {status}" if status >= 500 else 0)
+"""
 SHORTEST_SECRET = 6  # characters; replacing shorter texts would make a message unreadable
 
 
@@ -344,7 +352,8 @@ class Machine:
             group=self.user,
             extra_groups=[],
         )
-        name = " ".join([Path(command[0]).name, *command[1:]])
+        # A program given with -c is not what an error should begin with.
+        name = " ".join([Path(command[0]).name, *("…" if "\n" in part else part for part in command[1:])])
         try:
             output, _ = process.communicate(timeout=STEP_DEADLINE)
         except subprocess.TimeoutExpired:
@@ -507,6 +516,7 @@ class Agent:
         self.phase("check", self.check)
         self.phase("static", self.static)
         self.phase("migrate", self.migrate)
+        self.phase("check", lambda: self.app("python", "-c", FIRST_PAGE, self.config.domain))
         if self.ask().body != document:
             raise AgentError("desired.json says something else by now, so this release was not switched on")
         # It is switched on already if the power went away right after that.
@@ -521,7 +531,7 @@ class Agent:
                 raise AgentError(f"{error}\nand {previous} could not be brought back: {second}") from error
             raise
 
-    def phase(self, name: str, step: Callable[[], None]) -> None:
+    def phase(self, name: str, step: Callable[[], object]) -> None:
         """Report and time one step."""
         self.remember(replace(self.state, phase=name))
         started = time.monotonic()
@@ -554,7 +564,8 @@ class Agent:
         elif (app / "requirements.txt").is_file():
             commands = [
                 [uv, "venv", "--quiet", "--allow-existing", str(venv)],
-                [uv, "pip", "install", "--requirement", "requirements.txt"],
+                # Named, because UV_PYTHON, the Droplet's own, comes before VIRTUAL_ENV.
+                [uv, "pip", "install", "--python", str(venv), "--requirement", "requirements.txt"],
             ]
         else:
             raise AgentError("app: must hold uv.lock or requirements.txt, got neither; run `uv lock` in it")
@@ -606,14 +617,16 @@ class Agent:
             root, url = json.loads(answer.splitlines()[-1])  # the app may print, too
         except (ValueError, IndexError) as error:
             raise AgentError(f"STATIC_ROOT and STATIC_URL: could not be read from the settings\n{answer}") from error
-        with self.machine.acting_as_user():
-            if url.startswith("/"):
-                self.serve_static(Path(root))
-            else:
+        if url.startswith("/"):
+            self.serve_static(Path(os.path.normpath(root)))
+        else:
+            with self.machine.acting_as_user():
                 self.publish_static(Path(root))
 
     def serve_static(self, root: Path) -> None:
         """Let Nginx find the files where it looks for them: the app did not ask for the CDN."""
+        if not root.is_relative_to(self.folder):
+            raise AgentError(f"STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got {root}")
         static = self.folder / "static"
         if root != static and not static.is_symlink():
             static.rmdir()

@@ -85,7 +85,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
-# Seconds to wait for a connection; /readyz stays below this bound too.
+# Seconds to wait for a connection.
 DATABASE_CONNECT_TIMEOUT = 3
 
 DATABASES = {

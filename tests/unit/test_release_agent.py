@@ -218,7 +218,7 @@ def _archive(files: dict[str, str], *, links: Mapping[str, str] | None = None) -
     return buffer.getvalue()
 
 
-ALL_PHASES = ["fetch", "build", "check", "static", "migrate", "switch", "health", "done"]
+ALL_PHASES = ["fetch", "build", "check", "static", "migrate", "check", "switch", "health", "done"]
 
 
 def test_without_a_wish_it_reports_once_that_it_waits(world: World) -> None:

@@ -1,0 +1,123 @@
+"""Releases that can't work: `pulumi up` ends with the Droplet's own text, and the old release serves all the while."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tests.conftest import Deployment
+from tests.internet_side import python
+from tests.pulumi_stack import PulumiStack
+
+pytestmark = pytest.mark.full
+
+AT_ONCE = 60  # seconds, from `pulumi up` to its end
+
+
+def append(path: str, text: str) -> Callable[[Path], None]:
+    """Add text to the end of a file of the app."""
+
+    def spoil(app: Path) -> None:
+        with (app / path).open("a") as file:
+            file.write(text)
+
+    return spoil
+
+
+MIGRATION = """
+from django.db import migrations
+
+def give_up(apps, schema_editor):
+    raise ValueError("there are two polls of that name")
+
+class Migration(migrations.Migration):
+    dependencies = [("polls", "0002_sample_poll")]
+    operations = [migrations.RunPython(give_up)]
+"""
+
+BROKEN = {
+    "a migration that fails": (
+        append("polls/migrations/0003_fails.py", MIGRATION),
+        ("manage.py migrate", "0003_fails", "ValueError: there are two polls of that name"),
+    ),
+    "an import error": (
+        append("polls/views.py", "\nfrom polls.models import Ballot\n"),
+        ("polls/views.py", "ImportError: cannot import name 'Ballot' from 'polls.models'"),
+    ),
+    "a dependency that is not locked": (
+        append("mysite/settings.py", '\nINSTALLED_APPS += ["rest_framework"]\n'),
+        ("ModuleNotFoundError: No module named 'rest_framework'",),
+    ),
+    "a syntax error in the settings": (
+        append("mysite/settings.py", "\nDEBUG = = False\n"),
+        ("mysite/settings.py", "SyntaxError: invalid syntax"),
+    ),
+    "no Django project": (
+        lambda app: (app / "manage.py").write_text('raise SystemExit("a script of that name, but not Django\'s")\n'),
+        ("manage.py check --deploy", "a script of that name, but not Django's"),
+    ),
+    "a first page that fails": (
+        append("mysite/urls.py", '\nurlpatterns.insert(0, path("", lambda request: 1 / 0))\n'),
+        ("mysite/urls.py", "ZeroDivisionError: division by zero"),
+    ),
+}
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A copy of the sample app, to be broken."""
+    copy = tmp_path / "app"
+    shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+    return copy
+
+
+def serving(deployed: Deployment) -> str:
+    """The release that the public URL names."""
+    health = json.loads(deployed.exec("curl", "--silent", "--fail", f"{deployed.url}/healthz").stdout)
+    return str(health["release"])
+
+
+def desired(deployed: Deployment, stack: PulumiStack) -> str:
+    """The release that the Droplets are told to run."""
+    bucket = stack.outputs()["buckets"]["releases"]
+    read = 'answer = json.loads(s3().get_object(Bucket=given["bucket"], Key="desired.json")["Body"].read())["release"]'
+    return str(python(deployed.world, read, bucket=bucket))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_release_ends_with_the_droplets_own_text(deployed: Deployment, app: Path, name: str) -> None:
+    """Within a minute; nothing of it serves, the Droplets are told the good release again, and no secret is shown."""
+    spoil, texts = BROKEN[name]
+    spoil(app)
+    stack = PulumiStack(deployed.world)
+    before = serving(deployed)
+    started = time.monotonic()
+    failed = stack.run("up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False)
+    seconds = time.monotonic() - started
+
+    output = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert [text for text in texts if text not in output] == [], output
+    assert seconds < AT_ONCE
+    assert (serving(deployed), desired(deployed, stack)) == (before, before)
+    for secret in stack.resources()["environment"]["inputs"]["document"], stack.outputs()["superuser_password"]:
+        assert str(secret) not in output
+
+
+def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None:
+    """A change that works is rolled out as if nothing had happened, and so is the way back."""
+    stack = PulumiStack(deployed.world)
+    before = serving(deployed)
+    BROKEN["an import error"][0](app)
+    assert stack.run("up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False).returncode != 0
+
+    (app / "polls/views.py").write_text((ROOT / "app/polls/views.py").read_text() + "\n# mended\n")
+    stack.up(settings={"app.path": str(app)})
+    assert serving(deployed) == stack.outputs()["release"] != before
+    stack.up()
+    assert serving(deployed) == before
+    stack.settled()
