@@ -14,6 +14,7 @@ from sandbox import world as worlds
 from sandbox.store import Bodies, Store
 from sandbox.world import World
 from tests.commands import run
+from tests.traces import traces
 
 
 def start(depth: worlds.Depth, home: Path) -> World:
@@ -32,11 +33,20 @@ def api_world() -> Iterator[World]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+FULL_HOME = worlds.default_home("full").with_name("test")
+
+
 @pytest.fixture(scope="session")
-def full_world() -> Iterator[World]:
+def full_machine() -> set[str]:
+    """This machine's own settings, as they are without a world."""
+    run("sandbox", "down", home=FULL_HOME, check=False)
+    return traces(FULL_HOME)["settings"]
+
+
+@pytest.fixture(scope="session")
+def full_world(full_machine: set[str]) -> Iterator[World]:  # noqa: ARG001 - read before the world is there
     """A world of depth "full": machines, network and services. There is one on a machine at a time."""
-    home = worlds.default_home("full").with_name("test")
-    run("sandbox", "down", home=home, check=False)
+    home = FULL_HOME
     yield start("full", home)
     run("sandbox", "down", home=home)
 

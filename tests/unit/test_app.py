@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -93,8 +92,8 @@ def process(argv: list[str | Path], *, log: Path, env: Mapping[str, str]) -> Ite
         try:
             yield
         finally:
-            child.send_signal(signal.SIGINT)  # to Gunicorn: stop at once
-            child.wait(30)
+            child.terminate()  # as systemd does
+            child.wait(60)
 
 
 @pytest.fixture(scope="module")

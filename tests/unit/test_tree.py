@@ -14,7 +14,7 @@ LONG_FUNCTIONS = {
     "components/database.py: Database.__init__": "the order in which a cluster gets closed is read in one place",
     "components/object_storage.py: ObjectStorage.__init__": "four Spaces, their keys and the CDN: a list, no logic",
     "sandbox/src/sandbox/ceph.py: configuration": "one configuration file, as text",
-    "sandbox/src/sandbox/front.py: _main": "one configuration file, as text",
+    "sandbox/src/sandbox/front_configuration.py: _main": "one configuration file, as text",
     "sandbox/src/sandbox/topology_of.py: topology": "one value from one pass over the store",
 }
 LONG_FILES = {

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -108,11 +109,21 @@ class _Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        try:
+            state["request_id"] = f"{self._cloud.store.next_id('request'):08x}"
+        except sqlite3.OperationalError as error:  # a full disk
+            state["request_id"] = "00000000"
+            refusal = errors.server_error(f"sandbox: {self._cloud.world.database}: {error}")
+            await _error(Request(scope, receive), refusal)(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.monotonic()
         request = Request(scope, receive)
         body = await request.body()
-        request_id = f"{self._cloud.store.next_id('request'):08x}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = scope["state"]["request_id"]
         status = 0
 
         async def replay() -> Message:

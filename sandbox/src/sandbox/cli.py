@@ -98,10 +98,16 @@ def show_status(home: Path | None, depth: Depth | None, *, as_json: bool) -> Non
     with _clear_errors():
         world = worlds.load(_home(home, depth))
         rows = status.rows(world)
+        left = status.leftovers(world)
     if as_json:
         click.echo(json.dumps({"home": str(world.home), "depth": world.depth, "parts": [asdict(row) for row in rows]}))
     else:
         click.echo(f"{world.depth} world in {world.home}" + ("" if rows else ": stopped"))
+        if left:
+            click.echo(
+                f"its supervisor is dead, {left} processes of it are not: "
+                "`sandbox up` ends them and starts it from its disk, `sandbox down` removes it"
+            )
         for line in _table(rows):
             click.echo(line)
     if not rows:

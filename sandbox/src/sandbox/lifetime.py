@@ -1,12 +1,15 @@
 """A world's beginning and end: what starts in which order, what may run side by side, and what is taken away."""
 
+import contextlib
+import errno
+import hashlib
 import http.client
 import os
 import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -28,8 +31,10 @@ from sandbox import (
     packet_filter,
     simulated,
     spaces,
+    status,
 )
 from sandbox import world as worlds
+from sandbox.front_configuration import API_PORT
 from sandbox.realiser import RealiserError
 from sandbox.supervisor import Program, Supervisor
 from sandbox.topology import Topology
@@ -48,6 +53,11 @@ def up(world: World, report: Report) -> None:
 
     Nothing is made, its directory neither, before all that can be known to be missing is there.
     """
+    with _alone(world):
+        _up(world, report)
+
+
+def _up(world: World, report: Report) -> None:
     _find_tools()
     checks.run(world)
     if world.depth == "full":
@@ -71,6 +81,28 @@ def up(world: World, report: Report) -> None:
 
 def down(world: World, report: Report) -> None:
     """Stop a world and remove every trace of it, its disks and its authority too."""
+    with _alone(world):
+        _down(world, report)
+
+
+@contextlib.contextmanager
+def _alone(world: World) -> Iterator[None]:
+    """Refuse to begin while another `up` or `down` of this world is at work, whose half-made things would be ours."""
+    # An abstract socket, which only Linux has: nothing on disk, and gone with its process, however that ends.
+    name = f"\0django-do {hashlib.sha256(str(world.home).encode()).hexdigest()}"
+    with socket.socket(socket.AF_UNIX) as claim:
+        if sys.platform == "linux":
+            try:
+                claim.bind(name)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                text = f"{world.home}: another `sandbox up` or `sandbox down` is at work on it; wait until it has ended"
+                raise WorldError(text) from error
+        yield
+
+
+def _down(world: World, report: Report) -> None:
     _find_tools()
     supervisor = Supervisor(world)
     if world.depth == "full":
@@ -162,6 +194,9 @@ def _up_full(world: World, report: Report) -> None:
         _all(parts)
     _start_api(world, supervisor)
     report("api", f"https://{API_HOST} in namespace {network.INTERNET}")
+    for name in status.machines_off(world):
+        supervisor.restart(name)
+        report("machine", f"{name.removeprefix('machine-')}: was off, is started")
     metadata.start(world, supervisor)
     report("metadata", "169.254.169.254 for Droplets")
     command = [sys.executable, "-m", "sandbox.proxy", "--home", str(world.home), "--netns", network.INTERNET]
@@ -189,8 +224,8 @@ def _start_api(world: World, supervisor: Supervisor) -> None:
     )
     deadline = time.monotonic() + API_DEADLINE
 
-    def status() -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", front.API_PORT, timeout=5)
+    def answer() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", API_PORT, timeout=5)
         try:
             connection.request("GET", "/v2/account", headers={"Authorization": f"Bearer {world.token}"})
             return connection.getresponse().status
@@ -200,7 +235,7 @@ def _start_api(world: World, supervisor: Supervisor) -> None:
     last: object = "nothing"
     while True:
         try:
-            last = inside.call(network.ROUTER, status)
+            last = inside.call(network.ROUTER, answer)
         except (OSError, http.client.HTTPException) as error:
             last = error
         if last == http.client.OK:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from sandbox import forwarding
 from sandbox.topology import Topology
 from sandbox.world import GATEWAY, INTERNET_SIDE, METADATA, PUBLIC_RANGE, RESOLVER, World, WorldError
 
@@ -145,6 +146,7 @@ def stop(world: World) -> None:
     with contextlib.suppress(OSError):  # not there, or others have files in it
         NETNS_ETC.rmdir()
     command(["nft", "-f", "-"], text=f"table ip {HOST_TABLE} {{}}\ndelete table ip {HOST_TABLE}\n")
+    forwarding.take_back()
     if _link_exists(HOST_LINK):  # goes with its namespace, but not at once
         subprocess.run(["ip", "link", "del", HOST_LINK], check=False, capture_output=True)
     state = _state(world)
@@ -353,6 +355,7 @@ def _let_out(world: World, state: dict[str, Any]) -> None:
             "}\n}\n"
         ),
     )
+    forwarding.let_out(HOST_LINK, device)
     for name in (device, HOST_LINK):
         if _host_forwarding(name) == "0":
             if name == device:

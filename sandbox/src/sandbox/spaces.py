@@ -1,7 +1,7 @@
 """Spaces by Ceph's RADOS Gateway: one monitor, one disk, one gateway per region, inside the world's namespace.
 
 Data is on disk (BlueStore in a sparse file) and survives a stop, a start and a kill of every process. The gateway of
-DEFAULT_REGIONS starts with the world; another region's starts when the first request for it arrives (see front.wake).
+DEFAULT_REGIONS starts with the world; another region's starts when the first request for it arrives (see region_wake).
 """
 
 import functools

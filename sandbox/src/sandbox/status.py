@@ -4,7 +4,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import cgroups
+from sandbox import cgroups, network
 from sandbox.machine import names as machine_names
 from sandbox.machine import program_of
 from sandbox.packet_filter import cluster_machine, droplet_machine
@@ -38,6 +38,28 @@ class Row:
     state: str
     address: str
     memory_mib: int
+
+
+def leftovers(world: World) -> int:
+    """Count what still runs of a full world whose supervisor is dead."""
+    if world.depth != "full" or Supervisor(world).running() or network.owner() not in {None, world.home}:
+        return 0
+    return len(cgroups.pids())
+
+
+def machines_off(world: World) -> list[str]:
+    """Programs of the machines that the API says are on, and that are not: their system was shut down or died."""
+    processes = {status.name: status for status in Supervisor(world).status()}
+    store = Store(world.database, read_only=True)
+    try:
+        on = [
+            droplet_machine(int(droplet.id)) for droplet in store.list("droplet") if droplet.body["status"] == "active"
+        ]
+        on += [cluster_machine(cluster.id) for cluster in store.list("database") if cluster.body["status"] == "online"]
+    finally:
+        store.close()
+    programs = [program_of(name) for name in on if name in machine_names(world)]
+    return [name for name in programs if name not in processes or not processes[name].pid]
 
 
 def rows(world: World) -> list[Row]:

@@ -22,10 +22,11 @@ SPACES_DOMAIN = "digitaloceanspaces.com"
 DATABASE_DOMAIN = "db.ondigitalocean.com"
 
 WORLD_FILE = "world.json"
+PART = "world.part"  # what becomes world.json: all that a full disk may leave
 # Every name that a world may have in its home: what else is in a directory belongs to somebody.
 CONTENTS = frozenset(
     {
-        *(WORLD_FILE, "world.part", "api.sqlite", "api.sqlite-shm", "api.sqlite-wal"),
+        *(WORLD_FILE, PART, "api.sqlite", "api.sqlite-shm", "api.sqlite-wal"),
         *("acme", "ca", "clusters", "front", "layers", "logs", "machines", "pulumi", "run", "spaces"),
     }
 )
@@ -84,7 +85,7 @@ class World:
 
     def save(self) -> None:
         """Write world.json whole or not at all, readable by its owner only."""
-        part = self.file.with_suffix(".part")
+        part = self.file.with_name(PART)
         fields = asdict(self) | {"home": str(self.home)}
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
@@ -145,12 +146,13 @@ def is_leftover(home: Path) -> bool:
     """Whether a directory holds nothing but remains of a world that was not wholly made or removed.
 
     `up` removes such remains, so every name in it must be a world's, and either `run` is among them, which every world
-    has from its beginning, or there is no file at all.
+    has from its beginning, or there is no file at all but the one that becomes world.json.
     """
     if home.is_symlink() or not home.is_dir() or (home / WORLD_FILE).exists():
         return False
     names = {path.name for path in home.iterdir()}
-    return names <= CONTENTS and ("run" in names or not any(path.is_file() for path in home.rglob("*")))
+    files = (path for path in home.rglob("*") if path.is_file() and path.name != PART)
+    return names <= CONTENTS and ("run" in names or not any(files))
 
 
 def has_other_files(home: Path) -> bool:
