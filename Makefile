@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check test benchmark
+.PHONY: help setup up down preview check test benchmark settings-docs
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing on this machine (tools, Python environment, Pulumi)
 	@scripts/setup
@@ -26,6 +26,9 @@ check: setup ## format, lint, types and unit tests
 
 test: setup ## everything that CI checks (needs root for the depth "full")
 	@scripts/test
+
+settings-docs: setup ## write docs/settings.md from the settings' models
+	@.venv/bin/python scripts/settings_docs.py > docs/settings.md
 
 benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
 	@benchmarks/run

@@ -171,6 +171,7 @@ pulumi.export("release", publication.release)
 pulumi.export("pending", publication.pending)
 pulumi.export("superuser_password", release.superuser_password)
 pulumi.export("droplet_ids", web.droplet_ids)
+pulumi.export("database_id", database.cluster.id)
 pulumi.export(
     "buckets",
     {

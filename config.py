@@ -217,7 +217,9 @@ class PoolConfig(_Section):
 class CorsConfig(_Section):
     """Which other origins may read static files."""
 
-    origins: tuple[Origin, ...] = Field(default=(), description="https origins; by default the site's own")
+    origins: tuple[Origin, ...] = Field(
+        default=(), description="origins whose pages may read static files; by default the site's own"
+    )
     max_age: int = Field(
         default=600, ge=0, le=86400, description="seconds that a browser may remember the answer, 0 to 86400"
     )
@@ -226,7 +228,9 @@ class CorsConfig(_Section):
 class CdnConfig(_Section):
     """The CDN in front of static files."""
 
-    ttl: Annotated[int, _one_of(*CDN_TTLS)] = Field(default=3600, description="seconds that the CDN keeps a file")
+    ttl: Annotated[int, _one_of(*CDN_TTLS)] = Field(
+        default=3600, description="seconds that the CDN keeps a file: 60, 600, 3600, 86400 or 604800"
+    )
 
 
 class SpacesKeyConfig(_Section):
@@ -257,10 +261,15 @@ class StorageConfig(_Section):
 class WebConfig(_Section):
     """The Droplets."""
 
-    count: int = Field(default=1, ge=1, le=50, description="number of Droplets")
+    count: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="number of Droplets; more than 1 needs the load balancer, which is not supported yet",
+    )
     size: Annotated[str, AfterValidator(_droplet_size)] = Field(description="a Droplet size such as s-1vcpu-1gb")
     image: Annotated[str, _pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
-        default="debian-13-x64", description="cloud-init/ is written for Debian 13"
+        default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
     )
     packages: tuple[Annotated[str, _pattern(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")], ...] = Field(
         default=(), description="Debian packages that the app needs"
@@ -271,7 +280,7 @@ class WebConfig(_Section):
     threads: Annotated[Literal["auto"] | int, _auto_or_number(64)] = Field(
         default="auto", description=f"auto ({sizing.DEFAULT_THREADS}) or threads of one worker"
     )
-    load_balancer: bool = Field(default=False, description="leave it out or false")
+    load_balancer: bool = Field(default=False, description="not supported yet: leave it out")
     acme_email: (
         Annotated[str, _pattern(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address")] | None
     ) = Field(default=None, description="where Let's Encrypt may write to")
@@ -329,7 +338,9 @@ class StackConfig(_Section):
     protect: bool = Field(
         default=True, description="true refuses to delete the database, media, secrets, address and domain"
     )
-    production: bool = Field(default=False, description="true requires what a production site needs")
+    production: bool = Field(
+        default=False, description="true makes it an error to lack what a production site needs, and names it"
+    )
 
     @property
     def url(self) -> str:

@@ -91,10 +91,6 @@ class PulumiStack:
         state = json.loads(self.run("stack", "export", "--show-secrets").stdout)
         return {self._name(found["urn"]): found for found in state["deployment"].get("resources", [])}
 
-    def urn(self, name: str) -> str:
-        """The URN of a resource."""
-        return str(self.resources()[name]["urn"])
-
     def _name(self, urn: str) -> str:
         return urn.rpartition("::")[2].removeprefix(f"{self.prefix}-")
 

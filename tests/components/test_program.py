@@ -89,6 +89,7 @@ def test_outputs(graph: Graph) -> None:
         "connection_budget",
         "release",
         "superuser_password",
+        "database_id",
         "droplet_ids",
         "buckets",
         "pending",

@@ -401,12 +401,12 @@ UNSEEN = (
         what="A setting or right of a database role was changed by SQL",
         why="the cluster is closed to the machine that runs Pulumi",
         instead="add this machine to `database.trustedSources` and run `pulumi up`, then run the grants again with "
-        "`pulumi up --replace URN` (that of the resource whose name ends in `-grants`), then take it out again",
+        "`pulumi up --replace '**-grants'`, then take it out again",
     ),
     Unseen(
         what="A file on the Droplet, or a row in the database, was changed",
         why="neither is Pulumi's",
-        instead="`pulumi up --replace URN` of the Droplet makes a new one first, then deletes the old one; "
+        instead="`pulumi up --replace '**-web-1'` makes a new Droplet first, then deletes the old one; "
         "rows: DigitalOcean's backups",
     ),
 )
@@ -454,7 +454,7 @@ _TAIL = """
 ## What stops `refresh`
 When the CORS configuration of the Space for static files is *gone* (not changed), the provider's reading fails with
 `NoSuchCORSConfiguration`, and with it the refresh. `pulumi up` doesn't read, so it sees nothing either. Make it again:
-`pulumi up --replace URN`, with the URN of the resource whose name ends in `-assets-cors` (`pulumi stack --show-urns`).
+`pulumi up --replace '**-assets-cors'`.
 
 A Droplet that was deleted by hand makes the official plugin fail when it is asked to delete it once more (`pulumi
 destroy`, or an `up` that replaces it): run `pulumi refresh` first, or `pulumi destroy --refresh`. The same holds for a

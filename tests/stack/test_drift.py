@@ -73,7 +73,7 @@ def test_a_missing_cors_configuration_stops_refresh_and_has_a_way_out(api: Api, 
     assert stack.up() == []
     assert site.cors() == []
 
-    stack.up("--replace", stack.urn("assets-cors"))
+    stack.up("--replace", "**-assets-cors")
     assert [rule["AllowedOrigins"] for rule in site.cors()] == [["https://polls.example"]]
     assert stack.steps("refresh") == []
 

@@ -31,7 +31,7 @@ def test_a_changed_role_is_not_found_and_has_a_way_out(deployed: Deployment) -> 
 
     trusted = {"database.trustedSources": [INTERNET_SIDE]}
     assert [step.what for step in stack.up(settings=trusted)] == ["update trusted-sources"]
-    stack.up("--replace", stack.urn("grants"), settings=trusted)
+    stack.up("--replace", "**-grants", settings=trusted)
     assert sql(deployed, f"{setting} WHERE rolname = 'app'") == before
     assert sql(deployed, "SELECT has_schema_privilege('app', 'public', 'CREATE')") == "f"
     assert [step.what for step in stack.up()] == ["update trusted-sources"]

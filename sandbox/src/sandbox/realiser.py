@@ -124,7 +124,7 @@ class Realiser(Protocol):
         """Drop a database, ending its connections."""
 
     def create_user(self, cluster_id: str, name: str, password: str) -> None:
-        """Create a login role without privileges."""
+        """Create a login role without privileges, or give an existing one this password."""
 
     def drop_user(self, cluster_id: str, name: str) -> None:
         """Drop a role; raises RealiserError with PostgreSQL's text when it owns objects."""

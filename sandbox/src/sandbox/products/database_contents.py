@@ -95,6 +95,25 @@ async def get_user(call: Call) -> Response:
     return answer({"user": named(call, "database_user").body})
 
 
+class _Reset(Fields):
+    """Nothing is said about PostgreSQL: the field of the real API is for MySQL."""
+
+    unsupported = frozenset({"mysql_settings"})
+
+
+@router.add("POST", "/databases/{id}/users/{name}/reset_auth", "databases_reset_auth")
+async def reset_user(call: Call) -> Response:
+    """Give a role a new password; connections that are open stay."""
+    cluster = online(call)
+    child = named(call, "database_user")
+    call.fields(_Reset)
+    password = new_password()
+    await call.cloud.run(call.cloud.realiser.create_user, cluster.id, child.body["name"], password)
+    user = child.body | {"password": password}
+    call.store.put("database_user", child.id, user)
+    return answer({"user": user})
+
+
 @router.add("DELETE", "/databases/{id}/users/{name}", "databases_delete_user")
 async def delete_user(call: Call) -> Response:
     """Drop a role that owns nothing."""
