@@ -168,6 +168,28 @@ api("DELETE", "/v2/spaces/keys/" + key["access_key"])
     assert answer == "OK"
 
 
+def test_the_account_reads_what_limited_keys_write_whatever_keys_come_and_go(full_world: World, bucket: str) -> None:
+    """The bucket is the account's; the gateway forgot that once when an account-wide key was made or revoked."""
+    answer = python(
+        full_world,
+        """
+b = given["bucket"]
+limited = {"name": "one", "grants": [{"bucket": b, "permission": "readwrite"}]}
+one = api("POST", "/v2/spaces/keys", limited)["key"]
+s3(access=one["access_key"], secret=one["secret_key"]).put_object(Bucket=b, Key="report", Body=b"1")
+answer = [code(s3().get_object, Bucket=b, Key="report")]
+wide = api("POST", "/v2/spaces/keys", {"name": "all", "grants": [{"bucket": "", "permission": "fullaccess"}]})["key"]
+answer.append(code(s3().get_object, Bucket=b, Key="report"))
+api("DELETE", "/v2/spaces/keys/" + wide["access_key"])
+answer.append(code(s3().get_object, Bucket=b, Key="report"))
+api("DELETE", "/v2/spaces/keys/" + one["access_key"])
+answer.append(code(s3().get_object, Bucket=b, Key="report"))
+""",
+        bucket=bucket,
+    )
+    assert answer == ["OK"] * 4
+
+
 def test_objects_survive_a_kill_of_every_storage_process(full_world: World, bucket: str) -> None:
     """After SIGKILL to monitor, disk and gateways, the supervisor starts them again and the data is there."""
     for status in Supervisor(full_world).status():

@@ -36,8 +36,9 @@ def put(world: World, region: str, access_key: str, secret_key: str, grants: lis
     if any(not grant.bucket for grant in grants):
         _remove_limited_user(admin, access_key)
         admin.create_key(uid=ACCOUNT, access_key=access_key, secret_key=secret_key, generate_key=False)
+        open_to_account(world, region)
         return
-    _remove_account_key(admin, access_key)
+    _remove_account_key(world, region, access_key)
     uid = _uid(access_key)
     try:
         admin.get_user(uid=uid)
@@ -57,14 +58,15 @@ def put(world: World, region: str, access_key: str, secret_key: str, grants: lis
 
 def remove(world: World, region: str, access_key: str) -> None:
     """Revoke a key; what it wrote stays."""
+    _remove_account_key(world, region, access_key)
+    _remove_limited_user(_admin(world, region), access_key)
+
+
+def _remove_account_key(world: World, region: str, access_key: str) -> None:
     admin = _admin(world, region)
-    _remove_account_key(admin, access_key)
-    _remove_limited_user(admin, access_key)
-
-
-def _remove_account_key(admin: Any, access_key: str) -> None:  # noqa: ANN401 - rgwadmin has no types
     if any(key["access_key"] == access_key for key in admin.get_user(uid=ACCOUNT)["keys"]):
         admin.remove_key(access_key=access_key, key_type="s3", uid=ACCOUNT)
+        open_to_account(world, region)
 
 
 def _remove_limited_user(admin: Any, access_key: str) -> None:  # noqa: ANN401 - rgwadmin has no types
@@ -77,7 +79,7 @@ def _remove_limited_user(admin: Any, access_key: str) -> None:  # noqa: ANN401 -
 
 
 def open_to_account(world: World, region: str) -> None:
-    """Let the account read everything."""
+    """Let the account read everything; to be said again whenever its keys have changed: the gateway forgets it then."""
     # Without this policy the account could not read what limited keys wrote: such objects belong to the keys' users.
     statement = {"Effect": "Allow", "Action": ["s3:*"], "Resource": ["arn:aws:s3:::*"]}
     document = {"Version": "2012-10-17", "Statement": [statement]}
