@@ -5,13 +5,14 @@ answered in any way. What is not listed gave no answer: there was a wall.
 """
 
 import json
+import os
 import select
 import socket
 import struct
 import sys
 from collections.abc import Iterator
 
-OUR_PORT = 61000
+OUR_PORT = 40000 + os.getpid() % 20000  # scans at the same time must not be taken for each other
 ROUNDS = 2  # a packet may get lost
 PATIENCE = 0.5  # seconds after the last packet
 SYN, RST, ACK = 0x02, 0x04, 0x10

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -92,15 +93,16 @@ def test_the_scan_misses_no_port(deployed: Deployment, foreign: Machine) -> None
 
 def test_the_internet_reaches_80_and_443_only(deployed: Deployment, web: Machine) -> None:
     """Of all ports, at the Droplet's own address and at the Reserved IP; its VPC is nowhere from there."""
-    assert seen_from_the_internet(deployed, web.hardware.public_ip) == WEB
-    assert seen_from_the_internet(deployed, deployed.outputs["reserved_ip"]) == WEB
-    assert seen_from_the_internet(deployed, web.hardware.private_ip) == NOTHING
+    hosts = (web.hardware.public_ip, deployed.outputs["reserved_ip"], web.hardware.private_ip)
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(partial(seen_from_the_internet, deployed), hosts)] == [WEB, WEB, NOTHING]
 
 
 def test_another_droplet_of_the_vpc_reaches_no_more(web: Machine, foreign: Machine) -> None:
     """A VPC is no circle of friends: the Cloud Firewall stands in front of the private address too."""
-    assert seen_from(foreign, web.hardware.private_ip) == WEB
-    assert seen_from(foreign, web.hardware.public_ip) == WEB
+    hosts = (web.hardware.private_ip, web.hardware.public_ip)
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(partial(seen_from, foreign), hosts)] == [WEB, WEB]
 
 
 @pytest.fixture
@@ -136,10 +138,12 @@ def test_the_cluster_answers_the_web_droplet_only(
     deployed: Deployment, web: Machine, cluster: Machine, foreign: Machine
 ) -> None:
     """Nothing of it answers the internet or the foreign Droplet; for ours it is two ports."""
-    assert seen_from_the_internet(deployed, cluster.hardware.public_ip) == NOTHING
-    assert seen_from(foreign, cluster.hardware.private_ip) == NOTHING
-    assert seen_from(foreign, cluster.hardware.public_ip) == NOTHING
-    assert seen_from(web, cluster.hardware.private_ip)["open"] == [clusters.PORT, clusters.POOL_PORT]
+    public, private = cluster.hardware.public_ip, cluster.hardware.private_ip
+    with ThreadPoolExecutor() as pool:
+        outside = pool.submit(seen_from_the_internet, deployed, public)
+        assert [*pool.map(partial(seen_from, foreign), (public, private))] == [NOTHING, NOTHING]
+        assert outside.result() == NOTHING
+    assert seen_from(web, private)["open"] == [clusters.PORT, clusters.POOL_PORT]
 
 
 def test_right_credentials_open_the_database_to_the_web_droplet_only(
