@@ -22,6 +22,7 @@ LONG_FILES = {
     "cloud-init/release-agent.py": "one file on the Droplet, and one to read there when something is wrong",
     "config.py": "all settings with their rules: the one place to look for a setting",
     "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
+    "tests/stack/drift.py": "one table of what may happen behind Pulumi's back, and the page that is made of it",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
     "tests/unit/test_release_agent.py": "mirrors the agent",
 }
