@@ -18,6 +18,7 @@ CREDENTIALS = "/run/credentials/gunicorn.service/environment"
 # The secrets that an app needs to serve; all others are none of its business.
 APPS = {"app.password", "app-key.secretKey", "secret-key.value"}
 AGENTS = "agent-key.secretKey"
+PAST_NGINX = ["curl", "--silent", "--unix-socket", "/run/gunicorn.sock", "http://localhost/healthz"]
 REFUSED = "[Errno 113] No route to host"
 
 # What somebody would try who can make Gunicorn run code.
@@ -109,7 +110,11 @@ def test_gunicorns_environment_is_the_apps(web: Machine, secrets: Secrets) -> No
 
 def test_users_read_no_secret_on_the_disk_but_gunicorns_own(web: Machine, secrets: Secrets) -> None:
     """Every file of the machine, searched as each user; as root it is where it should be, which is the control."""
-    assert found_on(web, "release", secrets) == {}
+    assert {user: found_on(web, user, secrets) for user in ("release", "www-data", "nobody")} == {
+        "release": {},
+        "www-data": {},
+        "nobody": {},
+    }
     assert found_on(web, "django", secrets) == {name: {CREDENTIALS} for name in APPS}
     roots = found_on(web, "root", secrets)
     assert roots.keys() == {*APPS, AGENTS}
@@ -122,7 +127,7 @@ def test_users_read_no_secret_on_the_disk_but_gunicorns_own(web: Machine, secret
     assert places[0] in roots[AGENTS]
 
 
-@pytest.mark.parametrize("user", ["django", "release"])
+@pytest.mark.parametrize("user", ["django", "release", "www-data"])
 def test_users_can_not_ask_the_metadata_service(web: Machine, secrets: Secrets, user: str) -> None:
     """Refused at once, the user data above all; root gets it, and the one secret in it is the agent's key."""
     ask = ["curl", "--silent", "--show-error", "--max-time", "5", METADATA]
@@ -137,8 +142,8 @@ def test_users_can_not_ask_the_metadata_service(web: Machine, secrets: Secrets, 
 # Prints what /proc tells of every process.
 PROCESSES = """
 import pathlib
-for path in pathlib.Path("/proc").glob("[0-9]*/*"):
-    if path.name in ("environ", "cmdline"):
+for process in pathlib.Path("/proc").iterdir():
+    for path in (process / "environ", process / "cmdline"):
         try:
             print(path, path.read_bytes().decode(errors="replace"))
         except OSError as error:
@@ -177,10 +182,12 @@ def test_users_can_not_become_more(web: Machine, user: str) -> None:
         ["test", "-w", "/etc/gunicorn/gunicorn.conf.py"],
         ["test", "-w", "/opt/uv/bin/uv"],
         ["ls", "/var/lib/release-agent"],
+        PAST_NGINX,
     ):
         assert web.run([*as_user(user), *command], check=False).returncode != 0, command
-    # The control: the journal has something to read.
+    # The controls: the journal has something to read, the socket an answer.
     assert web.run(["journalctl", "--quiet", "--unit", "release-agent.service"]).stdout
+    assert "release" in web.run([*as_user("www-data"), *PAST_NGINX]).stdout
 
 
 def test_the_journal_has_no_secret(web: Machine, secrets: Secrets) -> None:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -16,13 +16,13 @@ from tests.pulumi_stack import PulumiStack
 pytestmark = pytest.mark.full
 
 RUNNERS = {"API token", "account's Spaces key"}
-PAUSE = 0.005  # seconds between two looks at the process list
+PAUSE = 0.02  # seconds between two looks at the process list
 CHANGED = {"app.env": {"INTRUDERS_WERE_HERE": "once"}}
 
 
 def test_the_state_shows_no_secret(deployed: Deployment, secrets: Secrets) -> None:
-    """Exported, as outputs, and on the disk of the backend; the control shows them on demand."""
-    shown = {
+    """Exported, as outputs, on the disk of the backend, and as it was made; the control shows them on demand."""
+    shown = {"pulumi up": deployed.log} | {
         command: deployed.stack(*command.split()).stdout
         for command in ("stack", "stack export", "stack output", "stack output --json", "stack history")
     }
@@ -42,11 +42,10 @@ def watched_processes() -> Iterator[set[str]]:
 
     def watch() -> None:
         while not over.wait(PAUSE):
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.add(path.read_bytes().decode(errors="replace"))
-                except (FileNotFoundError, ProcessLookupError):
-                    continue  # it has ended
+            for path in Path("/proc").iterdir():
+                # A process may end at any moment.
+                with suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
+                    seen.add((path / "cmdline").read_bytes().decode(errors="replace"))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -73,7 +72,7 @@ def stack(deployed: Deployment) -> Iterator[PulumiStack]:
 
 def test_a_release_shows_no_secret_while_it_is_made(deployed: Deployment, stack: PulumiStack, secrets: Secrets) -> None:
     """Other settings of the app are another release; neither plan nor progress nor any command line has one."""
-    plan = stack.run("preview", "--diff", settings=CHANGED).stdout
+    plan, document = (stack.run("preview", option, settings=CHANGED).stdout for option in ("--diff", "--json"))
     with watched_processes() as seen:
         control = token_urlsafe(24)
         deployed.exec("sh", "-c", "sleep 1", f"password={control}")
@@ -81,7 +80,7 @@ def test_a_release_shows_no_secret_while_it_is_made(deployed: Deployment, stack:
     assert served(deployed) not in {deployed.outputs["release"], ""}
     assert "[secret]" in plan
     assert "INTRUDERS_WERE_HERE" not in plan  # the whole environment is one secret
-    assert found_in(plan + done.stdout + done.stderr, secrets) == set()
+    assert found_in(plan + document + done.stdout + done.stderr, secrets) == set()
     lines = "\n".join(seen)
     # Of the runner and of the Droplet: a release step runs there.
     for program in ("pulumi-language-python", "release-agent.py", "migrate", "nginx: worker"):
