@@ -29,6 +29,7 @@ def test_the_state_shows_no_secret(deployed: Deployment, secrets: Secrets) -> No
     kept = [path for path in (deployed.world.pulumi / "state").rglob("*") if path.is_file()]
     shown |= {str(path): path.read_text(errors="replace") for path in kept}
     assert any("polls-local-migrator" in shown[str(path)] for path in kept), kept
+    assert "superuser_password: [secret]" in deployed.log
     assert {name: found for name, text in shown.items() if (found := found_in(text, secrets))} == {}
     plain = deployed.stack("stack", "export", "--show-secrets").stdout
     assert found_in(plain, secrets) == secrets.keys() - RUNNERS
