@@ -58,6 +58,7 @@ class Deployment:
     world: World
     outputs: dict[str, object]
     requests: Bodies  # the API's log of that `pulumi up`
+    log: str  # what it printed
 
     @property
     def url(self) -> str:
@@ -82,7 +83,9 @@ def last_request(world: World) -> int:
 def deployed(full_world: World) -> Deployment:
     """The polls app, deployed to the full world by the real engine."""
     mark = last_request(full_world)
-    run("scripts/stack", "local", "up", "--yes", "--skip-preview", home=full_world.home)
+    done = run("scripts/stack", "local", "up", "--yes", "--skip-preview", home=full_world.home)
     requests = Store(full_world.database, read_only=True).requests(mark)
     outputs = run("scripts/stack", "local", "stack", "output", "--json", "--show-secrets", home=full_world.home)
-    return Deployment(world=full_world, outputs=json.loads(outputs.stdout), requests=requests)
+    return Deployment(
+        world=full_world, outputs=json.loads(outputs.stdout), requests=requests, log=done.stdout + done.stderr
+    )

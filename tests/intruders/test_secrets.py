@@ -1,0 +1,89 @@
+"""No secret in what Pulumi keeps, shows and logs, nor in a process list while it works."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_urlsafe
+
+import pytest
+
+from tests.conftest import Deployment
+from tests.intruders.hunt import Secrets, found_in
+from tests.pulumi_stack import PulumiStack
+
+pytestmark = pytest.mark.full
+
+RUNNERS = {"API token", "account's Spaces key"}
+PAUSE = 0.02  # seconds between two looks at the process list
+CHANGED = {"app.env": {"INTRUDERS_WERE_HERE": "once"}}
+
+
+def test_the_state_shows_no_secret(deployed: Deployment, secrets: Secrets) -> None:
+    """Exported, as outputs, on the disk of the backend, and as it was made; the control shows them on demand."""
+    shown = {"pulumi up": deployed.log} | {
+        command: deployed.stack(*command.split()).stdout
+        for command in ("stack", "stack export", "stack output", "stack output --json", "stack history")
+    }
+    kept = [path for path in (deployed.world.pulumi / "state").rglob("*") if path.is_file()]
+    shown |= {str(path): path.read_text(errors="replace") for path in kept}
+    assert any("polls-local-migrator" in shown[str(path)] for path in kept), kept
+    assert "superuser_password: [secret]" in deployed.log
+    assert {name: found for name, text in shown.items() if (found := found_in(text, secrets))} == {}
+    plain = deployed.stack("stack", "export", "--show-secrets").stdout
+    assert found_in(plain, secrets) == secrets.keys() - RUNNERS
+
+
+@contextmanager
+def watched_processes() -> Iterator[set[str]]:
+    """Collect the command lines of all processes of this machine, those of the world's machines among them."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(PAUSE):
+            for path in Path("/proc").iterdir():
+                # A process may end at any moment.
+                with suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
+                    seen.add((path / "cmdline").read_bytes().decode(errors="replace"))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def served(deployed: Deployment) -> str:
+    """Id of the release that the public URL serves."""
+    return str(json.loads(deployed.exec("curl", "--silent", f"{deployed.url}/healthz").stdout)["release"])
+
+
+@pytest.fixture
+def stack(deployed: Deployment) -> Iterator[PulumiStack]:
+    """The deployed stack, which gets its own settings back."""
+    stack = PulumiStack(deployed.world)
+    yield stack
+    stack.up()
+    assert served(deployed) == deployed.outputs["release"]
+
+
+def test_a_release_shows_no_secret_while_it_is_made(deployed: Deployment, stack: PulumiStack, secrets: Secrets) -> None:
+    """Other settings of the app are another release; neither plan nor progress nor any command line has one."""
+    plan, document = (stack.run("preview", option, settings=CHANGED).stdout for option in ("--diff", "--json"))
+    with watched_processes() as seen:
+        control = token_urlsafe(24)
+        deployed.exec("sh", "-c", "sleep 1", f"password={control}")
+        done = stack.run("up", "--yes", "--skip-preview", "--diff", settings=CHANGED)
+    assert served(deployed) not in {deployed.outputs["release"], ""}
+    assert "[secret]" in plan
+    assert "INTRUDERS_WERE_HERE" not in plan  # the whole environment is one secret
+    assert found_in(plan + document + done.stdout + done.stderr, secrets) == set()
+    lines = "\n".join(seen)
+    # Of the runner and of the Droplet: a release step runs there.
+    for program in ("pulumi-language-python", "release-agent.py", "migrate", "nginx: worker"):
+        assert program in lines
+    assert found_in(lines, {**secrets, "control": control}) == {"control"}
