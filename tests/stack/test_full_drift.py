@@ -39,7 +39,7 @@ def test_a_changed_role_is_not_found_and_has_a_way_out(deployed: Deployment) -> 
 
 
 def test_a_password_that_was_reset_reaches_the_app(deployed: Deployment) -> None:
-    """As docs/runbook.md has it: reset by the API, refresh and up; the old one is no use, the site works with the new."""
+    """As docs/runbook.md has it: reset by the API, then `up --refresh`; the site works with the new one."""
     stack = PulumiStack(deployed.world)
     trusted = {"database.trustedSources": [INTERNET_SIDE]}
     stack.up(settings=trusted)
