@@ -9,7 +9,7 @@ from sandbox.store import Store
 from sandbox.world import World
 from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack, Settings, Step
-from tests.sandbox.api_client import PUBLIC_KEY, Api, connect
+from tests.sandbox.api_client import PUBLIC_KEY, Api
 
 # Ids, so that paths can be compared.
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{4,}\b|\d+(\.\d+){3}")
@@ -34,13 +34,6 @@ class Changing:
             if request["method"] != "GET"
         ]
         return steps, calls
-
-
-@pytest.fixture(scope="module")
-def api(api_world: World) -> Iterator[Api]:
-    """The API, past Pulumi."""
-    with connect(api_world) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

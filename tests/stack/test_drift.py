@@ -7,16 +7,9 @@ import pytest
 from sandbox.world import World
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api, connect
+from tests.sandbox.api_client import Api
 from tests.stack import drift
 from tests.stack.drift import Case, Site
-
-
-@pytest.fixture(scope="module")
-def api(api_world: World) -> Iterator[Api]:
-    """The API, past Pulumi."""
-    with connect(api_world) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sandbox.store import Bodies, Store
 from sandbox.world import World
 from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api, connect
+from tests.sandbox.api_client import Api
 
 PROTECTED = {"address", "domain", "db", "media", "secret-key", "superuser-password"}
 
@@ -23,13 +23,6 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
         stack.run("state", "unprotect", "--all", "--yes")
         stack.up(settings={"storage.forceDestroy": True})
         stack.steps("destroy")
-
-
-@pytest.fixture
-def api(api_world: World) -> Iterator[Api]:
-    """The API, past Pulumi."""
-    with connect(api_world) as api:
-        yield api
 
 
 def trusted_sources(world: World, after: int) -> list[list[str]]:

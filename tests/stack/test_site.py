@@ -12,6 +12,7 @@ import pytest
 from sandbox import clusters, front, images, machine
 from sandbox.machine import Machine
 from tests.conftest import Deployment
+from tests.pulumi_stack import PulumiStack
 
 pytestmark = pytest.mark.full
 
@@ -128,7 +129,7 @@ def test_plain_http_leads_to_https(deployed: Deployment) -> None:
 def test_health_names_the_release_of_the_outputs(deployed: Deployment) -> None:
     """What serves is what Pulumi says was released."""
     health = json.loads(curl(deployed, f"{deployed.url}/healthz"))
-    assert health["release"] == deployed.outputs["release"]
+    assert health["release"] == PulumiStack(deployed.world).outputs()["release"]
 
 
 def test_the_site_works_through_the_transaction_pool(deployed: Deployment) -> None:
