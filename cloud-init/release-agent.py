@@ -495,6 +495,7 @@ class Agent:
             log(f"{name}: serves")
             self.remember(replace(started, phase="done", healthy=True, good=desired.release, etag=answer.etag))
             self.prune()
+            self.compile()
 
     @property
     def folder(self) -> Path:
@@ -573,13 +574,19 @@ class Agent:
             self.machine.run(command, directory=app, environment=environment)
         if not (venv / "bin" / "gunicorn").exists():
             raise AgentError("app: gunicorn must be one of its dependencies; run `uv add gunicorn` in it")
-        # Here and not at import, because the user that runs Gunicorn can't write. What does not compile may be a
-        # template or a test's data; when it is imported, `check` says what is wrong with it.
-        with contextlib.suppress(AgentError):
-            self.machine.run([str(venv / "bin/python"), "-m", "compileall", "-q", "."], directory=app, environment={})
         # "built" must never be there without the files that it speaks of, whenever the power goes away.
         subprocess.run(["sync", "--file-system", self.folder], check=True)
         (self.folder / "built").touch()
+
+    def compile(self) -> None:
+        """Compile what the release step did not import, for Gunicorn, whose user can't write; nobody waits for it.
+
+        What does not compile may be a template or a test's data: when the app imports it, `check` has said so.
+        """
+        python = str(self.folder / "venv/bin/python")
+        with contextlib.suppress(AgentError):
+            command = ["nice", "-n", "19", python, "-m", "compileall", "-q", "../venv/lib", "."]
+            self.machine.run(command, directory=self.folder / "app", environment={})
 
     def settings(self) -> dict[str, str]:
         """Return the variables that the app is started with."""
