@@ -16,6 +16,7 @@ from sandbox.world import World
 from tests.commands import PATH, run
 from tests.conftest import Deployment
 from tests.internet_side import python
+from tests.pulumi_stack import PulumiStack
 
 pytestmark = pytest.mark.full
 
@@ -54,6 +55,12 @@ def kill(pids: set[int]) -> None:
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
     until(lambda: {pid for pid in pids if Path(f"/proc/{pid}/exe").exists()}, set())
+
+
+def droplet(deployed: Deployment) -> str:
+    """Name of the machine of the Droplet that serves now."""
+    [identifier] = PulumiStack(deployed.world).outputs()["droplet_ids"]
+    return f"d{identifier}"
 
 
 def kept(deployed: Deployment) -> object:
@@ -100,8 +107,7 @@ def test_every_process_may_be_killed(deployed: Deployment) -> None:
 
 def test_a_machine_whose_system_dies_is_off_and_can_be_started(deployed: Deployment) -> None:
     """As after pulling the plug: `status` says so, and `up` switches it on again."""
-    [droplet] = deployed.outputs["droplet_ids"]  # type: ignore[misc]
-    machine.kill(deployed.world, f"d{droplet}")
+    machine.kill(deployed.world, droplet(deployed))
     assert "active, but its machine is off" in states(deployed.world).values()
     until(lambda: first_page(deployed), "000")
     run("sandbox", "up", home=deployed.world.home)
@@ -154,8 +160,7 @@ def dropping() -> Iterator[None]:
 @pytest.mark.usefixtures("dropping")
 def test_a_docker_hosts_forward_policy(deployed: Deployment) -> None:
     """Machines lose the mirrors; `sandbox up` lets the world through, and only the world."""
-    [droplet] = deployed.outputs["droplet_ids"]  # type: ignore[misc]
-    here = machine.load_machine(deployed.world, f"d{droplet}")
+    here = machine.load_machine(deployed.world, droplet(deployed))
     # Whatever it answers: it is reached.
     mirror = ["curl", "--silent", "--output", "/dev/null", "--max-time", "5", "http://deb.debian.org/debian/"]
     assert here.run(mirror, check=False).returncode != 0
