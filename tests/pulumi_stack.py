@@ -16,6 +16,12 @@ from tests.commands import ROOT, run
 Settings = Mapping[str, object]
 
 
+class Secret(str):
+    """A setting that is set with --secret."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One thing that the engine did, or found out, about a resource."""
@@ -60,9 +66,13 @@ class PulumiStack:
             place, key = document["config"], f"django-do:{section}"
             for part in rest:
                 place, key = place.setdefault(key, {}), part
-            place[key] = value
+            if not isinstance(value, Secret):
+                place[key] = value
         changed = self.world.pulumi / f"Pulumi.{self.name}.changed.yaml"
         changed.write_text(yaml.safe_dump(document))
+        for path, value in settings.items():
+            if isinstance(value, Secret):
+                self.run("config", "set", "--secret", "--path", path, value, "--config-file", str(changed))
         return changed
 
     def up(self, *argv: str, settings: Settings | None = None) -> list[Step]:

@@ -180,7 +180,8 @@ def test_two_at_once_are_one_too_many(deployed: Deployment) -> None:
     first = subprocess.Popen(argv, env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(home)},
                              stdout=subprocess.PIPE, text=True)  # fmt: skip
     assert first.stdout
-    first.stdout.readline()  # it has begun
+    while "checks" not in first.stdout.readline():  # it is at work
+        pass
     os.kill(first.pid, signal.SIGSTOP)
     try:
         second = run("sandbox", "down", home=home, check=False)
