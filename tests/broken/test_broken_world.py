@@ -57,6 +57,12 @@ def kill(pids: set[int]) -> None:
     until(lambda: {pid for pid in pids if Path(f"/proc/{pid}/exe").exists()}, set())
 
 
+def end_all_processes(world: World) -> None:
+    """End all that runs, those processes too that others start while they are ended."""
+    kill({Supervisor(world).pid()})
+    cgroups.kill()
+
+
 def droplet(deployed: Deployment) -> str:
     """Name of the machine of the Droplet that serves now."""
     [identifier] = PulumiStack(deployed.world).outputs()["droplet_ids"]
@@ -127,7 +133,7 @@ def test_a_killed_supervisor(deployed: Deployment) -> None:
 def test_half_a_reboot_that_left_the_network(deployed: Deployment) -> None:
     """All processes gone; mounts, namespaces and control groups are still there."""
     before = kept(deployed)
-    kill(cgroups.pids() | {Supervisor(deployed.world).pid()})
+    end_all_processes(deployed.world)
     told = run("sandbox", "status", home=deployed.world.home, check=False)
     assert (told.returncode, told.stdout) == (3, f"full world in {deployed.world.home}: stopped\n")
     assert network.ROUTER in network.namespaces()
@@ -137,7 +143,7 @@ def test_half_a_reboot_that_left_the_network(deployed: Deployment) -> None:
 def test_half_a_reboot_that_left_the_disk(deployed: Deployment) -> None:
     """What lives in memory is gone: processes, mounts, namespaces, control groups, nft tables; the disk is there."""
     before = kept(deployed)
-    kill(cgroups.pids() | {Supervisor(deployed.world).pid()})
+    end_all_processes(deployed.world)
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         if str(deployed.world.home) in line:
             subprocess.run(["umount", "--lazy", line.split()[4]], check=True)
