@@ -5,6 +5,7 @@ import signal
 
 import pulumi
 
+from components.alerts import Alerts, AlertsArgs, SlackChannel
 from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
 from components.network import Network, NetworkArgs
@@ -96,6 +97,7 @@ web = WebServer(
         count=config.web.count,
         size=config.web.size,
         image=config.web.image,
+        backups=config.web.backups,
         packages=config.web.packages,
         workers=budget.workers,
         threads=budget.threads,
@@ -112,6 +114,18 @@ web = WebServer(
     ),
 )
 
+Alerts(
+    name,
+    AlertsArgs(
+        web_tag=network.web_tag,
+        emails=config.alerts.email,
+        slacks=tuple(
+            SlackChannel(channel=slack.channel, url=pulumi.Output.secret(slack.url.get_secret_value()))
+            for slack in config.alerts.slack
+        ),
+    ),
+)
+
 release = Release(
     name,
     ReleaseArgs(
@@ -120,6 +134,7 @@ release = Release(
         path=config.app.path,
         wsgi=config.app.wsgi,
         settings=config.app.settings,
+        python=config.app.python,
         env=config.app.env,
         secrets={key: pulumi.Output.secret(value.get_secret_value()) for key, value in config.app.secrets.items()},
         pool=DatabaseEndpoint(

@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -25,10 +25,11 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from components import environment, sizing
+import config_rules
+from components import sizing
 
-NAMESPACE = "django-do"
-ROOT = Path(__file__).resolve().parent
+NAMESPACE = config_rules.NAMESPACE
+ROOT = config_rules.ROOT
 
 # Regions with Spaces (the provider's list) and Managed PostgreSQL (DigitalOcean's OpenAPI), as of November 2026.
 REGIONS = ("ams3", "atl1", "blr1", "fra1", "lon1", "nyc3", "sfo2", "sfo3", "sgp1", "syd1", "tor1")
@@ -36,19 +37,36 @@ DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 # 15 brought the rules for the schema "public" that the grants rely on.
 DATABASE_VERSIONS = ("15", "16", "17", "18")
 CDN_TTLS = (60, 600, 3600, 86400, 604800)
+# Those that PostgreSQL lets the owner of a database create: "trusted = true" in the control files of its own modules
+# (read in 15 and 17). Any other needs rights that doadmin may not have.
+EXTENSIONS = (
+    *("btree_gin", "btree_gist", "citext", "cube", "dict_int", "fuzzystrmatch", "hstore", "intarray", "isn", "lo"),
+    *("ltree", "pg_trgm", "pgcrypto", "seg", "tablefunc", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent"),
+    "uuid-ossp",
+)
 PRIVATE_RANGES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+# DigitalOcean's own, in all regions (its VPC documentation; its release notes of 7 March 2025 for the last one).
+RESERVED_RANGES = (
+    IPv4Network("10.244.0.0/16"),
+    IPv4Network("10.245.0.0/16"),
+    IPv4Network("10.246.0.0/24"),
+    IPv4Network("10.229.0.0/16"),
+)
+# CPython's versions with security support (PEP 619 to 745); the Droplet's own is Debian 13's.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # DigitalOcean accepts 100 trusted sources in all; one is the Droplets' tag.
 TRUSTED_SOURCES = 99
 
 # Values below these paths are never shown, not even in the message that rejects them.
-_HIDDEN = ("app", "app.env", "app.secrets", "storage", "storage.keys")
+_HIDDEN = ("alerts", "alerts.slack", "app", "app.env", "app.secrets", "storage", "storage.keys")
 
 
 class ConfigError(pulumi.RunError):
     """Everything that is wrong with a stack's settings, one problem per line; Pulumi prints it without a traceback."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        # A name in the settings, or another library's message, may be of several lines.
+        self.problems = tuple(" ".join(problem.split()) for problem in problems)
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = "\n".join(f"  {problem}" for problem in self.problems)
         super().__init__(f"the settings of this stack have {count}:\n{lines}")
@@ -107,13 +125,32 @@ def _vpc_range(value: str) -> str:
     private = any(network.subnet_of(private) for private in PRIVATE_RANGES)
     if not private or not 16 <= network.prefixlen <= 28:  # noqa: PLR2004 the sizes a VPC may have, by DigitalOcean's API
         raise PydanticCustomError("cidr", "must be a private range (RFC 1918) between /16 and /28")
+    for reserved in RESERVED_RANGES:
+        if network.overlaps(reserved):
+            raise PydanticCustomError(
+                "cidr", "must not overlap {reserved}, which DigitalOcean keeps for itself", {"reserved": str(reserved)}
+            )
     return str(network)
+
+
+def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise PydanticCustomError("unique", "must name nothing twice, but {twice} is there twice", {"twice": twice})
+    return values
 
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme != "https" or not parts.netloc or value != f"https://{parts.netloc}" or "*" in value:
         raise PydanticCustomError("origin", "must be an exact https origin without a path, such as https://example.com")
+    return value
+
+
+def _webhook(value: SecretStr) -> SecretStr:
+    # The value is a password, so that no message shows it.
+    if not value.get_secret_value().startswith("https://hooks.slack.com/services/"):
+        raise PydanticCustomError("webhook", "must be a webhook of Slack, https://hooks.slack.com/services/…")
     return value
 
 
@@ -135,8 +172,13 @@ def _droplet_size(value: str) -> str:
 
 _HOSTNAME = r"(?=.{4,253})(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 
+Unique = AfterValidator(_unique)
+Email = Annotated[str, _pattern(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address")]
 Network4 = Annotated[str, BeforeValidator(_network)]
 Origin = Annotated[str, AfterValidator(_origin)]
+SshKeyName = Annotated[
+    str, _pattern(r"[0-9a-f]{2}(:[0-9a-f]{2}){15}|[1-9]\d*", "a fingerprint (16 pairs of hex digits) or an id")
+]
 VariableName = Annotated[str, _pattern(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable")]
 Seconds = Annotated[int, Field(ge=1, le=3600)]
 
@@ -156,10 +198,15 @@ class NetworkConfig(_Section):
     """The private network, and who may log in to its machines."""
 
     cidr: Annotated[str, AfterValidator(_vpc_range)] = Field(
-        default="10.20.0.0/20", description="the VPC's range; it must not overlap another VPC of the account"
+        default=config_rules.DEFAULT_CIDR,
+        description="the VPC's range; it must not overlap another VPC of the account",
     )
-    ssh_from: tuple[Network4, ...] = Field(default=(), description="addresses that may open SSH; none by default")
-    ssh_keys: tuple[str, ...] = Field(default=(), description="fingerprints or ids of the account's SSH keys")
+    ssh_from: Annotated[tuple[Network4, ...], Unique] = Field(
+        default=(), description="addresses that may open SSH; none by default"
+    )
+    ssh_keys: Annotated[tuple[SshKeyName, ...], Unique] = Field(
+        default=(), description="fingerprints or ids of the account's SSH keys"
+    )
 
 
 class MaintenanceConfig(_Section):
@@ -192,13 +239,13 @@ class DatabaseConfig(_Section):
     direct_connections: int = Field(
         default=2, ge=0, le=100, description="backends kept out of the pool for migrations and operators, 0 to 100"
     )
-    trusted_sources: tuple[Network4, ...] = Field(
+    trusted_sources: Annotated[tuple[Network4, ...], Unique] = Field(
         default=(),
         max_length=TRUSTED_SOURCES,
         description=f"IPv4 addresses or CIDRs that may connect beside the Droplets, at most {TRUSTED_SOURCES}",
     )
-    extensions: tuple[Annotated[str, _pattern(r"[a-z][a-z0-9_-]*", "the name of an extension")], ...] = Field(
-        default=(), description="PostgreSQL extensions to create, such as citext"
+    extensions: Annotated[tuple[Annotated[str, _one_of(*EXTENSIONS)], ...], Unique] = Field(
+        default=(), description="PostgreSQL extensions to create, such as citext: trusted ones (docs/app.md)"
     )
     maintenance: MaintenanceConfig = Field(default_factory=MaintenanceConfig, description="day and hour of updates")
     timeouts: TimeoutsConfig = Field(
@@ -217,7 +264,7 @@ class PoolConfig(_Section):
 class CorsConfig(_Section):
     """Which other origins may read static files."""
 
-    origins: tuple[Origin, ...] = Field(
+    origins: Annotated[tuple[Origin, ...], Unique] = Field(
         default=(), description="origins whose pages may read static files; by default the site's own"
     )
     max_age: int = Field(
@@ -265,15 +312,15 @@ class WebConfig(_Section):
         default=1,
         ge=1,
         le=50,
-        description="number of Droplets; more than 1 needs the load balancer, which is not supported yet",
+        description="number of Droplets, 1 to 50; more than 1 needs the load balancer",
     )
     size: Annotated[str, AfterValidator(_droplet_size)] = Field(description="a Droplet size such as s-1vcpu-1gb")
     image: Annotated[str, _pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
         default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
     )
-    packages: tuple[Annotated[str, _pattern(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")], ...] = Field(
-        default=(), description="Debian packages that the app needs"
-    )
+    packages: Annotated[
+        tuple[Annotated[str, _pattern(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")], ...], Unique
+    ] = Field(default=(), description="Debian packages that the app needs")
     workers: Annotated[Literal["auto"] | int, _auto_or_number(64)] = Field(
         default="auto", description="auto (from the size) or Gunicorn workers of one Droplet"
     )
@@ -281,9 +328,29 @@ class WebConfig(_Section):
         default="auto", description=f"auto ({sizing.DEFAULT_THREADS}) or threads of one worker"
     )
     load_balancer: bool = Field(default=False, description="not supported yet: leave it out")
-    acme_email: (
-        Annotated[str, _pattern(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address")] | None
-    ) = Field(default=None, description="where Let's Encrypt may write to")
+    backups: bool = Field(
+        default=False,
+        description="true has DigitalOcean back up the Droplets every week (the database always is, every day)",
+    )
+    acme_email: Email | None = Field(default=None, description="where Let's Encrypt may write to")
+
+
+class SlackConfig(_Section):
+    """A channel of Slack."""
+
+    channel: Annotated[str, _pattern(r"#?\S{1,80}", "a channel's name")] = Field(description="the channel's name")
+    url: Annotated[SecretStr, AfterValidator(_webhook)] = Field(
+        description="an incoming webhook, https://hooks.slack.com/services/…; set it with --secret"
+    )
+
+
+class AlertsConfig(_Section):
+    """Who is told when the Droplets are short of CPU, memory or disk."""
+
+    email: Annotated[tuple[Email, ...], Unique] = Field(
+        default=(), description="addresses to write to; each must be verified in the DigitalOcean account"
+    )
+    slack: tuple[SlackConfig, ...] = Field(default=(), description="Slack channels, each with channel and url")
 
 
 class AppConfig(_Section):
@@ -295,6 +362,11 @@ class AppConfig(_Section):
     )
     settings: Annotated[str, _pattern(r"[A-Za-z_][\w.]*", "a module's dotted name")] = Field(
         default="mysite.settings", description="DJANGO_SETTINGS_MODULE"
+    )
+    python: Annotated[str, _one_of(*PYTHONS)] | None = Field(
+        default=None,
+        description="a version such as 3.12, which uv then downloads; by default the Droplet's own, "
+        f"{config_rules.DROPLET_PYTHON}",
     )
     env: dict[VariableName, str] = Field(
         default_factory=dict, description="more environment variables; ${NAME} stands for one of the contract's"
@@ -334,7 +406,8 @@ class StackConfig(_Section):
     pool: PoolConfig = Field(default_factory=PoolConfig, description="size")
     storage: StorageConfig = Field(default_factory=StorageConfig, description="cors, cdn, forceDestroy, keys")
     web: WebConfig = Field(description="at least size")
-    app: AppConfig = Field(default_factory=AppConfig, description="path, wsgi, settings, env, secrets, release")
+    app: AppConfig = Field(default_factory=AppConfig, description="path, wsgi, settings, python, env, secrets, release")
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="email, slack")
     protect: bool = Field(
         default=True, description="true refuses to delete the database, media, secrets, address and domain"
     )
@@ -383,7 +456,7 @@ class StackConfig(_Section):
             problems += [_describe(details) for details in error.errors()]
         # Rules between settings are checked as far as their own settings are right, so that one run names everything.
         candidate = config or cast("Self", _partial(cls, given))
-        for rule in _RULES:
+        for rule in config_rules.RULES:
             try:
                 problems += rule(candidate)
             except AttributeError:
@@ -448,6 +521,10 @@ def _describe(details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return f"{path}: required, but not set; {description}"
     rule = details["msg"].removeprefix("Input ")
+    if details["type"] in {"model_type", "dict_type"}:
+        rule = "must be a mapping, with its settings indented below it"
+    if details["type"] == "too_long":
+        rule = f"must have at most {details['ctx']['max_length']} items, has {details['ctx']['actual_length']}"
     return f"{path}: {rule}, {_shown(path, details['input'])}; {description}"
 
 
@@ -477,99 +554,3 @@ def _shown(path: str, value: object) -> str:
     if isinstance(value, dict | list):
         return f"got a {'mapping' if isinstance(value, dict) else 'list'}"
     return f"got {json.dumps(value, default=str)}"
-
-
-def _node_rules(config: StackConfig) -> Iterator[str]:
-    if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
-        yield (
-            f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
-            "choose a larger database.size or 1 node"
-        )
-
-
-def _pool_rules(config: StackConfig) -> Iterator[str]:
-    budget = config.connection_budget
-    for problem in budget.problems():
-        if problem == budget.demand():
-            yield (
-                f"web: more clients than a pool accepts, got {problem}; "
-                "lower web.count, web.workers or web.threads, or use a smaller web.size"
-            )
-        else:
-            yield (
-                f"pool.size: pool and reserve do not fit the plan, got {problem}; "
-                "lower pool.size or database.directConnections, or use a larger database.size"
-            )
-
-
-def _load_balancer_rules(config: StackConfig) -> Iterator[str]:
-    if config.web.load_balancer:
-        yield "web.loadBalancer: not supported yet, got true; leave it out"
-    if config.web.count > 1:
-        yield (
-            f"web.count: more than one Droplet needs the load balancer, which is not supported yet, "
-            f"got {config.web.count}; use 1"
-        )
-
-
-def _ssh_rules(config: StackConfig) -> Iterator[str]:
-    if config.network.ssh_from and not config.network.ssh_keys:
-        yield "network.sshFrom: opens SSH, but network.sshKeys is empty, so nobody could log in; name a key"
-
-
-def _environment_rules(config: StackConfig) -> Iterator[str]:
-    for name in sorted(set(config.app.env) & set(config.app.secrets)):
-        yield f"app.env.{name}: is also in app.secrets; keep one of them"
-    for name, value in sorted(config.app.env.items()):
-        for reference in environment.references(value):
-            if reference not in environment.REFERABLE:
-                yield (
-                    f"app.env.{name}: refers to ${{{reference}}}, which is not a variable of the contract; "
-                    f"known: {', '.join(sorted(environment.REFERABLE))}"
-                )
-
-
-def _app_rules(config: StackConfig) -> Iterator[str]:
-    folder = config.app.folder
-    if not (folder / "manage.py").is_file():
-        yield (
-            f'app.path: must be the folder of a Django project, got "{config.app.path}", which has no manage.py; '
-            "a relative path starts where Pulumi.yaml is"
-        )
-        return
-    if not any((folder / file).is_file() for file in ("uv.lock", "requirements.txt")):
-        yield f'app.path: must hold uv.lock or requirements.txt, got "{config.app.path}"; run `uv lock` there'
-    for setting, module in (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings)):
-        parts = module.split(".")
-        # A src layout or an installed package can't be seen from here: only a package that is there is looked into.
-        package = folder / parts[0]
-        if package.is_dir() and not _is_module(folder.joinpath(*parts)):
-            expected = Path(*parts).with_suffix(".py")
-            yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
-
-
-def _is_module(path: Path) -> bool:
-    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
-
-
-def _production_rules(config: StackConfig) -> Iterator[str]:
-    if not config.production:
-        return
-    missing = []
-    if not config.protect:
-        missing.append("protect: true")
-    if config.database.nodes < 2:  # noqa: PLR2004 one primary and one standby
-        missing.append("database.nodes: 2 or more")
-    missing.append("two Droplets behind the load balancer, backups and alerts, which are not supported yet")
-    yield f"production: requires what is missing here, got true; missing: {'; '.join(missing)}"
-
-
-_RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
-    _node_rules,
-    _pool_rules,
-    _load_balancer_rules,
-    _ssh_rules,
-    _environment_rules,
-    _app_rules,
-    _production_rules,
-)

@@ -133,6 +133,7 @@ class Environment:
     env: Mapping[str, str] = field(default_factory=dict)
     release_env: Mapping[str, str] = field(default_factory=dict)
     database_ca: str = ""
+    python: str = ""  # a version for uv to find or download; none: the Droplet's own
 
     @classmethod
     def parse(cls, body: bytes, key: str) -> "Environment":
@@ -141,7 +142,13 @@ class Environment:
             raise AgentError(f"{key}: its content does not have this hash; upload it again with `pulumi up`")
         try:
             found = cls(**json.loads(body))
-            texts = {"wsgi": found.wsgi, "database_ca": found.database_ca, **found.env, **found.release_env}
+            texts = {
+                "wsgi": found.wsgi,
+                "database_ca": found.database_ca,
+                "python": found.python,
+                **found.env,
+                **found.release_env,
+            }
         except (ValueError, TypeError) as error:
             raise AgentError(f"{key}: must have the fields of docs/releases.md: {error}") from error
         for name, value in texts.items():
@@ -319,6 +326,7 @@ class Machine:
         self.current = root / "srv/app/current"  # the link to the release that serves
         self.state = root / "var/lib/release-agent/state.json"
         self.home = root / "srv/app/cache"  # of the user `release`
+        self.pythons = root / "srv/app/pythons"  # those that uv downloads
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
     @contextlib.contextmanager
@@ -556,9 +564,16 @@ class Agent:
             unpack(io.BytesIO(artifact), self.folder / "app")
 
     def build(self) -> None:
-        """Make the virtual environment of the locked packages, on the Droplet's own Python."""
+        """Make the virtual environment of the locked packages, on the Droplet's own Python or the one that is named."""
         app, venv = self.folder / "app", self.folder / "venv"
         environment = {"UV_PROJECT_ENVIRONMENT": str(venv), "VIRTUAL_ENV": str(venv)}
+        if self.environment.python:
+            environment |= {
+                "UV_PYTHON": self.environment.python,
+                "UV_PYTHON_PREFERENCE": "system",
+                "UV_PYTHON_DOWNLOADS": "automatic",
+                "UV_PYTHON_INSTALL_DIR": str(self.machine.pythons),
+            }
         uv = "/opt/uv/bin/uv"
         if (app / "uv.lock").is_file():
             commands = [[uv, "sync", "--frozen", "--no-dev"]]

@@ -71,6 +71,7 @@ class EnvironmentSpec:
     region: str
     wsgi: str
     settings: str
+    python: str | None  # None: the Droplet's own
     env: Mapping[str, str]
     secrets: Mapping[str, str]
     pool: DatabaseAddress
@@ -90,7 +91,7 @@ def references(value: str) -> list[str]:
 
 
 def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
-    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env` and `database_ca`.
+    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env`, `database_ca`, and maybe `python`.
 
     `env` is what Gunicorn and the release step get; `release_env` goes over it for the release step alone, so that the
     role that may change the schema never reaches a process that serves requests.
@@ -129,6 +130,8 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
             "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
         },
         "database_ca": spec.database_ca,
+        # Left out when there is nothing to say, so that naming no version never makes a new release.
+        **({"python": spec.python} if spec.python else {}),
     }
 
 

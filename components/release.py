@@ -34,6 +34,7 @@ class ReleaseArgs:
     path: str  # relative to the folder of Pulumi.yaml
     wsgi: str
     settings: str
+    python: str | None
     env: dict[str, str]
     secrets: dict[str, pulumi.Output[str]]
     pool: DatabaseEndpoint
@@ -141,6 +142,7 @@ class Release(pulumi.ComponentResource):
                     region=args.region,
                     wsgi=args.wsgi,
                     settings=args.settings,
+                    python=args.python,
                     env=args.env,
                     **values,
                 )

@@ -20,6 +20,7 @@ class WebServerArgs:
     count: int
     size: str
     image: str
+    backups: bool
     packages: tuple[str, ...]
     workers: int
     threads: int
@@ -62,6 +63,7 @@ class WebServer(pulumi.ComponentResource):
                 ssh_keys=ssh_keys,
                 tags=list(args.tags),
                 monitoring=True,
+                backups=args.backups,
                 user_data=user_data,
                 # A Droplet never runs without its firewall.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),

@@ -26,12 +26,12 @@ def test_everything_may_leave(graph: Graph) -> None:
 
 def test_ssh_is_open_for_named_addresses_only(settings: dict[str, Any]) -> None:
     """With the user's own key on the Droplet, not a discarded one."""
-    graph = run_program(settings | {"network": {"sshFrom": ["203.0.113.7"], "sshKeys": ["aa:bb"]}})
+    graph = run_program(settings | {"network": {"sshFrom": ["203.0.113.7"], "sshKeys": ["512190"]}})
     assert graph["firewall"].inputs["inboundRules"][2] == {
         "protocol": "tcp",
         "portRange": "22",
         "sourceAddresses": ["203.0.113.7"],
     }
-    assert graph["web-1"].inputs["sshKeys"] == ["aa:bb"]
+    assert graph["web-1"].inputs["sshKeys"] == ["512190"]
     assert "ssh-key" not in graph
     assert "discarded-key" not in graph

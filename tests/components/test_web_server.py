@@ -17,6 +17,7 @@ def test_a_droplet(graph: Graph) -> None:
         "sshKeys": ["shop-ssh-key-fingerprint"],
         "tags": ["shop", "shop-web"],
         "monitoring": True,
+        "backups": False,
     }
     assert user_data.startswith("#cloud-config")
     assert not graph["web-1"].options.deleteBeforeReplaceDefined

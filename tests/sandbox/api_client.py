@@ -24,6 +24,7 @@ DROPLET = {"name": "web-1", "region": "nyc3", "size": "s-1vcpu-1gb", "image": "d
 CLUSTER = {"name": "main", "engine": "pg", "size": "db-s-1vcpu-2gb", "region": "nyc3", "num_nodes": 1}
 # Kind in the store: path of its collection.
 _DELETED_IN_ORDER = {
+    "alert_policy": "monitoring/alerts",
     "reserved_ip": "reserved_ips",
     "domain": "domains",
     "cdn_endpoint": "cdn/endpoints",

@@ -88,6 +88,15 @@ def test_rename(api: Api) -> None:
     assert api.client.droplets.get(droplet["id"])["droplet"]["name"] == "web-2"
 
 
+def test_backups_are_a_feature_that_is_switched(api: Api) -> None:
+    """Which is all that there is of them here."""
+    droplet = api.droplet(backups=True)
+    assert "backups" in droplet["features"]
+    for action, there in (("disable_backups", False), ("enable_backups", True)):
+        assert act(api, droplet["id"], type=action) == "completed"
+        assert ("backups" in api.client.droplets.get(droplet["id"])["droplet"]["features"]) is there
+
+
 def test_one_action_at_a_time(api: Api) -> None:
     """A Droplet that is being made takes no action."""
     api.fault(kind="slow", of="droplet", seconds=1)

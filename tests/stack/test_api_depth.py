@@ -10,8 +10,10 @@ import pytest
 from sandbox.store import Store
 from sandbox.world import World
 from tests.commands import ROOT, run
+from tests.pulumi_stack import PulumiStack
 
 STACKS = ("local", "dev")
+PROTECTED = {"staging": "polls-staging", "prod": "polls-prod"}
 # What an account has before anybody creates something.
 OF_THE_ACCOUNT = {"project"}
 
@@ -50,6 +52,25 @@ def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Ca
 
     record_property("seconds", seconds)
     print(f"\n{name}: {seconds}")  # noqa: T201 the figures belong in the log of every run
+    assert resources(api_world) == []
+
+
+@pytest.mark.parametrize("name", PROTECTED)
+def test_a_protected_stack_lives_until_it_is_told_twice(api_world: World, name: str) -> None:
+    """`destroy` is refused; what may be lost is said in the settings first, as docs/runbook.md shows."""
+    protected = PulumiStack(api_world, name, PROTECTED[name])
+    protected.run("preview")
+    protected.up()
+    protected.settled()
+    protected.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    before = resources(api_world)
+    refused = protected.run("destroy", "--yes", "--skip-preview", check=False)
+    assert refused.returncode != 0
+    assert "protected" in refused.stdout + refused.stderr
+    assert {kind for kind in before if kind not in resources(api_world)} & {"database", "bucket"} == set()
+
+    protected.up(settings={"protect": False, "storage.forceDestroy": True})
+    protected.run("destroy", "--yes", "--skip-preview")
     assert resources(api_world) == []
 
 

@@ -148,10 +148,10 @@ class World:
         monkeypatch.setattr(agent.Agent, "journal", lambda _self: "")
         monkeypatch.setattr(agent, "HEALTH_DEADLINE", 0)
 
-    def desire(self, attempt: int, *, marker: str = "1", sha256: str = "") -> str:
+    def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:
         """Publish a release and wish for it; return its id."""
         archive = _archive({"manage.py": marker, "uv.lock": ""})
-        body = json.dumps(ENVIRONMENT).encode()
+        body = json.dumps(ENVIRONMENT | ({"python": python} if python else {})).encode()
         digest = sha256 or hashlib.sha256(archive).hexdigest()
         environment = hashlib.sha256(body).hexdigest()
         self.spaces.objects["releases", f"artifacts/{digest}.tar.gz"] = archive
@@ -624,3 +624,24 @@ def _fail_at(word: str, text: str = "it broke") -> Callable[[list[str]], None]:
             raise agent.AgentError(f"`{word}` ended with status 1\n{text}")
 
     return behaviour
+
+
+def test_a_named_python_is_found_or_downloaded(world: World) -> None:
+    """By uv, where Gunicorn can read it; without a name uv gets none of these and uses the Droplet's own."""
+
+    def of_uv() -> dict[str, str]:
+        [variables] = [variables for command, variables in world.machine.commands if command.startswith("uv sync")]
+        return {name: value for name, value in variables.items() if name.startswith("UV_PYTHON")}
+
+    world.desire(1)
+    world.run()
+    assert of_uv() == {}
+    world.desire(2, python="3.12")
+    world.run()
+    assert of_uv() == {
+        "UV_PYTHON": "3.12",
+        "UV_PYTHON_DOWNLOADS": "automatic",
+        "UV_PYTHON_INSTALL_DIR": str(world.machine.pythons),
+        "UV_PYTHON_PREFERENCE": "system",
+    }
+    assert world.current == world.desire(2, python="3.12")

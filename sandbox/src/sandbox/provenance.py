@@ -57,6 +57,12 @@ RULES = (
     _assumed("VPC", "a VPC made through the API isn't the region's default one", "the default one is made on demand"),
     _spec("Tag", "names have letters, digits, colons, dashes and underscores, up to 255", "tags_create"),
     _assumed("Tag", "creating an existing tag answers 201 with that tag", "godo's users depend on it"),
+    _spec("Droplet", "backups are a feature, switched by enable_backups and disable_backups", "dropletActions_post"),
+    _assumed("Droplet", "with backups enabled the sandbox takes none", "nothing here restores one"),
+    _spec("Monitoring", "an alert policy has all of its fields, empty lists included", "alert_policy_request"),
+    _assumed(
+        "Monitoring", "policies are kept, but nothing is measured and nobody told", "no message leaves the sandbox"
+    ),
     _spec("SSH key", "a key is on the account once: 422", "sshKeys_create"),
     _spec("Droplet", "user data is at most 64 KiB", "droplets_create"),
     _spec("Droplet", "names are host names", "droplets_create"),

@@ -11,6 +11,7 @@ from sandbox.products import (
     domains,
     droplets,
     firewalls,
+    monitoring,
     reserved_ips,
     spaces_keys,
     ssh_keys,
@@ -34,6 +35,7 @@ ROUTERS = tuple(
         spaces_keys,
         cdn,
         firewalls,
+        monitoring,
         reserved_ips,
         domains,
     )

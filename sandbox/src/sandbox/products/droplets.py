@@ -23,7 +23,7 @@ _MAX_USER_DATA = 64 * 1024  # bytes
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backups", "backup_policy", "ipv6", "volumes", "names"})
+    unsupported = frozenset({"backup_policy", "ipv6", "volumes", "names"})
 
     name: str
     region: str | None = None
@@ -31,6 +31,7 @@ class _Create(Fields):
     image: str | int
     ssh_keys: list[str | int] | None = None
     monitoring: bool | None = None
+    backups: bool | None = None
     private_networking: bool | None = None
     public_networking: bool | None = None
     tags: list[str] | None = None
@@ -40,7 +41,17 @@ class _Create(Fields):
 
 
 class _Action(Fields):
-    type: Literal["power_off", "power_on", "shutdown", "reboot", "power_cycle", "resize", "rename"]
+    type: Literal[
+        "power_off",
+        "power_on",
+        "shutdown",
+        "reboot",
+        "power_cycle",
+        "resize",
+        "rename",
+        "enable_backups",
+        "disable_backups",
+    ]
     disk: bool | None = None
     size: str | None = None
     name: str | None = None
@@ -70,6 +81,7 @@ async def create(call: Call) -> Response:
     features = ["private_networking"]
     features += ["droplet_agent"] if fields.with_droplet_agent is not False else []
     features += ["monitoring"] if fields.monitoring else []
+    features += ["backups"] if fields.backups else []  # nothing is backed up here
     body: Body = {
         "id": droplet_id,
         "name": fields.name,
@@ -267,6 +279,13 @@ async def _perform(cloud: Cloud, droplet_id: str, fields: _Action) -> None:
     if fields.type in {"power_on", "reboot", "power_cycle"}:
         await cloud.run(cloud.realiser.power_on_droplet, number)
         _update(cloud.store, droplet_id, status="active")
+    if fields.type in {"enable_backups", "disable_backups"}:
+        features = set(cloud.find("droplet", droplet_id).body["features"]) - {"backups"}
+        _update(
+            cloud.store,
+            droplet_id,
+            features=sorted(features | {"backups"} if fields.type == "enable_backups" else features),
+        )
     if fields.type == "rename":
         _update(cloud.store, droplet_id, name=fields.name)
     if fields.type == "resize":

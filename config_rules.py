@@ -1,0 +1,176 @@
+"""Rules between a stack's settings: each yields its problems as `path: rule, value; fix`."""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from components import environment, sizing
+
+if TYPE_CHECKING:
+    from config import StackConfig
+
+ROOT = Path(__file__).resolve().parent
+NAMESPACE = "django-do"
+DEFAULT_CIDR = "10.20.0.0/20"
+DROPLET_PYTHON = "3.13"  # Debian 13's
+PATCH_RELEASES = 50  # more than a version of CPython ever had
+
+
+def _node_rules(config: "StackConfig") -> Iterator[str]:
+    if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
+        yield (
+            f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
+            "choose a larger database.size or 1 node"
+        )
+
+
+def _network_rules(config: "StackConfig") -> Iterator[str]:
+    """Networks of one account must not overlap, which DigitalOcean would say only when the stack is being made."""
+    name, cidr = config.name, IPv4Network(config.network.cidr)
+    for path in sorted(ROOT.glob("Pulumi.*.yaml")):
+        # The stack itself is among them; it is known by its name.
+        for other, taken in _networks(path):
+            if other != name and cidr.overlaps(taken):
+                yield (
+                    f'network.cidr: must not overlap the network of another stack, got "{cidr}", '
+                    f"and {path.name} has {taken}; choose another range"
+                )
+
+
+def _networks(path: Path) -> Iterator[tuple[str, IPv4Network]]:
+    """Name and network of another stack; nothing when its settings are wrong, which is said when it is run."""
+    try:
+        settings = yaml.safe_load(path.read_text())["config"]
+        network = settings.get(f"{NAMESPACE}:network", {}).get("cidr", DEFAULT_CIDR)
+        yield settings[f"{NAMESPACE}:name"], IPv4Network(network)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
+        return
+
+
+def _pool_rules(config: "StackConfig") -> Iterator[str]:
+    budget = config.connection_budget
+    for problem in budget.problems():
+        if problem == budget.demand():
+            yield (
+                f"web: more clients than a pool accepts, got {problem}; "
+                "lower web.count, web.workers or web.threads, or use a smaller web.size"
+            )
+        else:
+            yield (
+                f"pool.size: pool and reserve do not fit the plan, got {problem}; "
+                "lower pool.size or database.directConnections, or use a larger database.size"
+            )
+
+
+def _load_balancer_rules(config: "StackConfig") -> Iterator[str]:
+    if not config.web.load_balancer:
+        if config.web.count > 1:
+            yield (
+                f"web.count: more than one Droplet needs the load balancer, got {config.web.count}; "
+                "set web.loadBalancer: true, or use 1"
+            )
+        return
+    yield "web.loadBalancer: not supported yet, got true; leave it out"
+    if config.dns == "external":
+        yield (
+            "web.loadBalancer: its certificate is made by DigitalOcean, which needs the domain's DNS there, "
+            "got dns: external; set dns: managed, or leave web.loadBalancer out"
+        )
+    if config.web.acme_email is not None:
+        yield (
+            "web.acmeEmail: behind the load balancer no Droplet obtains a certificate, "
+            f'got "{config.web.acme_email}"; leave it out'
+        )
+
+
+def _ssh_rules(config: "StackConfig") -> Iterator[str]:
+    if config.network.ssh_from and not config.network.ssh_keys:
+        yield "network.sshFrom: opens SSH, but network.sshKeys is empty, so nobody could log in; name a key"
+
+
+def _environment_rules(config: "StackConfig") -> Iterator[str]:
+    for name in sorted(set(config.app.env) & set(config.app.secrets)):
+        yield f"app.env.{name}: is also in app.secrets; keep one of them"
+    for name, value in sorted(config.app.env.items()):
+        for reference in environment.references(value):
+            if reference not in environment.REFERABLE:
+                yield (
+                    f"app.env.{name}: refers to ${{{reference}}}, which is not a variable of the contract; "
+                    f"known: {', '.join(sorted(environment.REFERABLE))}"
+                )
+
+
+def _app_rules(config: "StackConfig") -> Iterator[str]:
+    folder = config.app.folder
+    if not (folder / "manage.py").is_file():
+        yield (
+            f'app.path: must be the folder of a Django project, got "{config.app.path}", which has no manage.py; '
+            "a relative path starts where Pulumi.yaml is"
+        )
+        return
+    if not any((folder / file).is_file() for file in ("uv.lock", "requirements.txt")):
+        yield f'app.path: must hold uv.lock or requirements.txt, got "{config.app.path}"; run `uv lock` there'
+    yield from _python_rules(config, folder / "pyproject.toml")
+    for setting, module in (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings)):
+        parts = module.split(".")
+        # A src layout or an installed package can't be seen from here: only a package that is there is looked into.
+        package = folder / parts[0]
+        if package.is_dir() and not _is_module(folder.joinpath(*parts)):
+            expected = Path(*parts).with_suffix(".py")
+            yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
+
+
+def _python_rules(config: "StackConfig", pyproject: Path) -> Iterator[str]:
+    """Compare the release's Python with what the project says of itself."""
+    if not pyproject.is_file():
+        return
+    try:
+        required = tomllib.loads(pyproject.read_text()).get("project", {}).get("requires-python")
+        accepted = SpecifierSet(required) if required is not None else None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
+        yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
+        return
+    version = config.app.python or DROPLET_PYTHON
+    # Which patch release there will be is not known here: one that fits is enough.
+    if accepted is not None and not any(accepted.contains(f"{version}.{patch}") for patch in range(PATCH_RELEASES)):
+        got = f'got "{version}"' if config.app.python else f"got none, which is the Droplet's own {version}"
+        yield f"app.python: must fit the project's requires-python ({required}), {got}; change one of them"
+
+
+def _is_module(path: Path) -> bool:
+    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
+
+
+def _production_rules(config: "StackConfig") -> Iterator[str]:
+    if not config.production:
+        return
+    # CORS needs no rule of its own: origins are always exact.
+    required = {
+        "protect: true": config.protect,
+        "database.nodes: 2 or more": config.database.nodes >= 2,  # noqa: PLR2004 one primary and one standby
+        "web.count: 2 or more": config.web.count >= 2,  # noqa: PLR2004 one may be replaced, or die
+        "web.loadBalancer: true": config.web.load_balancer,
+        "web.backups: true": config.web.backups,
+        "alerts.email or alerts.slack": bool(config.alerts.email or config.alerts.slack),
+        "storage.forceDestroy: false": not config.storage.force_destroy,
+    }
+    for setting, is_there in required.items():
+        if not is_there:
+            yield f"production: requires {setting}, which is missing here, got true; set it, or leave production out"
+
+
+RULES: tuple[Callable[["StackConfig"], Iterator[str]], ...] = (
+    _node_rules,
+    _network_rules,
+    _pool_rules,
+    _load_balancer_rules,
+    _ssh_rules,
+    _environment_rules,
+    _app_rules,
+    _production_rules,
+)
