@@ -18,7 +18,7 @@ and fix, and fails.
 pulumi preview -s dev --policy-pack policy/run
 pulumi up -s dev --policy-pack policy/run
 ```
-In the sandbox:
+In the sandbox, which `make preview` does for both stacks:
 ```sh tested
 scripts/stack local preview --policy-pack policy/run
 ```
@@ -34,6 +34,8 @@ scripts/stack local preview --policy-pack policy/run
 - The TLS version of a load balancer is no setting: DigitalOcean's
   [load balancers](https://docs.digitalocean.com/products/networking/load-balancers/how-to/ssl-termination/) speak 1.2
   and 1.3 only, and its cipher policy chooses among ciphers of those. So the rule is that TLS ends there.
+- A rule that does not fit is switched off by its name, in a file that says `{"tagged": "disabled"}` and is given as
+  `--policy-pack-config`; "advisory" only reports.
 - `policy/run` is an executable that the CLI starts itself; the folder `policy` as the pack's path needs Pulumi's
   official language host.
 

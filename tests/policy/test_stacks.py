@@ -16,7 +16,7 @@ from policy.pack import NAME, RULES
 from sandbox.world import World
 from tests.commands import ROOT, run
 from tests.conftest import start
-from tests.pulumi_stack import PulumiStack
+from tests.pulumi_stack import PulumiStack, Secret
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,17 @@ def test_up_stops_before_it_makes_what_breaks_a_rule(world: World) -> None:
     assert done.returncode != 0
     assert "ssh-not-public" in done.stdout
     assert stack.resources()["firewall"]["outputs"] == before
+
+
+def test_the_pack_sees_the_secrets_and_the_user_data_of_a_deployed_stack(world: World) -> None:
+    """A secret of the settings whose value happens to be in the user data is found, and only its name is shown."""
+    secret = "release-agent.timer"
+    settings = {"app.secrets.STRIPE_TOKEN": Secret(secret)}
+    done = PulumiStack(world).run("preview", *PACK, settings=settings, check=False)
+    assert done.returncode != 0
+    assert "user-data-no-secrets" in done.stdout
+    assert "got polls-local-environment.document.env.STRIPE_TOKEN; " in done.stdout
+    assert secret not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
