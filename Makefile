@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check test benchmark settings-docs
+.PHONY: help setup up down preview check test benchmark settings-docs policy-docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: setup ## everything that CI checks (needs root for the depth "full")
 
 settings-docs: setup ## write docs/settings.md from the settings' models
 	@.venv/bin/python scripts/settings_docs.py > docs/settings.md
+
+policy-docs: setup ## write docs/policy.md from the policy pack
+	@.venv/bin/python scripts/policy_docs.py > docs/policy.md
 
 benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
 	@benchmarks/run

@@ -177,6 +177,8 @@ publication = Publication(
 )
 
 pulumi.export("url", config.url)
+# The policy pack goes by this output: with true, more rules hold.
+pulumi.export("production", config.production)
 pulumi.export("reserved_ip", address.ip_address)
 pulumi.export("cdn_endpoint", storage.cdn_endpoint)
 pulumi.export("max_connections", budget.max_connections)

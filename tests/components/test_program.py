@@ -75,6 +75,7 @@ def test_no_password_is_a_plain_input(graph: Graph) -> None:
 def test_outputs(graph: Graph) -> None:
     """What a person or a script asks a stack for."""
     assert graph.outputs["url"] == "https://shop.example"
+    assert graph.outputs["production"] is False
     assert graph.outputs["reserved_ip"] == "203.0.113.9"
     assert (graph.outputs["max_connections"], graph.outputs["pool_size"]) == (100, 95)
     assert graph.outputs["connection_budget"]["clients"] == 16
@@ -82,6 +83,7 @@ def test_outputs(graph: Graph) -> None:
     assert graph.outputs["droplet_ids"] == ["101"]
     assert set(graph.outputs) == {
         "url",
+        "production",
         "reserved_ip",
         "cdn_endpoint",
         "max_connections",

@@ -1,0 +1,1 @@
+"""The policy pack: what every stack must keep to, checked by the engine in `pulumi preview` and `pulumi up`."""
