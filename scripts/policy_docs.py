@@ -18,7 +18,7 @@ and fix, and fails.
 pulumi preview -s dev --policy-pack policy/run
 pulumi up -s dev --policy-pack policy/run
 ```
-In the sandbox, which `make preview` does for both stacks:
+In the sandbox, which `make preview` does for all stacks:
 ```sh tested
 scripts/stack local preview --policy-pack policy/run
 ```

@@ -1,0 +1,1 @@
+"""What `pulumi preview` says, in plain words."""

@@ -1,0 +1,258 @@
+"""What a change of each kind of resource means to the people who run the site."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from preview.events import Change, Preview
+
+
+class Level(IntEnum):
+    """How bad it is; the worst comes first in a report."""
+
+    DATA_LOSS = 0
+    OUTAGE = 1
+    CARE = 2
+    NOTE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One sentence about one change."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Meaning:
+    """What a kind is called, which part of the site it is, and what its changes do."""
+
+    noun: str
+    part: str
+    effects: Callable[[Change, Preview], Iterator[Effect]]
+
+
+# Input of a resource -> the setting that it comes from, or the resource that it follows.
+SETTINGS = {
+    ("DatabaseCluster", "name"): "`name`",
+    ("DatabaseCluster", "privateNetworkUuid"): "the private network is a new one (`region` or `network.cidr`)",
+    ("DatabaseCluster", "region"): "`region`",
+    ("DatabaseCluster", "size"): "`database.size`",
+    ("DatabaseCluster", "nodeCount"): "`database.nodes`",
+    ("DatabaseCluster", "version"): "`database.version`",
+    ("DatabaseCluster", "maintenanceWindows"): "`database.maintenance`",
+    ("DatabaseConnectionPool", "size"): "`pool.size`, or the plan that it follows",
+    ("Droplet", "image"): "`web.image`",
+    ("Droplet", "size"): "`web.size`",
+    ("Droplet", "backups"): "`web.backups`",
+    ("Droplet", "sshKeys"): "`network.sshKeys`",
+    ("Droplet", "userData"): "what the machine is made of: `web.packages`, workers, threads, `domain`, cloud-init/",
+    ("Droplet", "vpcUuid"): "the private network is a new one (`region` or `network.cidr`)",
+    ("SpacesBucket", "region"): "`region`",
+    ("DatabaseDb", "clusterId"): "its cluster is another one",
+    ("DatabaseUser", "clusterId"): "its cluster is another one",
+    ("DatabaseConnectionPool", "clusterId"): "its cluster is another one",
+    ("Droplet", "region"): "`region`",
+    ("ReservedIpAssignment", "dropletId"): "the Droplet is another one",
+    ("Vpc", "ipRange"): "`network.cidr`",
+    ("Vpc", "region"): "`region`",
+    ("ReservedIp", "region"): "`region`",
+    ("Domain", "name"): "`domain`",
+    ("Cdn", "ttl"): "`storage.cdn.ttl`",
+    ("SpacesBucketCorsConfiguration", "corsRules"): "`storage.cors`",
+    ("DatabaseFirewall", "rules"): "`database.trustedSources`",
+    ("Firewall", "inboundRules"): "`network.sshFrom`",
+}
+INSTEAD = (
+    "Instead: take the change back; or make a second stack beside this one, restore the data into it "
+    "(docs/runbook.md), and move the name"
+)
+
+
+def because(change: Change) -> str:
+    """Name the settings behind a change, as far as they can be told."""
+    named = [
+        SETTINGS.get((change.kind, reason.partition("[")[0].partition(".")[0]), reason) for reason in change.reasons
+    ]
+    return ", ".join(dict.fromkeys(named)) or "what it belongs to is replaced or gone"
+
+
+def _lost(what: str) -> Callable[[Change, Preview], Iterator[Effect]]:
+    def effects(change: Change, _preview: Preview) -> Iterator[Effect]:
+        if change.verb in {"replaced", "deleted"}:
+            yield Effect(
+                Level.DATA_LOSS,
+                f"`{change.name}` is {change.verb}, and {what} with it. Because of: {because(change)}. {INSTEAD}",
+            )
+
+    return effects
+
+
+def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
+    yield from _lost("everything in it")(change, preview)
+    if change.verb != "updated":
+        return
+    if "version" in change.reasons:
+        yield Effect(
+            Level.OUTAGE,
+            "PostgreSQL is upgraded in place: the database is away for minutes, and there is no way back to the "
+            "old version. Try it on a copy first",
+        )
+    if {"size", "nodeCount"} & set(change.reasons):
+        yield Effect(
+            Level.CARE,
+            "the cluster is resized in place, with its data; connections break for seconds when it changes over",
+        )
+
+
+def _pool(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb == "replaced":
+        yield Effect(
+            Level.OUTAGE,
+            "the connection pool is deleted and made again, since a pool can't change in place: requests that need the "
+            f"database fail for about a second. Because of: {because(change)}",
+        )
+    if change.verb == "deleted":
+        yield Effect(Level.OUTAGE, "the connection pool is deleted: the site has no way to its database")
+
+
+def _bucket(change: Change, preview: Preview) -> Iterator[Effect]:
+    role = change.name.rpartition("-")[2]
+    if role == "state":
+        return  # the Droplets report again
+    what = {
+        "assets": "its objects (static files; the next release uploads its own again)",
+        "releases": "every earlier release (there is nothing to go back to)",
+    }.get(role, "its objects (what people uploaded)")
+    yield from _lost(what)(change, preview)
+    if change.verb in {"replaced", "deleted"} and not change.old.get("forceDestroy"):
+        yield Effect(
+            Level.CARE, f"deleting `{change.name}` fails while objects are in it: `storage.forceDestroy` is false"
+        )
+
+
+def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
+    if change.verb == "replaced":
+        others = _in_the_way(preview)
+        if change.deleted_first:
+            yield Effect(
+                Level.OUTAGE, f"`{change.name}` is deleted before its successor is there: the site is down meanwhile"
+            )
+        elif others:
+            yield Effect(Level.OUTAGE, f"`{change.name}` is replaced, and the site is down meanwhile, because {others}")
+        else:
+            yield Effect(
+                Level.NOTE,
+                f"`{change.name}` is replaced without downtime: the new Droplet serves the release before the address "
+                f"moves to it, and then the old one goes. Because of: {because(change)}",
+            )
+    elif change.verb == "updated" and "size" in change.reasons:
+        yield Effect(
+            Level.OUTAGE,
+            f"`{change.name}` is switched off, resized and switched on: the site is down for at least half a minute. "
+            "To avoid that, change `web.workers` with it, which replaces the Droplet",
+        )
+    elif change.verb == "deleted":
+        yield Effect(Level.CARE, f"`{change.name}` is deleted; the others take its visitors")
+
+
+def _in_the_way(preview: Preview) -> str:
+    """Why a new Droplet can't take over from the old one without a gap."""
+    gone = [change for change in preview.of("DatabaseCluster", "ReservedIp") if change.verb in {"replaced", "deleted"}]
+    return " and ".join(f"`{change.name}` is {change.verb}" for change in gone)
+
+
+def _address(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb in {"replaced", "deleted"}:
+        yield Effect(
+            Level.OUTAGE,
+            f"the site's address is {change.verb}: visitors find the new one when their DNS caches let go, with "
+            f"managed DNS after up to 5 minutes. Because of: {because(change)}",
+        )
+
+
+def _domain(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb in {"replaced", "deleted"}:
+        yield Effect(
+            Level.DATA_LOSS,
+            f"`{change.name}` is {change.verb}, and every record of its zone with it, those made by hand (e-mail!) "
+            f"included. Because of: {because(change)}. Instead: note the records first, or set dns: external",
+        )
+
+
+def _secret(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb in {"replaced", "deleted"} and change.name.endswith("-secret-key"):
+        yield Effect(Level.CARE, "SECRET_KEY changes: everybody is logged out, and links that were signed with it end")
+
+
+def _cdn(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb in {"replaced", "deleted"}:
+        yield Effect(Level.OUTAGE, "the CDN's address changes: pages that are open, or cached, have no static files")
+
+
+def _grants(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb == "updated":
+        yield Effect(
+            Level.CARE,
+            "SQL is run from this machine: it must be in `database.trustedSources` first (docs/runbook.md, Change)",
+        )
+
+
+def _rollout(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb == "updated":
+        yield Effect(Level.NOTE, "a release: checked and migrated first, then taken up without losing a request")
+
+
+def _access(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.kind == "DatabaseFirewall" and change.verb == "deleted":
+        yield Effect(Level.CARE, f"`{change.name}` is no longer kept by Pulumi; its rules stay as they are")
+
+
+def _nothing(_change: Change, _preview: Preview) -> Iterator[Effect]:
+    yield from ()
+
+
+MEANINGS = {
+    "DatabaseCluster": Meaning(noun="database cluster", part="Data", effects=_cluster),
+    "DatabaseDb": Meaning(noun="database", part="Data", effects=_lost("all of its tables")),
+    "DatabaseUser": Meaning(noun="database role", part="Data", effects=_lost("its grants and its password")),
+    "DatabaseGrants": Meaning(noun="grants", part="Data", effects=_grants),
+    "SpacesBucket": Meaning(noun="Space", part="Data", effects=_bucket),
+    "Secret": Meaning(noun="generated secret", part="Data", effects=_secret),
+    "DatabaseConnectionPool": Meaning(noun="connection pool", part="Site", effects=_pool),
+    "Droplet": Meaning(noun="Droplet", part="Site", effects=_droplet),
+    "ReservedIp": Meaning(noun="Reserved IP", part="Site", effects=_address),
+    "ReservedIpAssignment": Meaning(noun="Reserved IP's assignment", part="Site", effects=_nothing),
+    "Domain": Meaning(noun="domain", part="Site", effects=_domain),
+    "DnsRecord": Meaning(noun="DNS record", part="Site", effects=_nothing),
+    "Cdn": Meaning(noun="CDN endpoint", part="Site", effects=_cdn),
+    "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
+    "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
+    "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),
+    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_nothing),
+    "Firewall": Meaning(noun="Cloud Firewall", part="Access", effects=_access),
+    "DatabaseFirewall": Meaning(noun="trusted sources", part="Access", effects=_access),
+    "SpacesBucketCorsConfiguration": Meaning(noun="CORS rules", part="Access", effects=_nothing),
+    "SpacesKey": Meaning(noun="Spaces key", part="Access", effects=_nothing),
+    "SshKey": Meaning(noun="SSH key", part="Access", effects=_nothing),
+    "DiscardedKey": Meaning(noun="discarded SSH key", part="Access", effects=_nothing),
+    "Vpc": Meaning(noun="private network", part="Network", effects=_nothing),
+    "Tag": Meaning(noun="tag", part="Network", effects=_nothing),
+    "MonitorAlert": Meaning(noun="alert", part="Alerts", effects=_nothing),
+}
+OTHER = "Other"
+PARTS = ("Data", "Site", "Release", "Access", "Network", "Alerts", OTHER)
+
+
+def meaning(change: Change) -> Meaning:
+    """Return what is known of a kind; a kind of somebody's own is shown by its type."""
+    return MEANINGS.get(change.kind) or Meaning(noun=change.kind, part=OTHER, effects=_nothing)
+
+
+def effects(preview: Preview) -> list[Effect]:
+    """Everything that is worth a sentence, the worst first."""
+    order = {kind: number for number, kind in enumerate(MEANINGS)}
+    changes = sorted(preview.changes, key=lambda change: order.get(change.kind, len(order)))
+    found = [effect for change in changes for effect in meaning(change).effects(change, preview)]
+    return sorted(found, key=lambda effect: effect.level)

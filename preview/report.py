@@ -1,0 +1,99 @@
+"""The report of a preview, in Markdown: the worst first, then what changes, then the log."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from preview.events import Change, Preview
+from preview.meaning import PARTS, Effect, Level, because, effects, meaning
+
+HEADLINES = {
+    Level.DATA_LOSS: "DATA LOSS",
+    Level.OUTAGE: "an outage",
+    Level.CARE: "to be done with care",
+    Level.NOTE: "no downtime",
+}
+# What is longer than this is counted instead of listed: a whole environment, made or destroyed.
+LISTED = 30
+
+
+def markdown(preview: Preview) -> str:
+    """Return the report, ending with a line break."""
+    found = effects(preview)
+    worst = [
+        f"- **{effect.level.name.replace('_', ' ')}**: {effect.text}." for effect in found if effect.level < Level.NOTE
+    ]
+    notes = [f"- {effect.text[0].upper()}{effect.text[1:]}." for effect in found if effect.level == Level.NOTE]
+    log = ["<details><summary>The engine's log</summary>", "", *_fenced(preview.log), "", "</details>"]
+    sections = (
+        [f"### `{preview.stack or 'unknown'}`: {_headline(preview, found)}"],
+        [*_refusals(preview), *worst, *notes],
+        [*_changes(preview.changes)],
+        [*_budget(preview)],
+        log if preview.log else [],
+    )
+    return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
+
+
+def _headline(preview: Preview, found: list[Effect]) -> str:
+    if preview.errors or preview.violations or not preview.ended:
+        return "**refused**" if preview.errors or preview.violations else "**the preview did not come to its end**"
+    if not preview.changes:
+        return "nothing changes"
+    counts = Counter(change.verb for change in preview.changes)
+    summary = ", ".join(f"{count} {verb}" for verb, count in sorted(counts.items()))
+    if not found:
+        return summary
+    worst = HEADLINES[min(effect.level for effect in found)]
+    return f"**{worst}** ({summary})" if found[0].level < Level.NOTE else f"{summary}; {worst}"
+
+
+def _refusals(preview: Preview) -> Iterator[str]:
+    for violation in preview.violations:
+        yield f"- **REFUSED** by the rule `{violation.rule}`: {violation.message}"
+    # With violations the engine's own error says only that there are some; a program that ended is said by its reason.
+    for error in [] if preview.violations else preview.errors:
+        if error.startswith("an unhandled error occurred: program exited") and len(preview.errors) > 1:
+            continue
+        yield "- **ERROR**:"
+        yield from (f"  {line}" for line in _fenced(error.splitlines()))
+
+
+def _changes(changes: list[Change]) -> Iterator[str]:
+    if not changes:
+        return
+    by_part: dict[str, list[Change]] = {part: [] for part in PARTS}
+    for change in changes:
+        by_part[meaning(change).part].append(change)
+    for part, of_part in by_part.items():
+        if not of_part:
+            continue
+        if len(changes) > LISTED:
+            counts = Counter((change.verb, meaning(change).noun) for change in of_part)
+            yield f"- {part}: " + ", ".join(f"{count} x {noun} {verb}" for (verb, noun), count in counts.items())
+        else:
+            yield f"- {part}:"
+            yield from (f"  - {change.verb} {meaning(change).noun} `{change.name}`{_why(change)}" for change in of_part)
+
+
+def _why(change: Change) -> str:
+    return f" ({because(change)})" if change.verb in {"updated", "replaced"} and change.reasons else ""
+
+
+def _budget(preview: Preview) -> Iterator[str]:
+    after, before = (outputs.get("connection_budget") for outputs in (preview.after, preview.before))
+    if not isinstance(after, dict):
+        return
+    yield "Database connections:"
+    for side in ("supply", "demand"):
+        was = before.get(side) if isinstance(before, dict) else None
+        yield f"- {after[side]}" + (f" (was: {was})" if was and was != after[side] else "")
+
+
+def _fenced(lines: list[str]) -> Iterator[str]:
+    text = "\n".join(lines)
+    fence = "```"
+    while fence in text:  # what is quoted must not end the quotation
+        fence += "`"
+    yield f"{fence}text"
+    yield from text.splitlines()
+    yield fence

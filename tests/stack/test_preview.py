@@ -1,0 +1,112 @@
+"""The report of real previews: what the engine would do, in plain words, before it does it."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sandbox.world import World
+from tests.commands import ROOT
+from tests.pulumi_stack import PulumiStack, Settings
+
+
+@pytest.fixture(scope="module")
+def stack(api_world: World) -> PulumiStack:
+    """The stack `local`, deployed."""
+    stack = PulumiStack(api_world)
+    stack.up()
+    return stack
+
+
+def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Exit status and text of the report; making it is no part of what a person waits for."""
+    monkeypatch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
+    events = stack.run("preview", "--json", "--policy-pack", "policy/run", settings=settings, check=False).stdout
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "scripts/preview_report.py"],
+        cwd=ROOT,
+        input=events,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert time.monotonic() - started < 1
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "expected"),
+    [
+        (None, 0, ["### `local`: nothing changes"]),
+        (
+            {"storage.cdn.ttl": 600},
+            0,
+            ["### `local`: 1 updated", "updated CDN endpoint `polls-local-cdn` (`storage.cdn.ttl`)"],
+        ),
+        (
+            {"web.packages": ["gettext"]},
+            0,
+            ["no downtime", "`polls-local-web-1` is replaced without downtime", "`web.packages`"],
+        ),
+        ({"web.workers": 3, "web.size": "s-2vcpu-4gb"}, 0, ["replaced without downtime", "`web.size`"]),
+        (
+            {"pool.size": 10},
+            0,
+            ["**an outage**", "- **OUTAGE**: the connection pool", "- pool 10 + direct 2", "(was: pool 20 + direct 2"],
+        ),
+        ({"database.version": "18"}, 0, ["- **OUTAGE**: PostgreSQL is upgraded in place"]),
+        ({"database.timeouts.lock": 5}, 0, ["- **CARE**: SQL is run from this machine"]),
+        (
+            {"region": "fra1"},
+            0,
+            [
+                "### `local`: **DATA LOSS**",
+                "- **DATA LOSS**: `polls-local-db` is replaced",
+                "- **DATA LOSS**: `polls-local-database` is replaced",
+                "- **DATA LOSS**: `polls-local-app` is replaced",
+                "- **DATA LOSS**: `polls-local-media` is replaced, and its objects (what people uploaded) with it.",
+                "- **OUTAGE**: the site's address is replaced",
+                "`polls-local-web-1` is replaced, and the site is down meanwhile",
+            ],
+        ),
+        (
+            {"network.cidr": "10.41.0.0/20"},
+            0,
+            ["**DATA LOSS**", "`polls-local-db` is replaced", "the private network is a new one"],
+        ),
+        (
+            {"network.sshFrom": ["0.0.0.0/1", "128.0.0.0/1"], "network.sshKeys": ["1"]},
+            1,
+            ["### `local`: **refused**", "- **REFUSED** by the rule `ssh-not-public`: "],
+        ),
+        ({"web.size": "huge"}, 1, ["### `local`: **refused**", '  web.size: must be a Droplet size, got "huge"']),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_a_change_is_told(
+    stack: PulumiStack, settings: Settings | None, status: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each within a second of the engine's end."""
+    returned, text = report(stack, settings, monkeypatch)
+    assert returned == status, text
+    for part in expected:
+        assert part in text, text
+    if status == 0 and "DATA LOSS" not in "".join(expected):
+        assert "DATA LOSS" not in text
+
+
+def test_no_secret_is_in_a_report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes into a pull request, which everybody may read."""
+    secrets = [
+        value
+        for found in stack.resources().values()
+        for name, value in (found.get("outputs") or {}).items()
+        if name in {"password", "secretKey", "value", "privateUri"} and isinstance(value, dict)
+    ]
+    plain = [str(found["plaintext"]).strip('"') for found in secrets]
+    assert len(plain) >= 6
+    _, text = report(stack, {"web.packages": ["gettext"], "database.timeouts.lock": 5}, monkeypatch)
+    assert [secret for secret in plain if secret in text] == []

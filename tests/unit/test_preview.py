@@ -1,0 +1,208 @@
+"""A preview's events become a report: what is lost, what is away, what refuses, and what merely changes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preview import events, report
+from preview.meaning import MEANINGS, Level, effects
+
+STACK = "pulumi:pulumi:Stack"
+
+
+def event(op: str, kind: str, name: str, *reasons: str, **sides: dict[str, Any]) -> str:
+    """One step, as the engine tells it before it does it."""
+    metadata = {
+        "op": op,
+        "urn": f"urn:pulumi:dev::django-do::digitalocean:index/x:{kind}::{name}",
+        "type": f"digitalocean:index/x:{kind}",
+        "old": {"custom": True, "inputs": sides.get("old", {})} if op != "create" else None,
+        "new": {"custom": True, "inputs": sides.get("new", {})},
+        ("diffs" if op == "update" else "keys"): list(reasons),
+    }
+    return json.dumps({"sequence": 1, "resourcePreEvent": {"metadata": metadata}})
+
+
+def outputs(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """The stack's outputs, which come at the end."""
+    metadata = {
+        "op": "same",
+        "urn": f"urn:pulumi:dev::django-do::{STACK}::django-do-dev",
+        "type": STACK,
+        "old": {"outputs": before},
+        "new": {"outputs": after},
+    }
+    return json.dumps({"sequence": 2, "resOutputsEvent": {"metadata": metadata}})
+
+
+END = json.dumps({"sequence": 3, "summaryEvent": {}})
+NOTHING = outputs({}, {})
+
+
+def told(*lines: str) -> str:
+    """The report of a preview that came to its end."""
+    return report.markdown(events.read([*lines, NOTHING, END]))
+
+
+@pytest.mark.parametrize("verb", ["replace", "delete"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("DatabaseCluster", "polls-dev-db"),
+        ("DatabaseDb", "polls-dev-database"),
+        ("DatabaseUser", "polls-dev-app"),
+        ("SpacesBucket", "polls-dev-media"),
+        ("SpacesBucket", "polls-dev-assets"),
+        ("SpacesBucket", "polls-dev-releases"),
+        ("Domain", "polls-dev-domain"),
+    ],
+)
+def test_what_is_gone_for_ever_is_said_first(kind: str, name: str, verb: str) -> None:
+    """With the input that is to blame, and what to do instead."""
+    text = told(event("update", "Cdn", "polls-dev-cdn", "ttl"), event(verb, kind, name, "region"))
+    first, _, line, *_ = text.splitlines()
+    assert first.startswith("### `dev`: **DATA LOSS** (")
+    assert line.startswith(f"- **DATA LOSS**: `{name}` is {verb}d, and ")
+    assert "Because of: " in line
+    assert "Instead: " in line
+
+
+@pytest.mark.parametrize("verb", ["create", "update"])
+def test_what_stays_loses_nothing(verb: str) -> None:
+    """Not even of the kinds that hold data."""
+    for kind in MEANINGS:
+        preview = events.read([event(verb, kind, f"polls-dev-{kind.lower()}", "tags"), NOTHING, END])
+        assert [effect for effect in effects(preview) if effect.level == Level.DATA_LOSS] == []
+
+
+def test_the_droplets_reports_are_no_data() -> None:
+    """They report again."""
+    assert "DATA LOSS" not in told(event("replace", "SpacesBucket", "polls-dev-state", "region"))
+
+
+def test_a_bucket_that_may_not_be_emptied_is_said() -> None:
+    """The deletion will fail, which is better known before."""
+    lines = event("delete", "SpacesBucket", "polls-dev-media", old={"forceDestroy": False})
+    assert "- **CARE**: deleting `polls-dev-media` fails while objects are in it" in told(lines)
+    lines = event("delete", "SpacesBucket", "polls-dev-media", old={"forceDestroy": True})
+    assert "CARE" not in told(lines)
+
+
+CREATE_FIRST = (
+    event("create-replacement", "Droplet", "polls-dev-web-1", "userData"),
+    event("replace", "Droplet", "polls-dev-web-1", "userData"),
+    event("delete-replaced", "Droplet", "polls-dev-web-1", "userData"),
+)
+
+
+def test_a_replaced_droplet_says_no_downtime() -> None:
+    """One line, though the engine has three steps for it."""
+    text = told(*CREATE_FIRST)
+    assert text.startswith("### `dev`: 1 replaced; no downtime\n")
+    assert text.count("is replaced without downtime") == 1
+
+
+@pytest.mark.parametrize("in_the_way", ["DatabaseCluster", "ReservedIp"])
+def test_or_why_not(in_the_way: str) -> None:
+    """A new machine can't take over what is replaced with it."""
+    text = told(*CREATE_FIRST, event("replace", in_the_way, "polls-dev-other", "region"))
+    assert (
+        "`polls-dev-web-1` is replaced, and the site is down meanwhile, because `polls-dev-other` is replaced" in text
+    )
+    assert "without downtime" not in text
+
+
+def test_a_droplet_that_is_deleted_first() -> None:
+    """As one with a name of its own would be."""
+    text = told(CREATE_FIRST[2], CREATE_FIRST[1], CREATE_FIRST[0])
+    assert "- **OUTAGE**: `polls-dev-web-1` is deleted before its successor is there" in text
+
+
+def test_a_resized_droplet_is_off() -> None:
+    """While other changes of it in place are not noticed."""
+    assert "**OUTAGE**" in told(event("update", "Droplet", "polls-dev-web-1", "size"))
+    assert "OUTAGE" not in told(event("update", "Droplet", "polls-dev-web-1", "backups"))
+
+
+def test_a_replaced_pool_says_how_long_it_is_gone() -> None:
+    """And what the connections come to, before and after."""
+    before = {"supply": "pool 20", "demand": "16 of 1000 clients"}
+    after = {"supply": "pool 10", "demand": "16 of 1000 clients"}
+    budget = outputs({"connection_budget": before}, {"connection_budget": after})
+    text = report.markdown(
+        events.read([event("replace", "DatabaseConnectionPool", "polls-dev-pool", "size"), budget, END])
+    )
+    assert "fail for about a second. Because of: `pool.size`, or the plan that it follows." in text
+    assert "- pool 10 (was: pool 20)\n- 16 of 1000 clients\n" in text
+
+
+def test_a_refused_change_names_the_rule() -> None:
+    """The engine's own error, that there are violations, is not repeated."""
+    violation = {"policyName": "ssh-not-public", "message": "The reason.\nfirewall.inboundRules: must not; do\n"}
+    failed = {"severity": "error", "message": "error: preview failed\n"}
+    text = told(
+        json.dumps({"sequence": 1, "policyEvent": violation}), json.dumps({"sequence": 1, "diagnosticEvent": failed})
+    )
+    assert text.startswith(
+        "### `dev`: **refused**\n\n- **REFUSED** by the rule `ssh-not-public`: firewall.inboundRules: "
+    )
+    assert "**ERROR**" not in text
+
+
+def test_wrong_settings_are_quoted_whole() -> None:
+    """And not followed by the engine's news that the program ended."""
+    messages = [
+        "error: the settings have 1 problem:\n  web.size: ```\n",
+        "error: an unhandled error occurred: program exited with 1\n",
+    ]
+    text = told(
+        *(json.dumps({"sequence": 1, "diagnosticEvent": {"severity": "error", "message": m}}) for m in messages)
+    )
+    assert "  ````text\n  the settings have 1 problem:\n    web.size: ```\n  ````\n" in text
+    assert text.count("**ERROR**") == 1
+
+
+def test_nothing_changes() -> None:
+    """Which is a good report, too."""
+    assert told(event("same", "Droplet", "polls-dev-web-1")) == "### `dev`: nothing changes\n"
+
+
+def test_a_preview_that_was_cut_off() -> None:
+    """Without its end nobody knows what would have come."""
+    assert "did not come to its end" in report.markdown(events.read([NOTHING]))
+
+
+@pytest.mark.parametrize("lines", [[], ["Previewing update (dev):"], ['{"steps": []}'], ["[1]"], ["null"]])
+def test_what_is_no_preview_is_refused(lines: list[str]) -> None:
+    """With what to run instead."""
+    with pytest.raises(events.NotEventsError, match="pulumi preview --json"):
+        events.read(lines)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["create", "update", "replace", "create-replacement", "delete-replaced", "delete", "same"]),
+            st.sampled_from([*MEANINGS, "SomethingNew"]),
+            st.sampled_from(["a-media", "a-state", "a-secret-key", "b"]),
+            st.lists(st.sampled_from(["region", "size", "version", "x"]), unique=True),
+        ),
+        max_size=40,
+    )
+)
+def test_any_preview_is_told_and_data_loss_always_heads_it(
+    steps: list[tuple[str, str, str, list[str]]],
+) -> None:
+    """No order of steps, and no kind, is unknown to the report."""
+    text = told(*(event(op, kind, name, *reasons) for op, kind, name, reasons in steps))
+    head = text.splitlines()[0]
+    assert ("**DATA LOSS**:" in text) == ("DATA LOSS" in head)
+
+
+def test_what_is_for_debugging_is_not_told() -> None:
+    """The engine quotes there what a program says to it, secrets in plain."""
+    said = {"severity": "debug", "message": "RegisterResource: hunter2\n"}
+    assert "hunter2" not in told(json.dumps({"sequence": 1, "diagnosticEvent": said}))
