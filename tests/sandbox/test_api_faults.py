@@ -10,7 +10,7 @@ from tests.sandbox.api_client import CLUSTER, Api
 
 def test_nothing_goes_wrong_by_itself(api: Api) -> None:
     """No fault is on in a new world."""
-    assert api.ok(api.raw.get("/_sandbox/faults")) == {"faults": []}
+    assert api.ok(api.raw.get("/_sandbox/faults")) == {"faults": [], "met": []}
 
 
 def test_429_comes_with_retry_after_and_goes_away(api: Api) -> None:
@@ -36,6 +36,15 @@ def test_only_named_calls_are_hit_and_counted(api: Api) -> None:
     assert api.raw.get("/v2/tags").status_code == HTTPStatus.OK
     answers = [api.post("/v2/tags", {"name": "t"}).status_code for _ in range(3)]
     assert answers == [422, 422, 201]
+
+
+def test_each_call_is_hit_once(api: Api) -> None:
+    """The first time that it is made, by method and path; what was hit is told."""
+    api.fault(kind="status", status=503, each=True)
+    answers = [api.raw.get(path).status_code for path in ("/v2/tags", "/v2/tags", "/v2/vpcs")]
+    assert answers == [503, 200, 503]
+    assert api.post("/v2/tags", {"name": "t"}).status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    assert api.ok(api.raw.get("/_sandbox/faults"))["met"] == ["GET /v2/tags", "GET /v2/vpcs", "POST /v2/tags"]
 
 
 def test_dropped_connection(api: Api) -> None:

@@ -208,7 +208,8 @@ def _own_routes(cloud: Cloud) -> list[Route]:
                 raise errors.unprocessable(str(error)) from error
         if request.method == "DELETE":
             cloud.faults.clear()
-        return JSONResponse({"faults": [fault.model_dump() for fault in cloud.faults.active()]})
+        active = [fault.model_dump() for fault in cloud.faults.active()]
+        return JSONResponse({"faults": active, "met": cloud.faults.met()})
 
     async def requests(request: Request) -> Response:
         after = request.query_params.get("after", "0")

@@ -15,6 +15,7 @@ class Fault(BaseModel):
     method: str = "*"  # of kinds "status" and "drop": a pattern such as "POST"
     path: str = "*"  # a pattern such as "/v2/databases/*/users"
     count: int = Field(default=1, ge=1)  # how many calls (or clusters, Droplets) it hits
+    each: bool = False  # hit every call, by method and path, the first time that it is made; `count` says nothing then
     status: Literal[401, 403, 404, 409, 412, 422, 429, 500, 502, 503, 504] = 500
     message: str = "sandbox: a fault was switched on for this call"
     retry_after: int | None = Field(default=None, ge=0)  # seconds, of kind "status"
@@ -28,6 +29,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
+        self._met: set[str] = set()  # calls that a fault of `each` has hit
 
     def add(self, fault: Fault) -> None:
         """Switch a fault on."""
@@ -36,6 +38,11 @@ class Faults:
     def clear(self) -> None:
         """Switch all faults off."""
         self._active.clear()
+        self._met.clear()
+
+    def met(self) -> list[str]:
+        """Return the calls that faults of `each` have hit, such as "POST /v2/vpcs"."""
+        return sorted(self._met)
 
     def active(self) -> list[Fault]:
         """Return those that are still on."""
@@ -44,8 +51,13 @@ class Faults:
     def hit(self, method: str, path: str) -> Fault | None:
         """Return the fault that this call meets, if any, and count it."""
         for fault in self._active:
-            if fault.kind != "slow" and fnmatchcase(method, fault.method) and fnmatchcase(path, fault.path):
+            if fault.kind == "slow" or not (fnmatchcase(method, fault.method) and fnmatchcase(path, fault.path)):
+                continue
+            if not fault.each:
                 self._count(fault)
+                return fault
+            if (call := f"{method} {path}") not in self._met:
+                self._met.add(call)
                 return fault
         return None
 

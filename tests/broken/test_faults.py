@@ -1,0 +1,123 @@
+"""Every API call of `up` and of `destroy` goes wrong once: the next try converges, with nothing orphaned or twice."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sandbox import world as worlds
+from sandbox.store import Store
+from sandbox.world import World
+from tests.commands import run
+from tests.pulumi_stack import PulumiStack
+from tests.sandbox.api_client import Api, Body, connect
+
+OF_THE_ACCOUNT = {"project", "action"}  # there before any stack, or a record of what was done
+TRIES = 60  # updates that a stack may need when each of its calls fails once
+
+
+@pytest.fixture(scope="module")
+def own_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose API misbehaves, which no other test may see."""
+    home = Path(tmp_path_factory.getbasetemp().parent / f"f{time.monotonic_ns() % 10**8}")
+    run("sandbox", "up", "--depth", "api", home=home)
+    yield worlds.load(home)
+    run("sandbox", "down", home=home)
+
+
+@pytest.fixture
+def api(own_world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    """The API, whose faults end with the test; clients wait no second between their tries."""
+    monkeypatch.setenv("DIGITALOCEAN_HTTP_RETRY_WAIT_MIN", "0")
+    with connect(own_world) as api:
+        yield api
+        api.raw.delete("/_sandbox/faults")
+
+
+def there(world: World) -> Counter[str]:
+    """How many of each kind the account has."""
+    everything = Store(world.database, read_only=True).all()
+    return Counter(resource.kind for resource in everything if resource.kind not in OF_THE_ACCOUNT)
+
+
+def met(api: Api) -> list[str]:
+    """Calls that went wrong."""
+    calls: list[str] = api.ok(api.raw.get("/_sandbox/faults"))["met"]
+    return calls
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A stack's life when nothing goes wrong."""
+
+    resources: Counter[str]
+    up: int  # calls, each counted once, by method and path
+    destroy: int
+
+
+@pytest.fixture(scope="module")
+def quiet(own_world: World) -> Quiet:
+    """Make the stack once, and destroy it."""
+    stack = PulumiStack(own_world)
+
+    def calls(command: str) -> int:
+        before = len(Store(own_world.database, read_only=True).requests())
+        stack.run(command, "--yes", "--skip-preview")
+        made = Store(own_world.database, read_only=True).requests()[before:]
+        return len({(request["method"], request["path"]) for request in made})
+
+    up = calls("up")
+    resources = there(own_world)
+    destroy = calls("destroy")
+    assert there(own_world) == Counter()
+    return Quiet(resources, up, destroy)
+
+
+def until_it_is_done(stack: PulumiStack, *command: str) -> int:
+    """Repeat a command until it succeeds; return how often it failed, each time in the API's own words."""
+    for number in range(TRIES):
+        done = stack.run(*command, "--yes", "--skip-preview", check=False)
+        if done.returncode == 0:
+            return number
+        assert "sandbox: a fault was switched on for this call" in done.stdout, done.stdout + done.stderr
+    pytest.fail(f"{command[0]} still fails after {TRIES} tries:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+
+
+FAULTS: dict[str, Body] = {
+    "429": {"kind": "status", "status": 429, "retry_after": 0},
+    "500": {"kind": "status", "status": 500},
+    "dropped": {"kind": "drop"},
+}
+
+
+def every_call_fails_once(world: World, api: Api, quiet: Quiet, fault: Body) -> tuple[int, int]:
+    """Make the stack and destroy it with this fault; return how often `up` and `destroy` failed on the way."""
+    stack = PulumiStack(world)
+    api.fault(each=True, **fault)
+    up = until_it_is_done(stack, "up")
+    assert len(met(api)) >= quiet.up, met(api)
+    assert there(world) == quiet.resources
+    stack.settled()
+
+    api.raw.delete("/_sandbox/faults")
+    api.fault(each=True, **fault)
+    destroy = until_it_is_done(stack, "destroy")
+    assert len(met(api)) >= quiet.destroy, met(api)
+    assert there(world) == Counter()
+    return up, destroy
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_clients_try_again(own_world: World, api: Api, quiet: Quiet, fault: str) -> None:
+    """Too many calls, a server's error and a broken connection are no reason to fail: one `up`, one `destroy`."""
+    assert every_call_fails_once(own_world, api, quiet, FAULTS[fault]) == (0, 0)
+
+
+def test_what_nobody_tries_again(own_world: World, api: Api, quiet: Quiet) -> None:
+    """422 ends a command at each call in turn, and the next one goes on from there."""
+    up, destroy = every_call_fails_once(own_world, api, quiet, {"kind": "status", "status": 422})
+    assert up > 5
+    assert destroy > 5
