@@ -27,8 +27,8 @@ check: setup ## format, lint, types and unit tests
 test: setup ## everything that CI checks (needs root for the depth "full")
 	@scripts/test
 
-settings-docs: setup ## write docs/settings.md from the settings' models
-	@.venv/bin/python scripts/settings_docs.py > docs/settings.md
+settings-docs: setup ## write the table of settings in README.md from their models
+	@.venv/bin/python scripts/settings_docs.py
 
 policy-docs: setup ## write docs/policy.md from the policy pack
 	@.venv/bin/python scripts/policy_docs.py > docs/policy.md

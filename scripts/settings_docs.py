@@ -1,5 +1,6 @@
-"""Prints docs/settings.md: every setting of a stack, from the models that check it."""
+"""Write the table of settings into README.md, from the models that check them."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,26 +11,21 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config import NAMESPACE, StackConfig
+from config import ROOT, StackConfig
 
-HEAD = f"""\
-# Settings
-
-Made by `make settings-docs` from [config.py](../config.py), which checks all of them before anything is planned. They
-live in `Pulumi.<stack>.yaml`, below `config:`, each section under `{NAMESPACE}:<section>`; a path such as `web.size` is
-`size` in `{NAMESPACE}:web`, and `pulumi config set --path web.size s-2vcpu-4gb` sets it. Rules between settings (a pool
-that fits the plan, say) are checked, too; all problems are reported together. What a change does:
-[runbook.md](runbook.md), "Change".
-
-| Setting | Default | Meaning |
-|---|---|---|
-"""
+README = ROOT / "README.md"
+BEGIN, END = "<!-- settings: made by `make settings-docs` -->", "<!-- end of settings -->"
+HEAD = "| Setting | Default | Meaning |\n|---|---|---|\n"
 
 
-def page() -> str:
-    """Return the page in Markdown."""
-    rows = [f"| `{path}` | {default} | {meaning} |" for path, default, meaning in settings(StackConfig)]
-    return HEAD + "\n".join(rows) + "\n"
+def with_table(readme: str) -> str:
+    """Return the README with the table as it is now; raises ValueError when the place for it is gone."""
+    rows = (f"| `{path}` | {default} | {meaning} |\n" for path, default, meaning in settings(StackConfig))
+    table = f"{BEGIN}\n{HEAD}{''.join(rows)}{END}"
+    text, found = re.subn(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: table, readme, flags=re.DOTALL)
+    if found != 1:
+        raise ValueError(f"{README.name}: must have one place for the table, between {BEGIN} and {END}, has {found}")
+    return text
 
 
 def settings(model: type[BaseModel], prefix: str = "", *, optional: bool = False) -> Iterator[tuple[str, str, str]]:
@@ -68,4 +64,4 @@ def default_of(field: FieldInfo) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page())
+    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

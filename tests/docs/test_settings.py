@@ -1,5 +1,6 @@
-"""The page of the settings says what the models say."""
+"""The table of settings in the README says what the models say."""
 
+import pytest
 from pydantic import BaseModel
 
 from config import StackConfig
@@ -7,9 +8,16 @@ from scripts import settings_docs
 from tests.commands import ROOT
 
 
-def test_the_page_is_current() -> None:
+def test_the_table_is_current() -> None:
     """`make settings-docs` would change nothing."""
-    assert (ROOT / "docs" / "settings.md").read_text() == settings_docs.page()
+    readme = (ROOT / "README.md").read_text()
+    assert readme == settings_docs.with_table(readme)
+
+
+def test_a_readme_without_its_place_is_refused() -> None:
+    """Instead of being left as it is."""
+    with pytest.raises(ValueError, match="must have one place for the table"):
+        settings_docs.with_table("# Nothing")
 
 
 def test_every_setting_is_on_it_and_explained() -> None:
