@@ -1,5 +1,10 @@
 """Every API call of `up` and of `destroy` goes wrong once: the next try converges, with nothing orphaned or twice."""
 
+import contextlib
+import os
+import re
+import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +16,7 @@ import pytest
 from sandbox import world as worlds
 from sandbox.store import Store
 from sandbox.world import World
-from tests.commands import run
+from tests.commands import PATH, ROOT, run
 from tests.pulumi_stack import PulumiStack
 from tests.sandbox.api_client import Api, Body, connect
 
@@ -55,7 +60,9 @@ class Quiet:
 
     resources: Counter[str]
     up: int  # calls, each counted once, by method and path
+    up_changes: int  # of them those that change something
     destroy: int
+    destroy_changes: int
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +70,20 @@ def quiet(own_world: World) -> Quiet:
     """Make the stack once, and destroy it."""
     stack = PulumiStack(own_world)
 
-    def calls(command: str) -> int:
+    def calls(command: str) -> tuple[int, int]:
         before = len(Store(own_world.database, read_only=True).requests())
         stack.run(command, "--yes", "--skip-preview")
-        made = Store(own_world.database, read_only=True).requests()[before:]
-        return len({(request["method"], request["path"]) for request in made})
+        made = {
+            (request["method"], re.sub(r"/actions/\d+$", "/actions/…", request["path"]))
+            for request in Store(own_world.database, read_only=True).requests()[before:]
+        }
+        return len(made), len([method for method, _ in made if method != "GET"])
 
     up = calls("up")
     resources = there(own_world)
     destroy = calls("destroy")
     assert there(own_world) == Counter()
-    return Quiet(resources, up, destroy)
+    return Quiet(resources, *up, *destroy)
 
 
 def until_it_is_done(stack: PulumiStack, *command: str) -> int:
@@ -121,3 +131,68 @@ def test_what_nobody_tries_again(own_world: World, api: Api, quiet: Quiet) -> No
     up, destroy = every_call_fails_once(own_world, api, quiet, {"kind": "status", "status": 422})
     assert up > 5
     assert destroy > 5
+
+
+def session(leader: int) -> set[int]:
+    """Processes of a session: Pulumi, the program and the plugins."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # gone meanwhile
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.add(int(stat.parent.name))
+    return found
+
+
+def killed_at_its_next_call(world: World, api: Api, command: str) -> bool:
+    """Run a command and kill it as soon as one more call has been made, and done, but not answered; or let it end."""
+    before = len(met(api))
+    process = subprocess.Popen(
+        ["scripts/stack", "local", command, "--yes", "--skip-preview"],
+        cwd=ROOT,
+        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(world.home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while process.poll() is None and len(met(api)) == before:
+        time.sleep(0.02)
+    if process.poll() is not None:
+        said = process.communicate()[0]
+        assert process.returncode == 0, said
+        return False
+    while alive := session(process.pid):
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.poll()
+        time.sleep(0.01)
+    process.communicate()
+    return True
+
+
+def test_pulumi_is_killed_at_each_call(own_world: World, api: Api, quiet: Quiet) -> None:
+    """`scripts/stack … recover` takes over what was made and is not known of: nothing is orphaned, nothing twice."""
+    stack = PulumiStack(own_world)
+    for command, calls, left in (
+        ("up", quiet.up_changes, quiet.resources),
+        ("destroy", quiet.destroy_changes, Counter[str]()),
+    ):
+        api.raw.delete("/_sandbox/faults")
+        kills = 0
+        while kills <= TRIES:
+            api.fault(each=True, kind="hold")
+            if not killed_at_its_next_call(own_world, api, command):
+                break
+            kills += 1
+            api.raw.delete("/_sandbox/faults?keep=met")  # what recovers is not killed
+            stack.run("recover")
+        assert 5 < kills < TRIES
+        # What an update reads after it made something, the recovery has read instead.
+        assert len([call for call in met(api) if not call.startswith("GET ")]) >= calls, met(api)
+        api.raw.delete("/_sandbox/faults")
+        assert there(own_world) == left
+        if command == "up":
+            stack.settled()

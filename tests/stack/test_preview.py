@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,11 +13,12 @@ from tests.pulumi_stack import PulumiStack, Settings
 
 
 @pytest.fixture(scope="module")
-def stack(api_world: World) -> PulumiStack:
-    """The stack `local`, deployed."""
+def stack(api_world: World) -> Iterator[PulumiStack]:
+    """The stack `local`, deployed, and gone in the end."""
     stack = PulumiStack(api_world)
     stack.up()
-    return stack
+    yield stack
+    stack.run("destroy", "--yes", "--skip-preview")
 
 
 def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

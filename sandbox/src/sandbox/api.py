@@ -147,6 +147,9 @@ class _Gate:
             if fault.after:
                 await self._app(scope, replay, _discard)
             _drop(send)
+        elif fault.kind == "hold":
+            await self._app(scope, replay, _discard)
+            await _gone(receive)
         else:
             await _error(request, _fault_error(fault))(scope, replay, reply)
         if not own:
@@ -192,6 +195,12 @@ async def _discard(_message: Message) -> None:
     """Swallow an answer that the client shall never see."""
 
 
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _drop(send: Send) -> None:
     """Cut the connection: ASGI has no word for it, but uvicorn's `send` is a method of the object that has it."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
@@ -207,7 +216,7 @@ def _own_routes(cloud: Cloud) -> list[Route]:
             except ValidationError as error:
                 raise errors.unprocessable(str(error)) from error
         if request.method == "DELETE":
-            cloud.faults.clear()
+            cloud.faults.clear(keep_met=request.query_params.get("keep") == "met")
         active = [fault.model_dump() for fault in cloud.faults.active()]
         return JSONResponse({"faults": active, "met": cloud.faults.met()})
 

@@ -1,9 +1,12 @@
 """Faults that a test switches on: wrong answers by method and path, dropped connections, slow clusters."""
 
+import re
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+_ACTION = re.compile(r"/actions/\d+$")
 
 
 class Fault(BaseModel):
@@ -11,8 +14,9 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["status", "drop", "slow"]
-    method: str = "*"  # of kinds "status" and "drop": a pattern such as "POST"
+    # "hold" does the work and keeps the answer back until the client is gone.
+    kind: Literal["status", "drop", "hold", "slow"]
+    method: str = "*"  # of all kinds but "slow": a pattern such as "POST"
     path: str = "*"  # a pattern such as "/v2/databases/*/users"
     count: int = Field(default=1, ge=1)  # how many calls (or clusters, Droplets) it hits
     each: bool = False  # hit every call, by method and path, the first time that it is made; `count` says nothing then
@@ -35,10 +39,11 @@ class Faults:
         """Switch a fault on."""
         self._active.append(fault)
 
-    def clear(self) -> None:
-        """Switch all faults off."""
+    def clear(self, *, keep_met: bool = False) -> None:
+        """Switch all faults off; what those of `each` have hit is forgotten, unless they will go on with the rest."""
         self._active.clear()
-        self._met.clear()
+        if not keep_met:
+            self._met.clear()
 
     def met(self) -> list[str]:
         """Return the calls that faults of `each` have hit, such as "POST /v2/vpcs"."""
@@ -56,7 +61,8 @@ class Faults:
             if not fault.each:
                 self._count(fault)
                 return fault
-            if (call := f"{method} {path}") not in self._met:
+            # Every action has a new number, and it is the same call that looks how it goes.
+            if (call := f"{method} {_ACTION.sub('/actions/…', path)}") not in self._met:
                 self._met.add(call)
                 return fault
         return None

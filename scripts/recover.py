@@ -1,0 +1,251 @@
+"""Take over what an update had begun to make when it was killed, so that the next one goes on from there."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+API = "https://api.digitalocean.com/v2"
+PER_PAGE = 200
+NOT_FOUND = 404
+
+Inputs = Mapping[str, Any]
+
+
+class RecoveryError(Exception):
+    """It can't be told what belongs to the stack; the text says what a person has to look at."""
+
+
+class Account:
+    """DigitalOcean's API, as far as it is asked what there is."""
+
+    def __init__(self) -> None:
+        token = os.environ.get("DIGITALOCEAN_TOKEN") or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN")
+        if not token:
+            raise RecoveryError("DIGITALOCEAN_TOKEN: must be set, got nothing; export the token that `pulumi up` used")
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """Return a document, or None when there is nothing of this name."""
+        answer = self._client.get(f"{API}/{path}")
+        if answer.status_code == NOT_FOUND:
+            return None
+        answer.raise_for_status()
+        document: dict[str, Any] = answer.json()
+        return document
+
+    def all(self, path: str, root: str) -> list[dict[str, Any]]:
+        """Return the whole of a listing."""
+        found: list[dict[str, Any]] = []
+        page = 1
+        while batch := (self.get(f"{path}{'&' if '?' in path else '?'}per_page={PER_PAGE}&page={page}") or {})[root]:
+            found += batch
+            if len(batch) < PER_PAGE:
+                break
+            page += 1
+        return found
+
+    def only(self, path: str, root: str, key: str, **wanted: object) -> str | None:
+        """Return the key of the one item of a listing that has these values; None without any."""
+        found = [item for item in self.all(path, root) if wanted.items() <= item.items()]
+        if len(found) > 1:
+            raise RecoveryError(
+                f"{path}: must have at most one with {wanted}, has {len(found)}; delete what is not the stack's"
+            )
+        return str(found[0][key]) if found else None
+
+    def has_bucket(self, region: str, name: str) -> bool:
+        """Tell whether a Space of the account has this name."""
+        spaces = boto3.client(
+            "s3",
+            region_name=region,
+            endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or f"https://{region}.digitaloceanspaces.com",
+            aws_access_key_id=os.environ.get("SPACES_ACCESS_KEY_ID"),
+            aws_secret_access_key=os.environ.get("SPACES_SECRET_ACCESS_KEY"),
+            config=Config(s3={"addressing_style": "virtual"}),
+        )
+        try:
+            spaces.head_bucket(Bucket=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"404", "NoSuchBucket"}:
+                return False
+            raise
+        return True
+
+    def revoke_key(self, name: str) -> None:
+        """Delete the Spaces keys of this name: a key's secret is told once, and nobody has this one's."""
+        for key in self.all("spaces/keys", "keys"):
+            if key["name"] == name:
+                self._client.delete(f"{API}/spaces/keys/{key['access_key']}").raise_for_status()
+
+
+def _cluster(account: Account, inputs: Inputs) -> str | None:
+    # By its tag, too: another stack's cluster of this name is not ours to take.
+    found = [item for item in account.all("databases", "databases") if item["name"] == inputs["name"]]
+    return next((item["id"] for item in found if set(inputs.get("tags", [])) <= set(item["tags"] or [])), None)
+
+
+def _in_cluster(path: str, middle: str) -> Callable[[Account, Inputs], str | None]:
+    def find(account: Account, inputs: Inputs) -> str | None:
+        there = account.get(f"databases/{inputs['clusterId']}/{path}/{inputs['name']}")
+        return f"{inputs['clusterId']}{middle}{inputs['name']}" if there else None
+
+    return find
+
+
+def _record(account: Account, inputs: Inputs) -> str | None:
+    return account.only(
+        f"domains/{inputs['domain']}/records", "domain_records", "id",
+        type=inputs["type"], name=inputs["name"], data=inputs["value"],
+    )  # fmt: skip
+
+
+def _bucket(account: Account, inputs: Inputs) -> str | None:
+    region, name = str(inputs["region"]), str(inputs["name"])
+    return name if account.has_bucket(region, name) else None
+
+
+def _key(account: Account, inputs: Inputs) -> str | None:
+    account.revoke_key(str(inputs["name"]))
+    return None
+
+
+def _named(path: str) -> Callable[[Account, Inputs], str | None]:
+    def find(account: Account, inputs: Inputs) -> str | None:
+        return str(inputs["name"]) if account.get(f"{path}/{inputs['name']}") else None
+
+    return find
+
+
+# Kind -> the provider's id of what is there; what is not in here has no identity of its own, and is simply made again.
+FINDERS: dict[str, Callable[[Account, Inputs], str | None]] = {
+    "Vpc": lambda account, inputs: account.only("vpcs", "vpcs", "id", name=inputs["name"]),
+    "Tag": _named("tags"),
+    "Domain": _named("domains"),
+    "DnsRecord": _record,
+    "SshKey": lambda account, inputs: account.only("account/keys", "ssh_keys", "id", name=inputs["name"]),
+    "Firewall": lambda account, inputs: account.only("firewalls", "firewalls", "id", name=inputs["name"]),
+    "Droplet": lambda account, inputs: account.only("droplets", "droplets", "id", name=inputs["name"]),
+    "DatabaseCluster": _cluster,
+    "DatabaseUser": _in_cluster("users", "/user/"),
+    "DatabaseDb": _in_cluster("dbs", "/database/"),
+    "DatabaseConnectionPool": _in_cluster("pools", "/"),
+    "Cdn": lambda account, inputs: account.only("cdn/endpoints", "endpoints", "id", origin=inputs["origin"]),
+    "MonitorAlert": lambda account, inputs: account.only(
+        "monitoring/alerts", "policies", "uuid", description=inputs["description"]
+    ),
+    "ReservedIp": lambda account, inputs: _reserved_ip(account, str(inputs["region"])),
+    "SpacesBucket": _bucket,
+    "SpacesKey": _key,
+}
+
+
+def _reserved_ip(account: Account, region: str) -> str | None:
+    """Return the one address that no Droplet has: an address has no name that would tell whose it is."""
+    free = [ip["ip"] for ip in account.all("reserved_ips", "reserved_ips")
+            if ip["region"]["slug"] == region and not ip["droplet"]]  # fmt: skip
+    if len(free) > 1:
+        raise RecoveryError(
+            f"Reserved IPs: must be one at most that is unassigned in {region}, are {', '.join(sorted(free))}; "
+            "release those that belong to no stack (they cost money), and run this again"
+        )
+    return str(free[0]) if free else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pulumi:
+    """The stack, by its command line."""
+
+    stack: str
+    project: str
+    config_file: str | None
+
+    def run(self, command: str, *argv: str, given: str | None = None, quiet: bool = False) -> str:
+        """Run a command with this on its standard input; its output is shown unless it is wanted as data."""
+        # Commands on the state alone know no --config-file: they are run where the stack's own file is.
+        with_file = self.config_file and command == "refresh"
+        done = subprocess.run(
+            [
+                "pulumi",
+                *(["--cwd", self.project] if not with_file else []),
+                *(command.split()), "--stack", self.stack, *argv,
+                *(["--config-file", self.config_file] if with_file and self.config_file else []),
+            ],
+            input=given, stdout=subprocess.PIPE if quiet else None, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout or ""
+
+
+def repair(stack: str) -> None:
+    """Take the state of one step before, when a state kept in a folder was cut off while it was being written.
+
+    Nothing is lost by that: a step is written down before it begins, and again after it has ended.
+    """
+    backend = os.environ.get("PULUMI_BACKEND_URL", "")
+    for state in Path(backend.removeprefix("file://")).glob(f".pulumi/stacks/*/{stack}.json") if backend else ():
+        before = state.with_name(f"{state.name}.bak")
+        try:
+            json.loads(state.read_text(encoding="utf-8"))
+        except ValueError:
+            if not before.exists():
+                raise RecoveryError(f"{state}: is cut off, and has no {before.name} beside it") from None
+            shutil.copyfile(before, state)
+            sys.stdout.write(f"{state.name}: was cut off; taken from {before.name}\n")
+
+
+def recover(pulumi: Pulumi) -> None:
+    """Unlock the stack, take over what is there of what was being created, and look at everything else."""
+    repair(pulumi.stack)
+    pulumi.run("cancel", "--yes", quiet=True)
+    state = json.loads(pulumi.run("stack export", quiet=True))
+    deployment = state["deployment"]
+    pending = deployment.pop("pending_operations", None) or []
+    begun = [operation["resource"] for operation in pending if operation["type"] == "creating"]
+    account = Account() if begun else None
+    for resource in begun:
+        kind, name = resource["type"].rpartition(":")[2], resource["urn"].rpartition("::")[2]
+        inputs = resource.get("inputs") or {}
+        find = FINDERS.get(kind)
+        found = find(account, inputs) if find and account else None
+        sys.stdout.write(f"{name}: {f'is there, as {found}' if found else 'is made again by the next update'}\n")
+        if found:
+            # Its other outputs come with the refresh. It is the last one, so all that it refers to comes before it.
+            outputs = {key: value for key, value in inputs.items() if key != "__defaults"}
+            deployment["resources"].append(resource | {"id": found, "outputs": outputs})
+    sys.stdout.flush()
+    if pending:
+        # Not by `refresh --import-pending-creates`, which in 3.259.0 only renames the pending operation.
+        pulumi.run("stack import", given=json.dumps(state), quiet=True)
+    pulumi.run("refresh", "--yes", "--skip-preview")
+
+
+def main() -> int:
+    """Recover a stack; 0 when the next `pulumi up` can go on."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stack", required=True, help="the stack whose update was killed")
+    parser.add_argument("--project", default=".", help="folder of its Pulumi.yaml; this one by default")
+    parser.add_argument("--config-file", help="its settings, when they are elsewhere")
+    given = parser.parse_args()
+    try:
+        recover(Pulumi(stack=given.stack, project=given.project, config_file=given.config_file))
+    except (RecoveryError, httpx.HTTPError) as error:
+        sys.stderr.write(f"recover: {error}\n")
+        return 1
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
