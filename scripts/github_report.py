@@ -222,11 +222,11 @@ def same(there: str, wanted: str) -> bool:
     return there.replace("\r\n", "\n").strip() == wanted.strip()
 
 
-def body_of(marker: str, report: str = "", log: str = "") -> str:
-    """Put together what GitHub shows: the marker (which it doesn't), the report, and the log folded away."""
+def body_of(marker: str, report: str = "", log: str = "", about: str = "") -> str:
+    """Put together what GitHub shows: the marker (which it doesn't), the report, and the log folded."""
     if not _MARKER.fullmatch(marker):
         raise GitHubError(f"--marker: must be words such as `preview: dev`, got {marker!r}")
-    text = f"<!-- django-do {marker} -->\n{report.strip()}\n"
+    text = f"<!-- django-do {marker} -->\n" + "\n\n".join(part for part in (about, report.strip()) if part) + "\n"
     if len(text) > LONGEST_BODY:
         return cut(text, LONGEST_BODY)
     if not log.strip():
@@ -286,6 +286,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     issue = commands.add_parser("issue", help="the open issue")
     issue.add_argument("--title", required=True)
     for command in (comment, issue):
+        command.add_argument("--about", default="", help="a line of Markdown above the report")
         command.add_argument("--report", type=Path, required=True, help="file with Markdown")
         command.add_argument("--log", type=Path, help="file with text, folded away")
     for command in (issue, commands.add_parser("close", help="close the open issue, if there is one")):
@@ -306,7 +307,7 @@ def main() -> str:
     )
     if asked.command == "close":
         return patiently(lambda: board.close(asked.label, body_of(asked.marker)))
-    body = body_of(asked.marker, read(asked.report), read(asked.log) if asked.log else "")
+    body = body_of(asked.marker, read(asked.report), read(asked.log) if asked.log else "", asked.about)
     if asked.command == "issue":
         return patiently(lambda: board.issue(asked.title, asked.label, body))
     return patiently(lambda: board.comment(asked.pull_request, body))
