@@ -51,7 +51,6 @@ class Preview:
 
     stack: str = ""
     changes: list[Change] = field(default_factory=list)
-    resources: dict[str, tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -121,8 +120,6 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     old, new = ((metadata.get(side) or {}).get("inputs") for side in ("old", "new"))
     if op in {"delete", "delete-replaced", "discard"}:
         new = None
-    if urn not in preview.resources or op not in {"delete-replaced", "replace"}:
-        preview.resources[urn] = (kind, preview.resources.get(urn, (kind, old, new))[1], new)
     # Components have no change of their own, and the stack's outputs are no resource.
     custom = any((metadata.get(side) or {}).get("custom") for side in ("old", "new"))
     verb = _VERBS.get(op)

@@ -1,6 +1,7 @@
 """A stack of the program in a world: run Pulumi on it, and read what the engine did, step by step."""
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from sandbox.world import World
-from tests.commands import ROOT, run
+from tests.commands import PATH, ROOT, run
 
 Settings = Mapping[str, object]
 
@@ -52,6 +53,19 @@ class PulumiStack:
         options = ["--config-file", str(self._changed(settings))] if settings else []
         return run(
             *("scripts/stack", self.name, command, *argv, *options), home=self.world.home, check=check, timeout=timeout
+        )
+
+    def start(self, command: str, *argv: str) -> subprocess.Popen[str]:
+        """Begin a Pulumi command in a session of its own, for a test that kills it."""
+        return subprocess.Popen(
+            ["scripts/stack", self.name, command, *argv],
+            cwd=ROOT,
+            env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(self.world.home)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
 
     def _changed(self, settings: Settings) -> Path:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 from sandbox import world as worlds
 from sandbox.store import Store
 from sandbox.world import World
-from tests.commands import PATH, ROOT, run
+from tests.commands import run
 from tests.pulumi_stack import PulumiStack
 from tests.sandbox.api_client import Api, Body, connect
 
@@ -147,16 +146,7 @@ def session(leader: int) -> set[int]:
 def killed_at_its_next_call(world: World, api: Api, command: str) -> bool:
     """Run a command and kill it as soon as one more call has been made, and done, but not answered; or let it end."""
     before = len(met(api))
-    process = subprocess.Popen(
-        ["scripts/stack", "local", command, "--yes", "--skip-preview"],
-        cwd=ROOT,
-        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(world.home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = PulumiStack(world).start(command, "--yes", "--skip-preview")
     while process.poll() is None and len(met(api)) == before:
         time.sleep(0.02)
     if process.poll() is not None:

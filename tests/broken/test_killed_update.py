@@ -13,7 +13,8 @@ import pytest
 from sandbox import world as worlds
 from sandbox.store import Store
 from sandbox.world import World
-from tests.commands import PATH, ROOT, run
+from tests.commands import run
+from tests.pulumi_stack import PulumiStack
 from tests.sandbox.api_client import connect
 
 MOMENTS = 10
@@ -35,20 +36,12 @@ def requests(world: World) -> int:
 
 def kill_update(world: World, after: int) -> None:
     """Kill an update without warning once the API has answered so many calls."""
-    update = subprocess.Popen(
-        ["scripts/stack", "local", "up", "--yes", "--skip-preview"],
-        cwd=ROOT,
-        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(world.home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    update = PulumiStack(world).start("up", "--yes", "--skip-preview")
     while requests(world) < after:
         assert update.poll() is None, f"the update has ended after {requests(world)} calls"
         time.sleep(0.01)
     os.killpg(update.pid, signal.SIGKILL)
-    update.wait(30)
+    update.communicate(timeout=30)
 
 
 def test_an_update_that_is_killed_at_ten_moments(own_world: World) -> None:
