@@ -16,8 +16,8 @@ HEADLINES = {
 LISTED = 30
 
 
-def markdown(preview: Preview) -> str:
-    """Return the report, ending with a line break."""
+def markdown(preview: Preview, *, with_log: bool = True) -> str:
+    """Return the report, ending with a line break; the log may be left out where another one is shown."""
     found = effects(preview)
     worst = [
         f"- **{effect.level.name.replace('_', ' ')}**: {effect.text}." for effect in found if effect.level < Level.NOTE
@@ -29,7 +29,7 @@ def markdown(preview: Preview) -> str:
         [*_refusals(preview), *worst, *notes],
         [*_changes(preview.changes)],
         [*_budget(preview)],
-        log if preview.log else [],
+        log if preview.log and with_log else [],
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"
 

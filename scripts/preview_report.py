@@ -14,6 +14,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", help="the events; standard input by default")
     parser.add_argument("--stack", help="the stack's name, for a preview that ended before it was said")
+    parser.add_argument(
+        "--without-log", action="store_true", help="leave out the engine's log, which is folded at the end"
+    )
     given = parser.parse_args()
     try:
         text = Path(given.file).read_text(encoding="utf-8") if given.file else sys.stdin.read()
@@ -22,7 +25,7 @@ def main() -> int:
         sys.stderr.write(f"preview_report: {given.file or 'standard input'}: {error}\n")
         return 2
     preview.stack = preview.stack or given.stack or ""
-    sys.stdout.write(report.markdown(preview))
+    sys.stdout.write(report.markdown(preview, with_log=not given.without_log))
     return 1 if preview.errors or preview.violations or not preview.ended else 0
 
 

@@ -206,3 +206,11 @@ def test_what_is_for_debugging_is_not_told() -> None:
     """The engine quotes there what a program says to it, secrets in plain."""
     said = {"severity": "debug", "message": "RegisterResource: hunter2\n"}
     assert "hunter2" not in told(json.dumps({"sequence": 1, "diagnosticEvent": said}))
+
+
+def test_the_log_may_be_left_out() -> None:
+    """Where another one is shown beside the report."""
+    said = {"severity": "info", "message": "Installing\n"}
+    preview = events.read([json.dumps({"sequence": 1, "diagnosticEvent": said}), NOTHING, END])
+    assert "<details>" in report.markdown(preview)
+    assert report.markdown(preview, with_log=False) == "### `dev`: nothing changes\n"
