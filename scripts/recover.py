@@ -187,26 +187,40 @@ class Pulumi:
         return done.stdout or ""
 
 
-def repair(stack: str) -> None:
-    """Take the state of one step before, when a state kept in a folder was cut off while it was being written.
+def repair(stack: str, backend: str) -> None:
+    """Make a state that is kept in a folder readable again when a kill has cut one of its files off.
 
-    Nothing is lost by that: a step is written down before it begins, and again after it has ended.
+    Nothing is lost by going back one step: it is written down before it begins, and again after it has ended.
     """
-    backend = os.environ.get("PULUMI_BACKEND_URL", "")
-    for state in Path(backend.removeprefix("file://")).glob(f".pulumi/stacks/*/{stack}.json") if backend else ():
+    folder = Path(backend.removeprefix("file://")) / ".pulumi"
+    if not backend.startswith("file://") or not folder.is_dir():
+        return
+    for attributes in folder.rglob("*.attrs"):  # a file's type and checksum, which nobody misses
+        if not _is_whole(attributes):
+            attributes.unlink()
+    for state in folder.glob(f"stacks/*/{stack}.json"):
         before = state.with_name(f"{state.name}.bak")
-        try:
-            json.loads(state.read_text(encoding="utf-8"))
-        except ValueError:
-            if not before.exists():
-                raise RecoveryError(f"{state}: is cut off, and has no {before.name} beside it") from None
-            shutil.copyfile(before, state)
-            sys.stdout.write(f"{state.name}: was cut off; taken from {before.name}\n")
+        if _is_whole(state):
+            continue
+        if not (before.exists() and _is_whole(before)):
+            raise RecoveryError(
+                f"{state}: is cut off, and so is {before.name}; take the newest whole one from {folder / 'backups'}"
+            )
+        shutil.copyfile(before, state)
+        sys.stdout.write(f"{state.name}: was cut off; taken from {before.name}\n")
+
+
+def _is_whole(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
 
 
 def recover(pulumi: Pulumi) -> None:
     """Unlock the stack, take over what is there of what was being created, and look at everything else."""
-    repair(pulumi.stack)
+    repair(pulumi.stack, os.environ.get("PULUMI_BACKEND_URL", ""))
     pulumi.run("cancel", "--yes", quiet=True)
     state = json.loads(pulumi.run("stack export", quiet=True))
     deployment = state["deployment"]

@@ -1,0 +1,56 @@
+"""A state in a folder, after a kill has cut off one of its files."""
+
+from pathlib import Path
+
+import pytest
+
+from scripts import recover
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Path:
+    """The folder of a project's states, with one stack of two steps."""
+    folder = tmp_path / ".pulumi/stacks/django-do"
+    folder.mkdir(parents=True)
+    for name, text in {"dev.json": '{"step": 2}', "dev.json.bak": '{"step": 1}', "dev.json.attrs": "{}"}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def repaired(stacks: Path) -> dict[str, str]:
+    """What is there after the repair."""
+    recover.repair("dev", f"file://{stacks.parent.parent.parent}")
+    return {path.name: path.read_text() for path in stacks.iterdir()}
+
+
+def test_a_whole_state_stays(stacks: Path) -> None:
+    """Nothing goes back a step without need."""
+    before = {path.name: path.read_text() for path in stacks.iterdir()}
+    assert repaired(stacks) == before
+
+
+@pytest.mark.parametrize("cut", ["", '{"st'])
+def test_a_state_that_was_cut_off_is_the_one_before(stacks: Path, cut: str) -> None:
+    """The engine keeps it beside the state."""
+    (stacks / "dev.json").write_text(cut)
+    assert repaired(stacks)["dev.json"] == '{"step": 1}'
+
+
+def test_attributes_that_were_cut_off_go(stacks: Path) -> None:
+    """Pulumi ends with "EOF" where they are empty, and makes do without them."""
+    (stacks / "dev.json.attrs").write_text("")
+    assert sorted(repaired(stacks)) == ["dev.json", "dev.json.bak"]
+
+
+def test_nothing_whole_is_left(stacks: Path) -> None:
+    """It says where older ones are."""
+    for name in ("dev.json", "dev.json.bak"):
+        (stacks / name).write_text("{")
+    with pytest.raises(recover.RecoveryError, match=r"dev\.json: is cut off, and so is dev\.json\.bak; .*backups"):
+        repaired(stacks)
+
+
+@pytest.mark.parametrize("backend", ["", "s3://states", "https://api.pulumi.com", "file:///nowhere"])
+def test_other_backends_write_all_or_nothing(backend: str) -> None:
+    """There is nothing to repair, and nothing in the folder where one happens to be is touched."""
+    recover.repair("dev", backend)
