@@ -167,7 +167,7 @@ def test_wrong_settings_are_quoted_whole() -> None:
 
 def test_nothing_changes() -> None:
     """Which is a good report, too."""
-    assert told(event("same", "Droplet", "polls-dev-web-1")) == "### `dev`: nothing changes\n"
+    assert told(event("same", "Vpc", "polls-dev-vpc")) == "### `dev`: nothing changes\n"
 
 
 def test_a_preview_that_was_cut_off() -> None:
