@@ -38,6 +38,7 @@ class Item:
 
     monthly: Decimal | None
     detail: str = ""
+    since: date | None = None  # the day on which the source had the price
 
     def __str__(self) -> str:
         amount = "unknown" if self.monthly is None else f"${self.monthly}"
@@ -60,9 +61,12 @@ def prices() -> Mapping[tuple[str, object], Price]:
     }
 
 
-def _times(amount: Decimal | int | None, kind: str, plan: object) -> Decimal | None:
+def _item(amount: Decimal | int | None, kind: str, plan: object, detail: str) -> Item:
+    """So much of what the table has for a plan."""
     price = prices().get((kind, plan)) if isinstance(plan, str) else None
-    return None if price is None or amount is None else (amount * price.amount).quantize(CENT)
+    if price is None or amount is None:
+        return Item(None, detail)
+    return Item((amount * price.amount).quantize(CENT), detail, price.date)
 
 
 def _count(value: object) -> int | None:
@@ -72,33 +76,37 @@ def _count(value: object) -> int | None:
 
 def _droplet(droplet: Resource) -> Iterator[tuple[str, Item]]:
     size = droplet.inputs.get("size")
-    price = _times(1, "Droplet", size)
-    yield f"Droplet `{droplet.name}`", Item(price, str(size or ""))
+    item = _item(1, "Droplet", size, str(size or ""))
+    yield f"Droplet `{droplet.name}`", item
     if droplet.inputs.get("backups"):
         policy = droplet.inputs.get("backupPolicy")
         schedule = policy.get("plan", "weekly") if isinstance(policy, dict) else "weekly"
-        share = None if price is None else price / 100
-        yield f"backups of `{droplet.name}`", Item(_times(share, "Backups", schedule), schedule)
+        share = None if item.monthly is None else item.monthly / 100
+        yield f"backups of `{droplet.name}`", _item(share, "Backups", schedule, schedule)
 
 
 def _cluster(cluster: Resource) -> Iterator[tuple[str, Item]]:
     size, nodes = cluster.inputs.get("size"), _count(cluster.inputs.get("nodeCount", 1))
     # Other engines have other prices, and so has storage beyond the plan's.
     usual = cluster.inputs.get("engine") == "pg" and "storageSizeMib" not in cluster.inputs
-    price = _times(nodes, "DatabaseCluster", size) if usual else None
-    yield f"database cluster `{cluster.name}`", Item(price, f"{nodes} x {size}")
+    yield (
+        f"database cluster `{cluster.name}`",
+        _item(nodes if usual else None, "DatabaseCluster", size, f"{nodes} x {size}"),
+    )
 
 
 def _load_balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
     nodes = _count(balancer.inputs.get("sizeUnit", 1))
     regional = balancer.inputs.get("type", "REGIONAL") == "REGIONAL" and "size" not in balancer.inputs
-    price = _times(nodes, "LoadBalancer", "node") if regional else None
-    yield f"load balancer `{balancer.name}`", Item(price, f"{nodes} nodes")
+    yield (
+        f"load balancer `{balancer.name}`",
+        _item(nodes if regional else None, "LoadBalancer", "node", f"{nodes} nodes"),
+    )
 
 
 def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
     # One name for all of them, so it is counted once.
-    yield "Spaces", Item(_times(1, "SpacesBucket", "subscription"), "one subscription for all of the account's")
+    yield "Spaces", _item(1, "SpacesBucket", "subscription", "one subscription for all of the account's")
 
 
 BILLED: Mapping[str, Callable[[Resource], Iterator[tuple[str, Item]]]] = {
@@ -127,7 +135,7 @@ def bill(resources: Iterable[Resource]) -> Bill:
             found[f"{resource.kind} `{resource.name}`"] = Item(None)
     # Which address an assignment is for may not be known yet, so they are counted; the rest wait for a Droplet.
     for address in addresses[assigned:]:
-        found[f"Reserved IP `{address.name}`"] = Item(_times(1, "ReservedIp", "unassigned"), "unassigned")
+        found[f"Reserved IP `{address.name}`"] = _item(1, "ReservedIp", "unassigned", "unassigned")
     return found
 
 
@@ -153,16 +161,17 @@ def lines(preview: Preview) -> Iterator[str]:
         elif before != after or now.monthly is None:
             yield f"- {name}: {now}"
     if before != after:
-        yield f"- not in it: {_not_included()}"
+        dates = sorted({item.since for item in [*before.values(), *after.values()] if item.since})
+        known = f"; list prices of {dates[0]} to {dates[-1]}" if dates else ""
+        yield f"- not in it: {_not_included()}{known} (docs/cost.md)"
 
 
 def _not_included() -> str:
     use = {plan: price.amount for (kind, plan), price in prices().items() if kind == "Use"}
-    dates = sorted(price.date for price in prices().values())
     return (
         f"taxes; for each GiB: traffic above what is included ${use['droplet-traffic']}, Spaces above 250 GiB "
         f"${use['spaces-storage']}, snapshots ${use['snapshots']}, storage added to the database "
-        f"${use['database-storage']}. List prices of {dates[0]} to {dates[-1]}: docs/cost.md"
+        f"${use['database-storage']}"
     )
 
 

@@ -42,7 +42,7 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("settings", "status", "expected"),
     [
-        (None, 0, ["### `local`: nothing changes"]),
+        (None, 0, ["### `local`: nothing changes", "Cost: about $26.15 a month, as before\n"]),
         (
             {"storage.cdn.ttl": 600},
             0,
@@ -53,7 +53,22 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
             0,
             ["no downtime", "`polls-local-web-1` is replaced without downtime", "`web.packages`"],
         ),
-        ({"web.workers": 3, "web.size": "s-2vcpu-4gb"}, 0, ["replaced without downtime", "`web.size`"]),
+        (
+            {"web.workers": 3, "web.size": "s-2vcpu-4gb"},
+            0,
+            ["replaced without downtime", "`web.size`", "Cost: about $44.15 a month (was $26.15, +$18.00)"],
+        ),
+        (
+            {"web.size": "s-1vcpu-2gb", "web.backups": True, "database.size": "db-s-1vcpu-2gb", "database.nodes": 2},
+            0,
+            [
+                "Cost: about $80.30 a month (was $26.15, +$54.15)",
+                "- Droplet `polls-local-web-1`: $12.00 (s-1vcpu-2gb), was $6.00 (s-1vcpu-1gb)",
+                "- backups of `polls-local-web-1`: $2.40 (weekly), new",
+                "- database cluster `polls-local-db`: $60.90 (2 x db-s-1vcpu-2gb), was $15.15 (1 x db-s-1vcpu-1gb)",
+                "- Spaces: $5.00",
+            ],
+        ),
         (
             {"pool.size": 10},
             0,
@@ -72,6 +87,7 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
                 "- **DATA LOSS**: `polls-local-media` is replaced, and its objects (what people uploaded) with it.",
                 "- **OUTAGE**: the site's address is replaced",
                 "`polls-local-web-1` is replaced, and the site is down meanwhile",
+                "Cost: about $26.15 a month, as before",
             ],
         ),
         (
