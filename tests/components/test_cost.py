@@ -25,6 +25,7 @@ def test_an_environment_is_priced(stack: str, monthly: str, monkeypatch: pytest.
     )
     assert [name for name, item in bill.items() if item.monthly is None] == []
     assert cost.total(bill) == Decimal(monthly)
+    assert f"| ${monthly} |" in (ROOT / "docs" / "cost.md").read_text()
 
 
 def test_there_is_no_other_environment() -> None:
