@@ -1,5 +1,6 @@
 """What an environment costs: plans have prices with a source, what has none is unknown, and differences add up."""
 
+import json
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.sizing import DATABASE_PLANS, droplet_plan
-from preview import cost
+from preview import cost, events, report
 from preview.events import Preview, Resource
+from tests.unit.test_preview import END, NOTHING, event
 
 
 def resource(kind: str, name: str, package: str = "digitalocean", **inputs: object) -> Resource:
@@ -132,6 +134,35 @@ def test_what_stays_is_one_line() -> None:
 def test_nothing_is_said_of_nothing() -> None:
     """A stack that has and gets nothing."""
     assert told([], [resource("Vpc", "vpc")]) == []
+
+
+SMALL, LARGE = {"size": "s-1vcpu-2gb"}, {"size": "s-2vcpu-4gb"}
+
+
+@pytest.mark.parametrize(
+    ("ops", "expected"),
+    [
+        (["create"], "about $24.00 a month (was $0.00, +$24.00)"),
+        (["update"], "about $24.00 a month (was $12.00, +$12.00)"),
+        (["create-replacement", "replace", "delete-replaced"], "about $24.00 a month (was $12.00, +$12.00)"),
+        (["delete-replaced", "replace", "create-replacement"], "about $24.00 a month (was $12.00, +$12.00)"),
+        (["delete"], "about $0.00 a month (was $12.00, -$12.00)"),
+        (["refresh", "update"], "about $24.00 a month (was $12.00, +$12.00)"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_each_step_of_the_engine_counts_once(ops: list[str], expected: str) -> None:
+    """What is replaced is not paid twice, in whichever order, and what is deleted no longer."""
+    steps = [event(op, "Droplet", "web", "size", old=SMALL, new=LARGE) for op in ops]
+    assert f"\nCost: {expected}\n" in report.markdown(events.read([*steps, NOTHING, END]))
+
+
+def test_a_preview_without_its_end_has_no_estimate() -> None:
+    """Nor has one that is refused."""
+    failed = json.dumps({"sequence": 1, "diagnosticEvent": {"severity": "error", "message": "error: no"}})
+    step = event("create", "Droplet", "web", new=SMALL)
+    assert "Cost:" not in report.markdown(events.read([step, NOTHING]))
+    assert "Cost:" not in report.markdown(events.read([step, failed, NOTHING, END]))
 
 
 SIZES = st.sampled_from(["s-1vcpu-1gb", "s-8vcpu-16gb", "nobody-knows"])
