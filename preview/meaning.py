@@ -99,10 +99,17 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
             "PostgreSQL is upgraded in place: the database is away for minutes, and there is no way back to the "
             "old version. Try it on a copy first",
         )
-    if {"size", "nodeCount"} & set(change.reasons):
+    if "size" in change.reasons:
+        yield Effect(
+            Level.OUTAGE,
+            "the cluster is resized in place, with its data: connections break when it changes over, and requests that "
+            "need the database fail for seconds",
+        )
+    elif "nodeCount" in change.reasons:
         yield Effect(
             Level.CARE,
-            "the cluster is resized in place, with its data; connections break for seconds when it changes over",
+            "the cluster gets standby nodes in place, and its primary goes on; DigitalOcean does not say whether "
+            "connections break meanwhile",
         )
 
 
@@ -209,6 +216,15 @@ def _access(change: Change, _preview: Preview) -> Iterator[Effect]:
         yield Effect(Level.CARE, f"`{change.name}` is no longer kept by Pulumi; its rules stay as they are")
 
 
+def _network(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb == "replaced" and change.old.get("ipRange") == change.new.get("ipRange"):
+        yield Effect(
+            Level.CARE,
+            f"`pulumi up` would fail: the new `{change.name}` can't have the range of the old one, which is there "
+            "until the end; change `network.cidr` with it",
+        )
+
+
 def _nothing(_change: Change, _preview: Preview) -> Iterator[Effect]:
     yield from ()
 
@@ -237,7 +253,7 @@ MEANINGS = {
     "SpacesKey": Meaning(noun="Spaces key", part="Access", effects=_nothing),
     "SshKey": Meaning(noun="SSH key", part="Access", effects=_nothing),
     "DiscardedKey": Meaning(noun="discarded SSH key", part="Access", effects=_nothing),
-    "Vpc": Meaning(noun="private network", part="Network", effects=_nothing),
+    "Vpc": Meaning(noun="private network", part="Network", effects=_network),
     "Tag": Meaning(noun="tag", part="Network", effects=_nothing),
     "MonitorAlert": Meaning(noun="alert", part="Alerts", effects=_nothing),
 }

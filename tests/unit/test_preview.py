@@ -127,6 +127,22 @@ def test_a_resized_droplet_is_off() -> None:
     assert "OUTAGE" not in told(event("update", "Droplet", "polls-dev-web-1", "backups"))
 
 
+def test_a_resized_cluster_breaks_connections() -> None:
+    """Another plan changes over to another server; standby nodes come beside it."""
+    assert "**OUTAGE**: the cluster is resized" in told(event("update", "DatabaseCluster", "polls-dev-db", "size"))
+    text = told(event("update", "DatabaseCluster", "polls-dev-db", "nodeCount"))
+    assert "- **CARE**: the cluster gets standby nodes in place" in text
+    assert "OUTAGE" not in text
+
+
+def test_a_new_network_needs_a_range_of_its_own() -> None:
+    """The old one is there until everything has moved, and DigitalOcean lets no two overlap."""
+    same, other = {"ipRange": "10.1.0.0/20"}, {"ipRange": "10.2.0.0/20"}
+    failing = "`pulumi up` would fail: the new `polls-dev-vpc` can't have the range of the old one"
+    assert failing in told(event("replace", "Vpc", "polls-dev-vpc", "region", old=same, new=same))
+    assert failing not in told(event("replace", "Vpc", "polls-dev-vpc", "region", old=same, new=other))
+
+
 def test_a_replaced_pool_says_how_long_it_is_gone() -> None:
     """And what the connections come to, before and after."""
     before = {"supply": "pool 20", "demand": "16 of 1000 clients"}
