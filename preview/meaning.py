@@ -179,7 +179,14 @@ def _address(change: Change, _preview: Preview) -> Iterator[Effect]:
         )
 
 
-def _domain(change: Change, _preview: Preview) -> Iterator[Effect]:
+def _domain(change: Change, preview: Preview) -> Iterator[Effect]:
+    given_up = [other.old.get("name") for other in preview.of("Domain") if other.verb == "deleted"]
+    if change.verb == "created" and change.new.get("name") in given_up:
+        yield Effect(
+            Level.CARE,
+            f"`pulumi up` would stop half way: the new `{change.name}` can't be made while the old one of the same "
+            "name is there, which is deleted last. Instead: make a second stack beside this one",
+        )
     if change.verb in {"replaced", "deleted"}:
         yield Effect(
             Level.DATA_LOSS,

@@ -143,6 +143,17 @@ def test_a_new_network_needs_a_range_of_its_own() -> None:
     assert failing not in told(event("replace", "Vpc", "polls-dev-vpc", "region", old=same, new=other))
 
 
+def test_a_stack_under_another_name_wants_the_same_domain() -> None:
+    """Everything would be made anew, and the domain of the old one is in the way."""
+    domain = {"name": "polls.example"}
+    new, old = (
+        event("create", "Domain", "new-domain", new=domain),
+        event("delete", "Domain", "old-domain", old=domain),
+    )
+    assert "`pulumi up` would stop half way: the new `new-domain` can't be made" in told(new, old)
+    assert "half way" not in told(new)
+
+
 def test_a_replaced_pool_says_how_long_it_is_gone() -> None:
     """And what the connections come to, before and after."""
     before = {"supply": "pool 20", "demand": "16 of 1000 clients"}
