@@ -166,7 +166,10 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
 
 def _in_the_way(preview: Preview) -> str:
     """Why a new Droplet can't take over from the old one without a gap."""
-    gone = [change for change in preview.of("DatabaseCluster", "ReservedIp") if change.verb in {"replaced", "deleted"}]
+    # The Space "state" keeps the certificate for the next Droplet.
+    needed = [*preview.of("DatabaseCluster", "ReservedIp")]
+    needed += [change for change in preview.of("SpacesBucket") if change.name.endswith("-state")]
+    gone = [change for change in needed if change.verb in {"replaced", "deleted"}]
     return " and ".join(f"`{change.name}` is {change.verb}" for change in gone)
 
 
@@ -218,6 +221,16 @@ def _rollout(change: Change, _preview: Preview) -> Iterator[Effect]:
         yield Effect(Level.NOTE, "a release: checked and migrated first, then taken up without losing a request")
 
 
+def _probe(change: Change, _preview: Preview) -> Iterator[Effect]:
+    old, new = change.old.get("url"), change.new.get("url")
+    if change.verb == "updated" and old != new:
+        yield Effect(
+            Level.OUTAGE,
+            f"the site is {new} instead of {old}: the old name leads nowhere, and "
+            "the new one has HTTPS some seconds after its Droplet got the address",
+        )
+
+
 def _access(change: Change, _preview: Preview) -> Iterator[Effect]:
     if change.kind == "DatabaseFirewall" and change.verb == "deleted":
         yield Effect(Level.CARE, f"`{change.name}` is no longer kept by Pulumi; its rules stay as they are")
@@ -253,7 +266,7 @@ MEANINGS = {
     "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
     "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
     "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),
-    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_nothing),
+    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_probe),
     "Firewall": Meaning(noun="Cloud Firewall", part="Access", effects=_access),
     "DatabaseFirewall": Meaning(noun="trusted sources", part="Access", effects=_access),
     "SpacesBucketCorsConfiguration": Meaning(noun="CORS rules", part="Access", effects=_nothing),

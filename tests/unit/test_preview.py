@@ -105,14 +105,24 @@ def test_a_replaced_droplet_says_no_downtime() -> None:
     assert text.count("is replaced without downtime") == 1
 
 
-@pytest.mark.parametrize("in_the_way", ["DatabaseCluster", "ReservedIp"])
-def test_or_why_not(in_the_way: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("DatabaseCluster", "polls-dev-db"), ("ReservedIp", "polls-dev-address"), ("SpacesBucket", "polls-dev-state")],
+)
+def test_or_why_not(kind: str, name: str) -> None:
     """A new machine can't take over what is replaced with it."""
-    text = told(*CREATE_FIRST, event("replace", in_the_way, "polls-dev-other", "region"))
-    assert (
-        "`polls-dev-web-1` is replaced, and the site is down meanwhile, because `polls-dev-other` is replaced" in text
-    )
+    text = told(*CREATE_FIRST, event("replace", kind, name, "region"))
+    assert f"`polls-dev-web-1` is replaced, and the site is down meanwhile, because `{name}` is replaced" in text
     assert "without downtime" not in text
+
+
+def test_a_site_under_another_name_is_an_outage() -> None:
+    """For those who have the old one, whoever keeps its DNS."""
+    sides = {"old": {"url": "https://a.example"}, "new": {"url": "https://b.example"}}
+    text = told(event("update", "Probe", "polls-dev-probe", **sides))
+    assert "- **OUTAGE**: the site is https://b.example instead of https://a.example" in text
+    same = dict.fromkeys(sides, sides["old"])
+    assert "OUTAGE" not in told(event("update", "Probe", "polls-dev-probe", **same))
 
 
 def test_a_droplet_that_is_deleted_first() -> None:
