@@ -69,8 +69,10 @@ def exchange() -> str | None:
         if end(ours) > end(kept):
             body = json.dumps(ours).encode()
             spaces.put(config.state_bucket, KEPT, body, {"content-type": "application/json"})
+            agent.log(f"{KEPT}: written to the Space for the next Droplet")
         elif end(kept) > max(end(ours), time.time() + ENOUGH):
             restore(kept["fullchain"], kept["privkey"])
+            agent.log(f"{KEPT}: taken from the Space")
     except agent.SpacesError as error:
         return str(error)
     return None
