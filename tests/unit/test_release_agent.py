@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import gzip
 import hashlib
 import importlib.util
 import io
@@ -204,9 +205,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def _archive(files: dict[str, str], *, links: Mapping[str, str] | None = None) -> bytes:
-    """Return a gzipped tar archive."""
+    """Return a gzipped tar archive, the same bytes whenever it is made."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
