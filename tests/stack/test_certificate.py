@@ -170,7 +170,7 @@ def test_https_is_never_away_while_the_droplet_is_replaced(deployed: Deployment,
 
 
 def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
-    """The object is private; on the Droplet only root reads the key."""
+    """The object is private; on the Droplet only root reads the key, and no log has a line of it."""
     found = kept(deployed)
     assert set(found["document"]) == {"fullchain", "privkey"}
     assert found["stranger"] == 403
@@ -180,6 +180,10 @@ def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
     for user in ("django", "release", "www-data"):
         command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "cat", key]
         assert here.run(command, check=False).returncode != 0
+    here.run(["journalctl", "--sync"])
+    journal = here.run(["journalctl", "--all", "--output=export"]).stdout
+    assert f"certificates/{host(deployed)}.json: taken from the Space" in journal  # it is the right journal
+    assert [line for line in found["document"]["privkey"].splitlines()[1:-1] if line in journal] == []
 
 
 def test_without_a_kept_certificate_https_is_away(deployed: Deployment, tmp_path: Path) -> None:
