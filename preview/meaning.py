@@ -151,8 +151,9 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
         else:
             yield Effect(
                 Level.NOTE,
-                f"`{change.name}` is replaced without downtime: the new Droplet serves the release before the address "
-                f"moves to it, and then the old one goes. Because of: {because(change)}",
+                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the certificate "
+                "of the old one, before the address moves to it; connections that are open then end. Because of: "
+                f"{because(change)}",
             )
     elif change.verb == "updated" and "size" in change.reasons:
         yield Effect(
