@@ -151,8 +151,8 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
         else:
             yield Effect(
                 Level.NOTE,
-                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the certificate "
-                "of the old one, before the address moves to it; connections that are open then end. Because of: "
+                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the old "
+                "one's certificate, before the address moves to it; connections that are open then end. Because of: "
                 f"{because(change)}",
             )
     elif change.verb == "updated" and "size" in change.reasons:
