@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check test benchmark settings-docs policy-docs
+.PHONY: help setup up down preview check test benchmark settings-docs policy-docs changes-docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ settings-docs: setup ## write the table of settings in README.md from their mode
 
 policy-docs: setup ## write docs/policy.md from the policy pack
 	@.venv/bin/python scripts/policy_docs.py > docs/policy.md
+
+changes-docs: setup ## write docs/changes.md: change every setting and see what happens (6 minutes, no root)
+	@UPDATE_CHANGES=1 .venv/bin/pytest tests/changes
 
 benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
 	@benchmarks/run

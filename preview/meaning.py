@@ -126,6 +126,11 @@ def _pool(change: Change, _preview: Preview) -> Iterator[Effect]:
 
 def _bucket(change: Change, preview: Preview) -> Iterator[Effect]:
     role = change.name.rpartition("-")[2]
+    made_here = any(resource.kind == "SpacesKey" for resource in preview.has.values())
+    if role in {"releases", "media"} and change.verb == "replaced" and not made_here:
+        yield Effect(
+            Level.CARE, f"`storage.keys` are not for the new `{change.name}`, so `pulumi up` would fail: take them out"
+        )
     if role == "state":
         return  # the Droplets report again
     what = {

@@ -91,6 +91,13 @@ def test_a_bucket_that_may_not_be_emptied_is_said() -> None:
     assert "CARE" not in told(lines)
 
 
+def test_keys_made_by_hand_are_not_for_a_new_space() -> None:
+    """They name the Spaces that they open; those that the program makes are made anew."""
+    replaced = event("replace", "SpacesBucket", "polls-dev-media", "region")
+    assert "`storage.keys` are not for the new `polls-dev-media`" in told(replaced)
+    assert "storage.keys" not in told(replaced, event("create", "SpacesKey", "polls-dev-app-key"))
+
+
 CREATE_FIRST = (
     event("create-replacement", "Droplet", "polls-dev-web-1", "userData"),
     event("replace", "Droplet", "polls-dev-web-1", "userData"),

@@ -1,0 +1,135 @@
+"""The connection budget of the preview is what runs: clients, backends and the reserve, counted under load."""
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from components.sizing import SURGE_DROPLETS
+from preview import events
+from tests.commands import PATH
+from tests.conftest import Deployment
+from tests.pulumi_stack import PulumiStack
+from tests.stack.test_site import cluster, droplet, pooler
+
+pytestmark = pytest.mark.full
+
+VISITS = 600
+AT_ONCE = 60  # more than there are threads
+EXTRA = 5  # clients that the pool has no backend for
+
+# Run on the Droplet: takes every backend of the pool and more clients than that, then connects past it until refused.
+HOARD = """
+import json, os, threading
+import psycopg
+given = json.load(open(0))
+os.environ.update(PGSSLMODE="verify-full", PGSSLROOTCERT=given["ca"])
+served, finish, counted = [], threading.Event(), threading.Lock()
+def client():
+    with psycopg.connect(given["pool"], prepare_threshold=None) as session:
+        pid = session.execute("SELECT pg_backend_pid()").fetchone()[0]
+        with counted:
+            served.append(pid)
+        finish.wait(60)
+threads = [threading.Thread(target=client) for _ in range(given["clients"])]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(5 / len(threads))  # those that got a backend keep it, the others wait
+held = len(set(served))
+direct, refusal = [], ""
+while not refusal and len(direct) < given["clients"]:
+    try:
+        direct.append(psycopg.connect(given["direct"]))
+    except psycopg.OperationalError as error:
+        refusal = str(error)
+for session in direct:
+    session.close()
+finish.set()
+for thread in threads:
+    thread.join()
+print(json.dumps({"held": held, "direct": len(direct), "refusal": refusal, "served": len(served)}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counted:
+    """The most of each that was there at one moment."""
+
+    clients: int  # of the pool, waiting ones included
+    servers: int  # the pool's connections to PostgreSQL
+    backends: int  # PostgreSQL's own count of the application's role
+
+
+def counted(deployed: Deployment) -> Counted:
+    """Ask PgBouncer and PostgreSQL once."""
+    [pool] = [row for row in pooler(deployed, "SHOW POOLS") if row["user"] == "app"]
+    question = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
+    argv = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "psql", "-At", "-c", question]
+    return Counted(
+        clients=int(pool["cl_active"]) + int(pool["cl_waiting"]),
+        servers=sum(int(pool[f"sv_{state}"]) for state in ("active", "idle", "used", "tested", "login")),
+        backends=int(cluster(deployed).run(argv).stdout),
+    )
+
+
+@pytest.fixture
+def budget(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> dict[str, int | str]:
+    """The budget as a preview shows it."""
+    monkeypatch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
+    preview = events.read(PulumiStack(deployed.world).run("preview", "--json").stdout.splitlines())
+    shown: dict[str, int | str] = preview.after["connection_budget"]
+    return shown
+
+
+def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
+    deployed: Deployment, budget: dict[str, int | str]
+) -> None:
+    """Each thread of Gunicorn is a client; the pool answers them with no more backends than it has."""
+    options = [
+        "--parallel",
+        "--parallel-immediate",
+        "--parallel-max",
+        str(AT_ONCE),
+        "--http1.1",
+        "--silent",
+        "--show-error",
+        "--no-progress-meter",
+    ]
+    options += ["--output", "/dev/null", "--write-out", "%{http_code}\n"]
+    seen = []
+    with subprocess.Popen(
+        ["sandbox", "exec", "curl", *options, f"{deployed.url}/?n=[1-{VISITS}]"],
+        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(deployed.world.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as visits:
+        while visits.poll() is None:
+            seen.append(counted(deployed))
+        assert visits.stdout is not None
+        assert visits.stdout.read().split() == ["200"] * VISITS
+    assert len(seen) > 5
+    of_this_droplet = int(budget["clients"]) // (1 + SURGE_DROPLETS)
+    assert max(found.clients for found in seen) == of_this_droplet
+    assert 1 < max(found.servers for found in seen) <= int(budget["pool_size"])
+    assert 1 < max(found.backends for found in seen) <= int(budget["pool_size"])
+
+
+def test_the_plan_has_the_backends_that_the_preview_says(deployed: Deployment, budget: dict[str, int | str]) -> None:
+    """A full pool has `pool_size`, the direct ones are left beside it, and the next one meets the reserve."""
+    text = PulumiStack(deployed.world).resources()["environment"]["inputs"]["document"]["plaintext"]
+    document = json.loads(json.loads(text))
+    pool, direct = document["env"]["DATABASE_URL"], document["release_env"]["DATABASE_URL"]
+    clients = int(budget["pool_size"]) + EXTRA
+    given = {"pool": pool, "direct": direct, "clients": clients, "ca": document["env"]["PGSSLROOTCERT"]}
+    done = droplet(deployed).run(["/srv/app/current/venv/bin/python", "-c", HOARD], input=json.dumps(given))
+    found = json.loads(done.stdout)
+    assert found["held"] == budget["pool_size"]
+    [direct_connections] = re.findall(r"direct (\d+)", str(budget["supply"]))
+    assert found["direct"] == int(direct_connections)
+    assert "remaining connection slots are reserved" in found["refusal"]
+    assert found["served"] == clients
