@@ -33,6 +33,7 @@ RUNNER = (
 # The one secret that user data has: components/web_server.py, docs/security.md.
 AGENT_KEY = re.compile(r"-agent-key\.|\.keys\.agent\.")
 USER_DATA = "user data of "
+PROCESS_LIST = "process list meanwhile"
 AS_GO_DOES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}  # in JSON
 
 Json = Any
@@ -134,23 +135,26 @@ class Pulumi:
         """The stack's settings file."""
         return Path(self.config_file or Path(self.project) / f"Pulumi.{self.stack}.yaml")
 
-    def run(self, command: str, *argv: str) -> tuple[str, str]:
+    def run(self, command: str, *argv: str, events: bool = False) -> tuple[str, str]:
         """Return what a command printed on its standard output, and on its standard error."""
         # Commands on the state alone know no --config-file: they are run where the stack's own file is.
-        with_file = self.config_file and command.split(maxsplit=1)[0] in {"config", "preview", "up"}
+        with_file = self.config_file and command.split(maxsplit=1)[0] in {"config", "preview", "refresh", "up"}
         where = ["--config-file", str(self.config_file)] if with_file else ["--cwd", self.project]
-        done = subprocess.run(
-            ["pulumi", *command.split(), "--stack", self.stack, "--non-interactive", *where, *argv],
+        return run(
+            "pulumi", *command.split(), "--stack", self.stack, "--non-interactive", *where, *argv,
             # With it, `preview --json` prints the engine's events, which have secrets in plain: docs/security.md.
-            env={name: value for name, value in os.environ.items() if name != "PULUMI_ENABLE_STREAMING_JSON_PREVIEW"},
-            capture_output=True, text=True, check=False,
+            PULUMI_ENABLE_STREAMING_JSON_PREVIEW="true" if events else "",
         )  # fmt: skip
-        if done.returncode:
-            # Not what it printed: nobody has looked yet whether that has a secret.
-            raise CheckError(
-                f"pulumi {command}: must succeed, exit status {done.returncode}; run it by itself to see why"
-            )
-        return done.stdout, done.stderr
+
+
+def run(*argv: str, given: str | None = None, **environment: str) -> tuple[str, str]:
+    """Return what a program printed on its standard output, and on its standard error."""
+    done = subprocess.run(argv, input=given, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # Not what it printed: nobody has looked yet whether that has a secret.
+        command = " ".join(argv)
+        raise CheckError(f"{command}: must succeed, exit status {done.returncode}; run it by itself to see why")
+    return done.stdout, done.stderr
 
 
 @contextmanager
@@ -194,23 +198,27 @@ def collect(pulumi: Pulumi, state: Json) -> Secrets:
 
 
 def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
-    """Run Pulumi's commands; return what each printed, and the process list meanwhile."""
-    commands = ["preview --diff", "preview --json"]
-    if up:
-        commands.append("up --yes --skip-preview --diff")
+    """Run the commands that people and workflows run; return what each printed, and the process list meanwhile."""
+    commands = [
+        "preview --diff", "preview --json", *(["up --yes --skip-preview --diff"] if up else []),
+        "refresh --preview-only --diff", "stack export", "stack output", "stack output --json", "stack",
+        "stack history", "config",
+    ]  # fmt: skip
     with watched_processes() as lines:
-        places = {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
-    commands = ["stack export", "stack output", "stack output --json", "stack", "stack history", "config"]
-    places |= {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
+        # As scripts/report does, whose report becomes a comment on GitHub.
+        events = pulumi.run("preview --json", events=True)[0]
+        preview_report = Path(__file__).with_name("preview_report.py")
+        places = {"preview_report.py": "".join(run(sys.executable, str(preview_report), given=events))}
+        places |= {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
     if PROCESSES.is_dir():
-        places["process list meanwhile"] = "\n".join(sorted(lines))
+        places[PROCESS_LIST] = "\n".join(sorted(lines))
     return places
 
 
 def kept(pulumi: Pulumi, state: Json, logs: list[str]) -> dict[str, str]:
     """Return the texts of files, and of the Droplets' user data."""
-    files = [str(pulumi.settings), str(Path(pulumi.project) / "Pulumi.yaml"), *logs]
-    places = {file: Path(file).read_text(encoding="utf-8", errors="replace") for file in files}
+    files = [pulumi.settings, Path(pulumi.project) / "Pulumi.yaml", *map(Path, logs)]
+    places = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
     for resource in state["deployment"].get("resources") or []:
         data = (resource.get("inputs") or {}).get("userData")
         if data:
@@ -224,7 +232,8 @@ def report(secrets: Secrets, places: Mapping[str, str]) -> int:
     if not secrets.names:
         raise CheckError("secrets: must be at least one, found none; deploy the stack first")
     out = sys.stdout.write
-    out(f"{len(secrets.names)} secrets, each as it is, in JSON, in a URL and in Base64, in {len(places)} places:\n")
+    out(f"{len(secrets.names)} secrets: {', '.join(names[0] for names in secrets.names.values())}\n")
+    out(f"Each looked for as it is, in JSON, in a URL and in Base64, in {len(places)} places:\n")
     leaks = 0
     for place, text in places.items():
         found = secrets.found_in(place, text)
@@ -232,7 +241,7 @@ def report(secrets: Secrets, places: Mapping[str, str]) -> int:
         out(f"  {place:<36} {len(text):>9,} characters: {', '.join(found) or 'none'}\n")
     if secrets.too_short:
         out(f"Not looked for, being shorter than {SHORTEST} characters: {', '.join(sorted(set(secrets.too_short)))}\n")
-    if "process list meanwhile" not in places:
+    if PROCESS_LIST not in places:
         out(f"Not looked at: the process list; there is no {PROCESSES} here\n")
     out("Not looked at: debug logs (-v=9) and streams of events (`up --json`), which have secrets in plain\n")
     if leaks:
