@@ -20,6 +20,7 @@ import yaml
 MARK = "4dabf18193072939515e22adb298388d"  # of a secret: pulumi/pulumi, sdk/go/common/resource/properties.go
 SHORTEST = 8  # characters: what is shorter is found by accident
 PAUSE = 0.02  # seconds between two looks at the process list
+OFTEN = 20  # looks
 PROCESSES = Path("/proc")
 # What the runner is given, and no state has.
 RUNNER = (
@@ -164,10 +165,15 @@ def watched_processes() -> Iterator[set[str]]:
     over = threading.Event()
 
     def watch() -> None:
+        looks: dict[Path, int] = {}
         while not over.wait(PAUSE):
-            for path in PROCESSES.glob("[0-9]*/cmdline"):
-                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                    seen.add(path.read_bytes().decode(errors="replace").replace("\0", " "))
+            looks = {process: looks.get(process, -1) + 1 for process in PROCESSES.glob("[0-9]*")}
+            for process, times in looks.items():
+                # Often at first, while a process becomes another one: to read all of them each time is too much work.
+                if times < OFTEN or times % OFTEN == 0:
+                    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                        line = (process / "cmdline").read_bytes()
+                        seen.add(line.decode(errors="replace").replace("\0", " "))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -200,7 +206,7 @@ def collect(pulumi: Pulumi, state: Json) -> Secrets:
 def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
     """Run the commands that people and workflows run; return what each printed, and the process list meanwhile."""
     commands = [
-        "preview --diff", "preview --json", *(["up --yes --skip-preview --diff"] if up else []),
+        "preview --diff", *(["up --yes --skip-preview --diff"] if up else []),
         "refresh --preview-only --diff", "stack export", "stack output", "stack output --json", "stack",
         "stack history", "config",
     ]  # fmt: skip

@@ -38,7 +38,6 @@ if leaks:
 WHERE = {
     "preview_report.py": {"log"},
     "pulumi preview --diff": {"export", "log"},
-    "pulumi preview --json": {"log", "settings"},
     "pulumi up --yes --skip-preview --diff": {"export", "log"},
     "pulumi stack export": {"export", "input"},
     "pulumi stack output": {"export"},
