@@ -67,9 +67,9 @@ class Checkout:
         """Deploy."""
         return self.pulumi("up --yes --skip-preview", *argv)
 
-    def backend(self, *argv: str, status: int = 0) -> str:
+    def backend(self, *argv: str, status: int = 0, **environment: str) -> str:
         """Run scripts/backend.py."""
-        return self.run("python", str(ROOT / "scripts/backend.py"), *argv, status=status)
+        return self.run("python", str(ROOT / "scripts/backend.py"), *argv, status=status, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -205,13 +205,21 @@ def change_provider(checkout: Checkout, passphrase: str, **environment: str) -> 
 
 
 def test_the_passphrase_is_rotated(mine: Checkout) -> None:
-    """The new one opens the state and the settings, the old one neither."""
+    """The new one opens state and settings, the old one neither, but the states before, with the settings of then."""
     new = {"PULUMI_CONFIG_PASSPHRASE": "battery-staple"}
+    settings = mine.folder / "Pulumi.dev.yaml"
+    before = settings.read_text()
+    version = mine.backend("earlier", "--stack", "dev").split()[2]
     change_provider(mine, "battery-staple")
     for command in ("stack output password --show-secrets", "config get password"):
         assert mine.pulumi(command, **new).strip() == PASSWORD
         assert "incorrect passphrase" in mine.pulumi(command, status=1)
-    change_provider(mine, "correct-horse", **new)
+
+    restore = ("earlier", "--stack", "dev", "--restore", version)
+    assert "incorrect passphrase" in mine.backend(*restore, status=1, **new)
+    settings.write_text(before)
+    mine.backend(*restore)
+    assert mine.pulumi("stack output password --show-secrets").strip() == PASSWORD
 
 
 def test_a_kms_takes_the_passphrases_place(mine: Checkout) -> None:
