@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import httpx
@@ -90,8 +91,9 @@ def shell(api: Api) -> Iterator[dict[str, str]]:
     }
     api.client.spaces_key.delete(key["access_key"])
     for kept in api.s3().get_paginator("list_object_versions").paginate(Bucket=NAME):
-        for version in [*kept.get("Versions", []), *kept.get("DeleteMarkers", [])]:
-            api.s3().delete_object(Bucket=NAME, Key=version["Key"], VersionId=version["VersionId"])
+        versions = [*kept.get("Versions", []), *kept.get("DeleteMarkers", [])]
+        objects: Any = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
+        api.s3().delete_objects(Bucket=NAME, Delete={"Objects": objects})
     api.s3().delete_bucket(Bucket=NAME)
 
 
