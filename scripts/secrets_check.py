@@ -84,7 +84,10 @@ def forms(secret: str) -> set[str]:
 
 def secrets_of_state(state: Json) -> Iterator[tuple[str, str]]:
     """Yield name and text of each secret of a state that was exported with its secrets."""
-    for resource in state["deployment"].get("resources") or []:
+    resources = state["deployment"].get("resources")
+    if not resources:
+        raise CheckError("the stack: must have resources, has none; deploy it first, or there is little to look for")
+    for resource in resources:
         name = resource["urn"].rpartition("::")[2]
         for path, value in _leaves([resource.get("inputs"), resource.get("outputs")]):
             if path != ".__provider":  # code of a dynamic provider: the SDK marks it, and it is in the repository
@@ -223,9 +226,10 @@ def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
 
 def kept(pulumi: Pulumi, state: Json, logs: list[str]) -> dict[str, str]:
     """Return the texts of files, and of the Droplets' user data."""
-    files = [pulumi.settings, Path(pulumi.project) / "Pulumi.yaml", *map(Path, logs)]
-    places = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
-    for resource in state["deployment"].get("resources") or []:
+    files = {pulumi.settings.name: pulumi.settings, "Pulumi.yaml": Path(pulumi.project) / "Pulumi.yaml"}
+    files |= {log: Path(log) for log in logs}
+    places = {name: file.read_text(encoding="utf-8", errors="replace") for name, file in files.items()}
+    for resource in state["deployment"]["resources"]:
         data = (resource.get("inputs") or {}).get("userData")
         if data:
             name = resource["urn"].rpartition("::")[2]
@@ -235,8 +239,6 @@ def kept(pulumi: Pulumi, state: Json, logs: list[str]) -> dict[str, str]:
 
 def report(secrets: Secrets, places: Mapping[str, str]) -> int:
     """Print where was looked for what; return 1 when something was found."""
-    if not secrets.names:
-        raise CheckError("secrets: must be at least one, found none; deploy the stack first")
     out = sys.stdout.write
     out(f"{len(secrets.names)} secrets: {', '.join(names[0] for names in secrets.names.values())}\n")
     out(f"Each looked for as it is, in JSON, in a URL and in Base64, in {len(places)} places:\n")
@@ -273,7 +275,8 @@ def main() -> int:
     try:
         places = shown(pulumi, up=given.up)
         state = json.loads(pulumi.run("stack export", "--show-secrets")[0])
-        return report(collect(pulumi, state), places | kept(pulumi, state, given.log))
+        secrets = collect(pulumi, state)
+        return report(secrets, places | kept(pulumi, state, given.log))
     except (CheckError, OSError) as error:
         sys.stderr.write(f"secrets-check: {error}\n")
         return 1

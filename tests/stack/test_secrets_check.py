@@ -56,7 +56,9 @@ def found(said: str) -> dict[str, set[str]]:
     lines = re.findall(r"^  (\S.*?) +[\d,]+ characters: (.*)$", said, re.MULTILINE)
     assert len(lines) > 10, said
     return {
-        place: {re.split("[.:]", name)[-1] for name in names.split(", ")} for place, names in lines if names != "none"
+        place.rpartition("/")[2]: {re.split("[.:]", name)[-1] for name in names.split(", ")}
+        for place, names in lines
+        if names != "none"
     }
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,11 +15,10 @@ START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 class Bucket:
-    """Spaces with one bucket, as far as a test says how it is; each version of its state is of a second's age."""
+    """Spaces with one bucket, which a policy may open to others; or an answer about it that is an error."""
 
-    def __init__(self, *, code: str = "", states: dict[int, dict[str, Any]] | None = None) -> None:
+    def __init__(self, code: str) -> None:
         self.code = code
-        self.states = states or {}
 
     def head_bucket(self, **_: str) -> None:
         """Look whether it is there."""
@@ -33,31 +33,11 @@ class Bucket:
         """Answer with some policy."""
         return {"Policy": "{}"}
 
-    def get_paginator(self, _: str) -> "Bucket":
-        """List versions."""
-        return self
-
-    def paginate(self, **_: str) -> list[dict[str, Any]]:
-        """Answer with one page, the newest first; another stack's name begins with the same words."""
-        found = [
-            {"Key": "dev.json", "LastModified": START + timedelta(seconds=second), "VersionId": str(second)}
-            for second in sorted(self.states, reverse=True)
-        ]
-        return [{"Versions": [{"Key": "dev.json.bak"}, *found]}]
-
 
 @pytest.fixture(autouse=True)
 def _account(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SPACES_ACCESS_KEY_ID", "SPACES_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "given")
-
-
-def test_the_login_can_be_pasted() -> None:
-    """Quoted: a shell would take the rest for jobs in the background."""
-    assert backend.login("acme-state", "fra1") == (
-        "pulumi login 's3://acme-state?endpoint=https://fra1.digitaloceanspaces.com&region=fra1"
-        "&response_checksum_validation=when_required'"
-    )
 
 
 def test_the_login_to_pulumi_cloud(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,7 +56,7 @@ def test_the_login_to_pulumi_cloud(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 )
 def test_a_space_that_is_not_ours_alone_is_refused(monkeypatch: pytest.MonkeyPatch, code: str, says: str) -> None:
     """Somebody else's, and one that a policy may open."""
-    monkeypatch.setattr(backend, "client", lambda *_: Bucket(code=code))
+    monkeypatch.setattr(backend, "client", lambda *_: Bucket(code))
     with pytest.raises(backend.BackendError, match=says):
         backend.make_space("acme-state", "fra1")
 
@@ -100,6 +80,8 @@ def test_listed_is_what_an_update_has_ended_with(monkeypatch: pytest.MonkeyPatch
     done: dict[str, Any] = {"resources": [{}, {}]}
     killed = done | {"pending_operations": [{}]}
     kept = {0: {}, 10: {"resources": [{}]}, 11: done, 20: killed, 30: done, 31: killed, 32: done}
-    states = backend.States(spaces=Bucket(states=kept), bucket="acme-state", key="dev.json")  # type: ignore[arg-type]
+    states = backend.States(spaces=MagicMock(), bucket="acme-state", key="dev.json")
+    newest_first = [(START + timedelta(seconds=second), str(second)) for second in sorted(kept, reverse=True)]
+    monkeypatch.setattr(backend.States, "versions", lambda _: newest_first)
     monkeypatch.setattr(backend.States, "read", lambda _, version: {"version": 3, "deployment": kept[int(version)]})
     assert [(version, resources) for _, version, resources in states.settled()] == [("32", 2), ("11", 2)]
