@@ -16,6 +16,7 @@ from components.release import DatabaseEndpoint, Release, ReleaseArgs
 from components.web_firewall import WebFirewall, WebFirewallArgs
 from components.web_server import WebServer, WebServerArgs
 from config import SpacesKeyConfig, StackConfig
+from state_folder import require_room
 
 # The SDKs make more than a hundred thousand objects that stay until the end. Without this, Python would look for
 # garbage among them when it exits, which was a tenth of a preview's time.
@@ -25,6 +26,7 @@ gc.freeze()
 # no more, and the engine 5 s for Python.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+require_room()
 config = StackConfig.load()
 name = config.name
 budget = config.connection_budget

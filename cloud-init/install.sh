@@ -22,19 +22,24 @@ if ! grep -q "^uv==$(/opt/uv/bin/uv --version 2>/dev/null | cut -d ' ' -f 2) " $
         --require-hashes --upgrade --target /opt/uv --requirement $requirements
 fi
 
+nginx -t -q
+systemctl reload-or-restart nginx.service
+
+# The certificate that an earlier Droplet has kept. Before the agent starts: once that reports a healthy release, the
+# address moves, and visitors expect HTTPS here. What goes wrong is tried again by the timer.
+edge=/etc/systemd/system/obtain-certificate.timer # only there on an edge that has a certificate of its own
+if [ -e $edge ]; then systemctl start obtain-certificate.service || true; fi
+
 # A Droplet made from a snapshot has the memory of another one, and would have nothing to report.
 rm -f /var/lib/release-agent/state.json
 systemctl start release-agent.timer
-nginx -t -q
-systemctl reload-or-restart nginx.service
 
 # Beside the first release: first what HTTPS waits for, last what nobody waits for.
 later() {
     DEBIAN_FRONTEND=noninteractive nice apt-get install --yes --quiet --option DPkg::Lock::Timeout=300 "$@"
 }
-# Only on an edge that has a certificate of its own; certbot.timer renews it.
-if [ -e /etc/systemd/system/obtain-certificate.timer ]; then
-    later certbot
-    [ -e /etc/nginx/edge/tls.conf ] || systemctl enable --now obtain-certificate.timer
+if [ -e $edge ]; then
+    later certbot # its own timer renews
+    systemctl enable --now obtain-certificate.timer
 fi
 later logrotate systemd-timesyncd unattended-upgrades

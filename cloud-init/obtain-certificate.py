@@ -1,73 +1,165 @@
-"""Obtains the first certificate as soon as the validation can succeed, then turns HTTPS on.
+"""Sees to it that this Droplet has the site's certificate, and turns HTTPS on.
 
-Let's Encrypt allows five failures an hour (https://letsencrypt.org/docs/rate-limits/), so it is asked only when this
-Droplet has the Reserved IP and the domain leads there. After a failure it is asked again soon, because that may have
-been a moment's trouble, then every 15 minutes.
+The Space `state` keeps it, so a new Droplet has it before the address leads there: docs/adr/0010. If there is none, it
+is obtained. Let's Encrypt allows five failures an hour (https://letsencrypt.org/docs/rate-limits/), so it is asked only
+when this Droplet has the Reserved IP and the domain leads there; after a failure soon, then every 15 minutes.
 """
 
+import contextlib
+import importlib
+import json
+import os
+import shutil
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import time
-import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent))
+agent = importlib.import_module("release-agent")  # its client of Spaces
+
 DOMAIN = "@DOMAIN@"
-ACCOUNT = ["--email", "@ACME_EMAIL@"] if "@ACME_EMAIL@" else ["--register-unsafely-without-email"]
-CERTIFICATE = Path("/etc/letsencrypt/live/site/fullchain.pem")
+CONTACT = ["--email", "@ACME_EMAIL@"] if "@ACME_EMAIL@" else ["--register-unsafely-without-email"]
+WEBROOT = "/var/www/acme"
+KEPT = f"certificates/{DOMAIN}.json"
+ENOUGH = 3 * 86400  # seconds: certbot.timer, which renews, comes twice a day
+CERTBOT = Path("/etc/letsencrypt")
+TLS = Path("/etc/nginx/edge/tls.conf")
+AGENT = Path("/etc/release-agent/config.json")
 FAILURES = Path("/var/lib/obtain-certificate/failures")  # one character each
-METADATA = "http://169.254.169.254/metadata/v1/reserved_ip/ipv4/"
 
 
-def metadata(name: str) -> str:
-    """One value of https://docs.digitalocean.com/reference/api/metadata/reserved-ips/."""
-    with urllib.request.urlopen(METADATA + name, timeout=3) as answer:  # noqa: S310 - a constant http URL
-        text: str = answer.read().decode()
-        return text.strip()
+def there_is_one() -> bool:
+    """Tell whether certbot has a certificate."""
+    return (CERTBOT / "live/site/fullchain.pem").exists()
+
+
+def end(document: Mapping[str, str]) -> float:
+    """Return until when visitors trust this certificate, in seconds since 1970; 0 if they don't."""
+    server, sent, received = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("fullchain", "privkey"):
+                Path(folder, name).write_text(document[name])
+            # Without a password it would ask for that of a locked key.
+            server.load_cert_chain(f"{folder}/fullchain", f"{folder}/privkey", password="")
+        visitor = agent.trust().wrap_bio(received, sent, server_hostname=DOMAIN)
+        for side in (visitor, server.wrap_bio(sent, received, server_side=True)) * 3:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+        return float(ssl.cert_time_to_seconds(visitor.getpeercert()["notAfter"]))
+    except (OSError, ValueError, LookupError, TypeError):  # a TLS error is an OSError; the rest is no such document
+        return 0
+
+
+def exchange() -> str | None:
+    """Let both have what is good for longer: the Space, and this Droplet."""
+    config = agent.Config(**json.loads(AGENT.read_bytes()))
+    spaces = agent.Spaces(config)
+    ours, kept = {}, {}
+    if there_is_one():
+        ours = {name: (CERTBOT / f"live/site/{name}.pem").read_text() for name in ("fullchain", "privkey")}
+    try:
+        with contextlib.suppress(ValueError):
+            kept = json.loads(spaces.get(config.state_bucket, KEPT).body)
+        if end(ours) > end(kept):
+            body = json.dumps(ours).encode()
+            spaces.put(config.state_bucket, KEPT, body, {"content-type": "application/json"})
+            agent.log(f"{KEPT}: written to the Space for the next Droplet")
+        elif end(kept) > max(end(ours), time.time() + ENOUGH):
+            restore(kept["fullchain"], kept["privkey"])
+            agent.log(f"{KEPT}: taken from the Space")
+    except agent.SpacesError as error:
+        return str(error)
+    return None
+
+
+def restore(fullchain: str, privkey: str) -> None:
+    """Write what certbot would have written, so that it renews this certificate.
+
+    Its settings do not come from the Space: they may name programs, which certbot runs as root.
+    """
+    os.umask(0o077)
+    TLS.unlink(missing_ok=True)  # until all of it is there
+    for folder in ("archive/site", "live/site"):
+        shutil.rmtree(CERTBOT / folder, ignore_errors=True)
+        (CERTBOT / folder).mkdir(parents=True)
+    (CERTBOT / "renewal").mkdir(exist_ok=True)
+    cert, mark, chain = fullchain.partition("-----END CERTIFICATE-----\n")
+    # Last the link by which others know that there is one.
+    parts = {"privkey": privkey, "cert": cert + mark, "chain": chain, "fullchain": fullchain}
+    settings = [f"{part} = {CERTBOT}/live/site/{part}.pem\n" for part in parts]
+    settings.append(f"[renewalparams]\nauthenticator = webroot\nwebroot_path = {WEBROOT},\nkey_type = ecdsa\n")
+    agent.write(CERTBOT / "renewal/site.conf", "".join(settings), 0o600)
+    for part, text in parts.items():
+        agent.write(CERTBOT / f"archive/site/{part}1.pem", text, 0o600)
+        (CERTBOT / f"live/site/{part}.pem").symlink_to(f"../../archive/site/{part}1.pem")
 
 
 def obstacle() -> str | None:
     """Why asking for a certificate could not succeed now."""
-    if FAILURES.exists():
-        pause = 20 if FAILURES.stat().st_size == 1 else 15 * 60  # seconds
-        # abs(): a clock that was ahead then must not stop this for as long.
-        if abs(time.time() - FAILURES.stat().st_mtime) < pause:
-            return f"the last attempt failed less than {pause} s ago"
-    if metadata("active") != "true":
-        return "this Droplet does not have the Reserved IP"
-    expected = metadata("ip_address")
-    # All addresses, because the validator picks one, and prefers IPv6.
-    addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(DOMAIN, 80, type=socket.SOCK_STREAM)}
+    try:
+        if agent.metadata("reserved_ip/ipv4/active") != "true":
+            return "this Droplet does not have the Reserved IP"
+        expected = agent.metadata("reserved_ip/ipv4/ip_address")
+        # All addresses, because the validator picks one, and prefers IPv6.
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(DOMAIN, 80, type=socket.SOCK_STREAM)}
+    except OSError as error:  # metadata or DNS do not answer (yet)
+        return f"{DOMAIN} or the metadata service: {error}"
     if addresses != {expected}:
         return f"{DOMAIN} leads to {', '.join(sorted(addresses))}, not to {expected} alone"
     return None
 
 
-def obtain() -> bool:
-    """Run certbot."""
-    command = ["certbot", "certonly", "--non-interactive", "--agree-tos", *ACCOUNT, "--key-type", "ecdsa"]
-    command += ["--webroot", "--webroot-path", "/var/www/acme", "--cert-name", "site", "--domain", DOMAIN]
-    done = subprocess.run(command, check=False).returncode == 0
-    if not done:
-        with FAILURES.open("a") as file:
-            file.write("x")
-    return done
+def certbot(*arguments: str) -> str | None:
+    """Run certbot, unless it failed just now."""
+    if not shutil.which("certbot"):
+        return "certbot is not installed yet"
+    if FAILURES.exists():
+        pause = 20 if FAILURES.stat().st_size == 1 else 15 * 60  # seconds
+        # abs(): a clock that was ahead then must not stop this for as long.
+        if abs(time.time() - FAILURES.stat().st_mtime) < pause:
+            return f"the last attempt failed less than {pause} s ago"
+    command = ["certbot", *arguments, "--non-interactive", "--agree-tos", *CONTACT]
+    if subprocess.run(command, check=False).returncode == 0:
+        return None
+    with FAILURES.open("a") as file:
+        file.write("x")
+    return "certbot failed"
+
+
+def obtain() -> str | None:
+    """Ask for the first certificate; the next run keeps it."""
+    if there_is_one():
+        return None
+    webroot = ("--webroot", "--webroot-path", WEBROOT, "--key-type", "ecdsa")
+    return obstacle() or certbot("certonly", *webroot, "--cert-name", "site", "--domain", DOMAIN) or "not kept yet"
+
+
+def serve() -> None:
+    """Turn HTTPS on."""
+    if there_is_one() and not TLS.exists():
+        subprocess.run([CERTBOT / "renewal-hooks/deploy/enable-tls"], check=True)
+
+
+def register() -> str | None:
+    """Give certbot an account, which comes with a certificate that it obtains, and not with one that was kept."""
+    if not there_is_one() or any(CERTBOT.glob("accounts/**/regr.json")):
+        return None
+    return certbot("register")
 
 
 def main() -> int:
     """Do what is possible now; waiting is no failure."""
-    if not CERTIFICATE.exists():
-        try:
-            reason = obstacle()
-        except OSError as error:  # metadata or DNS do not answer (yet)
-            reason = f"{DOMAIN} or the metadata service: {error}"
-        if reason is not None:
-            sys.stdout.write(f"<6>waiting: {reason}\n")  # <6> is left out of the journal
-            return 0
-        if not obtain():
-            return 0
-    subprocess.run(["/etc/letsencrypt/renewal-hooks/deploy/enable-tls"], check=True)
-    subprocess.run(["systemctl", "disable", "--now", "obtain-certificate.timer"], check=True)
+    waiting = [reason for step in (exchange, obtain, serve, register) if (reason := step())]
+    for reason in waiting:
+        sys.stdout.write(f"<6>waiting: {reason}\n")  # <6> is left out of the journal
+    if not waiting:
+        subprocess.run(["systemctl", "disable", "--now", "obtain-certificate.timer"], check=True)
     return 0
 
 

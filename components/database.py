@@ -69,7 +69,14 @@ class Database(pulumi.ComponentResource):
             f"{name}-migrator", cluster_id=self.cluster.id, name=MIGRATOR_ROLE, opts=inside
         )
         app = digitalocean.DatabaseUser(f"{name}-app", cluster_id=self.cluster.id, name=APP_ROLE, opts=inside)
-        database = digitalocean.DatabaseDb(f"{name}-database", cluster_id=self.cluster.id, name=DATABASE, opts=inside)
+        database = digitalocean.DatabaseDb(
+            f"{name}-database",
+            cluster_id=self.cluster.id,
+            name=DATABASE,
+            # When the cluster is replaced, the engine deletes what is in it first, one by one, `deleted_with` or not
+            # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
+            opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
+        )
         self.ca = digitalocean.get_database_ca_output(
             cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
         ).certificate

@@ -1,5 +1,6 @@
 """User data of a web Droplet: the files of cloud-init/, filled in and wrapped as cloud-config."""
 
+import ast
 import ipaddress
 import json
 import re
@@ -92,7 +93,7 @@ _FILES = (
 )
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-# Lines of comment stay in the repository: user data has a limit, and a change of words is no change of the machine.
+# Comments and docstrings stay in the repository: user data has a limit, and a change of words is none of the machine.
 _COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -178,7 +179,20 @@ def _fill(source: str, values: dict[str, str]) -> str:
             raise UserDataError(f"cloud-init/{source}: unknown placeholder {match[0]}; known: {', '.join(values)}")
         return values[match[1]]
 
-    return _PLACEHOLDER.sub(value, _COMMENT.sub("", (SOURCES / source).read_text(encoding="utf-8")))
+    text = _COMMENT.sub("", (SOURCES / source).read_text(encoding="utf-8"))
+    return _PLACEHOLDER.sub(value, _without_docstrings(text) if source.endswith(".py") else text)
+
+
+def _without_docstrings(text: str) -> str:
+    """Return a Python file without docstrings of functions and classes; its own, which says what it is for, stays."""
+    lines = text.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            words = node.body[0]
+            lines[words.lineno - 1 : words.end_lineno] = [""] * ((words.end_lineno or 0) - words.lineno + 1)
+            if len(node.body) == 1:
+                lines[words.lineno - 1] = f"{' ' * words.col_offset}pass\n"
+    return "".join(lines)
 
 
 def _entry(path: str, content: str, permissions: str) -> dict[str, str]:

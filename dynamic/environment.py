@@ -12,6 +12,7 @@ from dynamic.spaces_provider import ImmutableObjectProvider
 
 TEXTS = ("wsgi", "database_ca")
 MAPPINGS = ("env", "release_env")
+OPTIONAL_TEXTS = ("python",)
 
 
 class EnvironmentProvider(ImmutableObjectProvider):
@@ -39,10 +40,11 @@ class EnvironmentProvider(ImmutableObjectProvider):
 def canonical(document: Mapping[str, Any]) -> str:
     """Return the document as it is stored, after all of its problems were reported by path, without a value."""
     problems = [
-        f"environment.{name}: unknown, the document has {', '.join(TEXTS + MAPPINGS)}"
-        for name in sorted(document.keys() - {*TEXTS, *MAPPINGS})
+        f"environment.{name}: unknown, the document has {', '.join(TEXTS + MAPPINGS + OPTIONAL_TEXTS)}"
+        for name in sorted(document.keys() - {*TEXTS, *MAPPINGS, *OPTIONAL_TEXTS})
     ]
-    problems += text_problems(document, "environment", *TEXTS)
+    given = [name for name in OPTIONAL_TEXTS if name in document]
+    problems += text_problems(document, "environment", *TEXTS, *given)
     for name in MAPPINGS:
         mapping = document.get(name)
         if not isinstance(mapping, Mapping):

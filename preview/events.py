@@ -38,6 +38,16 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """One resource of the stack, changed or not, as it is before or after."""
+
+    package: str  # such as "digitalocean"
+    kind: str
+    name: str
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Violation:
     """A rule of the policy pack that the change breaks."""
 
@@ -51,6 +61,8 @@ class Preview:
 
     stack: str = ""
     changes: list[Change] = field(default_factory=list)
+    had: dict[str, Resource] = field(default_factory=dict)  # all resources before the change, by URN
+    has: dict[str, Resource] = field(default_factory=dict)  # and after it
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
@@ -123,7 +135,13 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     # Components have no change of their own, and the stack's outputs are no resource.
     custom = any((metadata.get(side) or {}).get("custom") for side in ("old", "new"))
     verb = _VERBS.get(op)
-    if verb is None or not custom or kind.endswith("providers"):
+    if not custom or kind.endswith("providers") or (verb is None and op != "same"):
+        return
+    for side, inputs in ((preview.had, old), (preview.has, new)):
+        if inputs is not None:
+            package = metadata["type"].partition(":")[0]
+            side[urn] = Resource(package=package, kind=kind, name=urn.rpartition("::")[2], inputs=inputs)
+    if verb is None:
         return
     preview.log.append(f"{op:18} {kind:28} {urn.rpartition('::')[2]}")
     change = by_urn.get(urn)

@@ -99,10 +99,17 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
             "PostgreSQL is upgraded in place: the database is away for minutes, and there is no way back to the "
             "old version. Try it on a copy first",
         )
-    if {"size", "nodeCount"} & set(change.reasons):
+    if "size" in change.reasons:
+        yield Effect(
+            Level.OUTAGE,
+            "the cluster is resized in place, with its data: connections break when it changes over, and requests that "
+            "need the database fail for seconds",
+        )
+    elif "nodeCount" in change.reasons:
         yield Effect(
             Level.CARE,
-            "the cluster is resized in place, with its data; connections break for seconds when it changes over",
+            "the cluster gets standby nodes in place, and its primary goes on; DigitalOcean does not say whether "
+            "connections break meanwhile",
         )
 
 
@@ -144,8 +151,9 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
         else:
             yield Effect(
                 Level.NOTE,
-                f"`{change.name}` is replaced without downtime: the new Droplet serves the release before the address "
-                f"moves to it, and then the old one goes. Because of: {because(change)}",
+                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the old "
+                "one's certificate, before the address moves to it; connections that are open then end. Because of: "
+                f"{because(change)}",
             )
     elif change.verb == "updated" and "size" in change.reasons:
         yield Effect(
@@ -159,7 +167,10 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
 
 def _in_the_way(preview: Preview) -> str:
     """Why a new Droplet can't take over from the old one without a gap."""
-    gone = [change for change in preview.of("DatabaseCluster", "ReservedIp") if change.verb in {"replaced", "deleted"}]
+    # The Space "state" keeps the certificate for the next Droplet.
+    needed = [*preview.of("DatabaseCluster", "ReservedIp")]
+    needed += [change for change in preview.of("SpacesBucket") if change.name.endswith("-state")]
+    gone = [change for change in needed if change.verb in {"replaced", "deleted"}]
     return " and ".join(f"`{change.name}` is {change.verb}" for change in gone)
 
 
@@ -172,7 +183,14 @@ def _address(change: Change, _preview: Preview) -> Iterator[Effect]:
         )
 
 
-def _domain(change: Change, _preview: Preview) -> Iterator[Effect]:
+def _domain(change: Change, preview: Preview) -> Iterator[Effect]:
+    given_up = [other.old.get("name") for other in preview.of("Domain") if other.verb == "deleted"]
+    if change.verb == "created" and change.new.get("name") in given_up:
+        yield Effect(
+            Level.CARE,
+            f"`pulumi up` would stop half way: the new `{change.name}` can't be made while the old one of the same "
+            "name is there, which is deleted last. Instead: make a second stack beside this one",
+        )
     if change.verb in {"replaced", "deleted"}:
         yield Effect(
             Level.DATA_LOSS,
@@ -204,9 +222,28 @@ def _rollout(change: Change, _preview: Preview) -> Iterator[Effect]:
         yield Effect(Level.NOTE, "a release: checked and migrated first, then taken up without losing a request")
 
 
+def _probe(change: Change, _preview: Preview) -> Iterator[Effect]:
+    old, new = change.old.get("url"), change.new.get("url")
+    if change.verb == "updated" and old != new:
+        yield Effect(
+            Level.OUTAGE,
+            f"the site is {new} instead of {old}: the old name leads nowhere, and "
+            "the new one has HTTPS some seconds after its Droplet got the address",
+        )
+
+
 def _access(change: Change, _preview: Preview) -> Iterator[Effect]:
     if change.kind == "DatabaseFirewall" and change.verb == "deleted":
         yield Effect(Level.CARE, f"`{change.name}` is no longer kept by Pulumi; its rules stay as they are")
+
+
+def _network(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb == "replaced" and change.old.get("ipRange") == change.new.get("ipRange"):
+        yield Effect(
+            Level.CARE,
+            f"`pulumi up` would fail: the new `{change.name}` can't have the range of the old one, which is there "
+            "until the end; change `network.cidr` with it",
+        )
 
 
 def _nothing(_change: Change, _preview: Preview) -> Iterator[Effect]:
@@ -230,14 +267,14 @@ MEANINGS = {
     "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
     "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
     "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),
-    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_nothing),
+    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_probe),
     "Firewall": Meaning(noun="Cloud Firewall", part="Access", effects=_access),
     "DatabaseFirewall": Meaning(noun="trusted sources", part="Access", effects=_access),
     "SpacesBucketCorsConfiguration": Meaning(noun="CORS rules", part="Access", effects=_nothing),
     "SpacesKey": Meaning(noun="Spaces key", part="Access", effects=_nothing),
     "SshKey": Meaning(noun="SSH key", part="Access", effects=_nothing),
     "DiscardedKey": Meaning(noun="discarded SSH key", part="Access", effects=_nothing),
-    "Vpc": Meaning(noun="private network", part="Network", effects=_nothing),
+    "Vpc": Meaning(noun="private network", part="Network", effects=_network),
     "Tag": Meaning(noun="tag", part="Network", effects=_nothing),
     "MonitorAlert": Meaning(noun="alert", part="Alerts", effects=_nothing),
 }

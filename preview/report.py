@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from preview import cost
 from preview.events import Change, Preview
 from preview.meaning import PARTS, Effect, Level, because, effects, meaning
 
@@ -29,6 +30,8 @@ def markdown(preview: Preview, *, with_log: bool = True) -> str:
         [*_refusals(preview), *worst, *notes],
         [*_changes(preview.changes)],
         [*_budget(preview)],
+        # What a change that is refused, or was not seen to its end, would cost is not known.
+        [*cost.lines(preview)] if preview.ended and not preview.errors and not preview.violations else [],
         log if preview.log and with_log else [],
     )
     return "\n\n".join("\n".join(section) for section in sections if section) + "\n"

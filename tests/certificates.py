@@ -25,13 +25,13 @@ class Authority:
         )
         self.pem = certificate.public_bytes(Encoding.PEM).decode()
 
-    def issue(self, name: str, path: Path) -> tuple[Path, Path]:
-        """Write `<path>.crt` and `<path>.key` for a name, or for an address when it is one."""
+    def issue(self, name: str, path: Path, *, days: float = 2) -> tuple[Path, Path]:
+        """Write `<path>.crt` and `<path>.key` for a name, or for an address when it is one; good for so long."""
         key = ec.generate_private_key(ec.SECP256R1())
         is_address = name.replace(".", "").isdigit()
         subject = x509.IPAddress(IPv4Address(name)) if is_address else x509.DNSName(name)
         certificate = (
-            _builder(name, self._name)
+            _builder(name, self._name, days)
             .public_key(key.public_key())
             .add_extension(x509.SubjectAlternativeName([subject]), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -44,13 +44,13 @@ class Authority:
         return crt_file, key_file
 
 
-def _builder(subject: str, issuer: str) -> x509.CertificateBuilder:
+def _builder(subject: str, issuer: str, days: float = 365) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=2))
+        .not_valid_before(now - dt.timedelta(hours=1 + 24 * max(0, -days)))
+        .not_valid_after(now + dt.timedelta(days=days))
     )

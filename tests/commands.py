@@ -11,12 +11,17 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "djan
 PATH = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
 
 
+def environment(home: Path) -> dict[str, str]:
+    """What the project's commands are started with against the world in `home`."""
+    return os.environ | {"PATH": PATH, "SANDBOX_HOME": str(home)}
+
+
 def run(*argv: str, home: Path, timeout: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run one of the project's commands against the world in `home`; a failure shows all that it printed."""
     done = subprocess.run(
         argv,
         cwd=ROOT,
-        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(home)},
+        env=environment(home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

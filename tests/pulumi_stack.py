@@ -1,7 +1,6 @@
 """A stack of the program in a world: run Pulumi on it, and read what the engine did, step by step."""
 
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from sandbox.world import World
-from tests.commands import PATH, ROOT, run
+from tests.commands import ROOT, environment, run
 
 Settings = Mapping[str, object]
 
@@ -60,7 +59,7 @@ class PulumiStack:
         return subprocess.Popen(
             ["scripts/stack", self.name, command, *argv],
             cwd=ROOT,
-            env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(self.world.home)},
+            env=environment(self.world.home),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -57,7 +57,9 @@ def test_an_update_that_is_killed_at_ten_moments(own_world: World) -> None:
     # The next update is told what to do: first of the lock, then of what was being made and is in no state.
     locked = run("scripts/stack", "local", "up", "--yes", "--skip-preview", home=own_world.home, check=False)
     assert locked.returncode != 0
-    assert "pulumi cancel" in locked.stdout + locked.stderr
+    [message] = [line for line in (locked.stdout + locked.stderr).splitlines() if line.startswith("error:")]
+    assert "the stack is currently locked by 1 lock(s)" in message
+    assert "`pulumi cancel`" in message
     run("scripts/stack", "local", "cancel", "--yes", home=own_world.home)
     run("scripts/stack", "local", "up", "--yes", "--skip-preview", home=own_world.home, check=False)
 
@@ -108,3 +110,29 @@ def test_a_full_disk(small_disk: Path) -> None:
         assert api.post("/v2/vpcs", body | {"name": "after"}).status_code == 201
         assert len(api.ok(api.raw.get("/v2/vpcs?per_page=200"))["vpcs"]) == len(answers)
     run("sandbox", "down", home=home)
+
+
+@pytest.mark.full  # needs root to mount
+def test_an_update_needs_room_for_its_state(own_world: World) -> None:
+    """Nothing is made that could not be written down, and one message says what is missing; with room it goes on."""
+    state = own_world.pulumi / "state"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", state], check=True)
+    try:
+        stack = PulumiStack(own_world)
+        few = stack.run("up", "--yes", "--skip-preview", check=False)
+        assert few.returncode != 0
+        message = f"error: state: must have 32 MiB free on the disk of {state}, has 4.0; nothing was changed"
+        assert message in few.stdout
+        fill(state / "filler")
+        none = stack.run("up", "--yes", "--skip-preview", check=False)
+        assert "no space left on device" in none.stdout + none.stderr
+        assert "Traceback" not in few.stdout + few.stderr + none.stdout + none.stderr
+        assert Store(own_world.database, read_only=True).list("vpc") == []
+
+        (state / "filler").unlink()
+        subprocess.run(["mount", "-o", "remount,size=64m", state], check=True)
+        stack.run("cancel", "--yes")  # what is left of the lock that there was no room for
+        stack.up()
+        stack.settled()
+    finally:
+        subprocess.run(["umount", state], check=True)

@@ -37,6 +37,12 @@ def test_what_is_inside_goes_with_the_cluster(graph: Graph, role: str) -> None:
     assert graph.deleted_with(role) == "shop-db"
 
 
+@pytest.mark.parametrize("role", ["migrator", "app"])
+def test_the_tables_go_before_the_roles_that_own_them(graph: Graph, role: str) -> None:
+    """When the cluster is replaced, the engine deletes what is in it one by one, last made first."""
+    assert graph.waits_for("database", role)
+
+
 def test_grants_know_both_roles_and_the_limits(graph: Graph) -> None:
     """Settings sit on the role, where a pooler can't lose them."""
     inputs = graph["grants"].inputs

@@ -1,5 +1,6 @@
 """The bytes of the user data, and what the programs that will read its parts say about them."""
 
+import ast
 import dataclasses
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import LIMIT, UserDataError, UserDataSpec, render_user_data
+from components.user_data import LIMIT, SOURCES, UserDataError, UserDataSpec, render_user_data
 from sandbox import certificates, images, inherited
 
 HERE = Path(__file__).parent
@@ -62,6 +63,34 @@ def test_a_load_balancers_droplet_has_no_certificate_of_its_own() -> None:
     paths = {file["path"] for file in yaml.safe_load(text)["write_files"]}
     assert not {path for path in paths if "certificate" in path or "tls" in path}
     assert "listen 443" not in text
+
+
+def test_programs_are_whole_without_their_docstrings() -> None:
+    """What words left behind is Python: the same program, but for docstrings of functions and classes."""
+    files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(_rendered("direct"))["write_files"]}
+    programs = {name: content for name, content in files.items() if name.endswith(".py")}
+    assert {"release-agent.py", "obtain-certificate.py", "run-gunicorn.py"} <= programs.keys()
+    for name, content in programs.items():
+        source = (SOURCES / name).read_text(encoding="utf-8")
+        assert ast.dump(_bare(content)) == ast.dump(_bare(_filled(source))), name
+        assert '\n    """' not in content, name
+        assert content.startswith(source[: source.index("\n")]), name
+
+
+def _filled(text: str) -> str:
+    values = {"DOMAIN": SPEC.domain, "ACME_EMAIL": SPEC.acme_email, "WORKERS": SPEC.workers, "THREADS": SPEC.threads}
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def _bare(text: str) -> ast.Module:
+    """A program's tree, in which each docstring below the module's is `pass`, and what has more loses it."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body[:1] = [] if node.body[1:] else [ast.Pass()]
+    return tree
 
 
 def test_too_much_is_refused_with_numbers() -> None:

@@ -235,6 +235,19 @@ def test_resize_changes_the_servers_connections(api: Api, tmp_path: Path) -> Non
         api.client.databases.update_cluster_size(cluster["id"], {"size": "db-s-2vcpu-4gb", "num_nodes": 1})
 
 
+def test_more_nodes_keep_the_connections(api: Api, tmp_path: Path) -> None:
+    """A standby is made beside the primary, which serves meanwhile; it is only recorded here."""
+    cluster = api.cluster()
+    with connect(api, cluster, tmp_path) as session:
+        api.client.databases.update_cluster_size(cluster["id"], {"size": "db-s-1vcpu-2gb", "num_nodes": 2})
+        found = until(
+            lambda: api.client.databases.get_cluster(cluster["id"])["database"],
+            lambda database: database["status"] == "online",
+        )
+        assert found["num_nodes"] == 2
+        assert session.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_version_only_goes_up(api: Api) -> None:
     """An upgrade shows at once; a downgrade is refused."""
     cluster = api.cluster(version="16")

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import ssl
 from http import HTTPStatus
 
 import httpx
 import pytest
 import yaml
 
+from sandbox import ports
 from tests.sandbox.api_client import Api, Body, archive, until
 
 DOMAIN = "polls.example"
@@ -113,6 +115,38 @@ def test_node_waits_takes_the_release_and_serves_its_id(api: Api) -> None:
         page = browser.get(f"https://{DOMAIN}/")
         assert page.status_code == HTTPStatus.NOT_IMPLEMENTED
         assert "simulated node" in page.text
+
+
+def served(api: Api, droplet: Body) -> str | None:
+    """The certificate that a node shows, wherever the address leads; None before it serves HTTPS."""
+    port = ports.known(api.world).get(f"node-{droplet['id']}-https")
+    return ssl.get_server_certificate(("127.0.0.1", port)) if port else None
+
+
+@pytest.mark.usefixtures("buckets")
+@pytest.mark.parametrize("lost", ["nothing", "the object", "its meaning"])
+def test_the_next_node_serves_https_before_the_address_moves(api: Api, lost: str) -> None:
+    """With the certificate that the first one kept; as a control, without one that serves only afterwards."""
+    desired = upload(api, {"manage.py": b""})
+    first = node(api)
+    settled(api, first, desired)
+    assert served(api, first) is None
+    ip = api.client.reserved_ips.create({"region": "nyc3"})["reserved_ip"]["ip"]
+    api.assign(ip, first["id"])
+    certificate = until(lambda: served(api, first), lambda pem: pem is not None)
+    kept = {"Bucket": "state", "Key": f"certificates/{DOMAIN}.json"}
+    if lost == "the object":
+        api.s3().delete_object(**kept)
+    elif lost == "its meaning":
+        api.s3().put_object(**kept, Body=json.dumps({"fullchain": certificate, "privkey": 1}))
+
+    second = node(api)
+    settled(api, second, desired)
+    assert served(api, second) == (certificate if lost == "nothing" else None)
+    api.assign(ip, second["id"])
+    until(lambda: served(api, second), lambda pem: pem is not None)
+    document = json.loads(api.s3().get_object(**kept)["Body"].read())
+    assert document["fullchain"].startswith(served(api, second) or "-")
 
 
 @pytest.mark.usefixtures("buckets")

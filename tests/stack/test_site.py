@@ -22,8 +22,8 @@ BROUGHT = ("usr/sbin/nginx", "usr/bin/certbot", "opt/uv", "srv/app", "etc/releas
 
 def droplet(deployed: Deployment) -> Machine:
     """The machine of the one Droplet."""
-    [identifier] = deployed.outputs["droplet_ids"]
-    return machine.load_machine(deployed.world, f"d{identifier}")
+    [name] = [name for name in machine.names(deployed.world) if name.startswith("d")]
+    return machine.load_machine(deployed.world, name)
 
 
 def cluster(deployed: Deployment) -> Machine:

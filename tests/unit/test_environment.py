@@ -36,6 +36,11 @@ def test_the_order_of_its_parts_does_not_change_a_document(order: list[str]) -> 
     assert canonical({name: DOCUMENT[name] for name in order}) == canonical(DOCUMENT)
 
 
+def test_a_document_may_name_its_python() -> None:
+    """The Droplet's own is used where none is named, and then nothing is said about it."""
+    assert json.loads(canonical(DOCUMENT | {"python": "3.13"})) == DOCUMENT | {"python": "3.13"}
+
+
 def test_the_document_is_stored_as_it_is(buckets: Buckets) -> None:
     """The Droplet reads what the program wrote, umlauts and quotes included."""
     EnvironmentProvider().create(props(buckets))
@@ -107,13 +112,15 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
         "env": {"DEBUG": False, "A=B": "hunter2", "NUL": "hunter2\0"},
         "release_env": None,
         "database_ca": "pem",
+        "python": 3.13,
         "extra": "hunter2",
     }
     with pytest.raises(ActionError) as caught:
         canonical(document)
     assert str(caught.value).splitlines() == [
-        "environment.extra: unknown, the document has wsgi, database_ca, env, release_env",
+        "environment.extra: unknown, the document has wsgi, database_ca, env, release_env, python",
         "environment.wsgi: must be a non-empty text, got an empty one",
+        "environment.python: must be a non-empty text, got float",
         "environment.env.A=B: must be a name without `=`; rename the variable",
         "environment.env.DEBUG: must be a text, got bool; put it in quotes",
         "environment.env.NUL: must not hold a NUL character, no process could get it; encode the value",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM = ("__main__.py", "config.py", "components", "dynamic", "policy", "cloud-init", "app")
+PROGRAM = ("__main__.py", "config.py", "state_folder.py", "components", "dynamic", "policy", "cloud-init", "app")
 
 
 def files(*places: str) -> list[Path]:

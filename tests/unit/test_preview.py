@@ -105,14 +105,24 @@ def test_a_replaced_droplet_says_no_downtime() -> None:
     assert text.count("is replaced without downtime") == 1
 
 
-@pytest.mark.parametrize("in_the_way", ["DatabaseCluster", "ReservedIp"])
-def test_or_why_not(in_the_way: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("DatabaseCluster", "polls-dev-db"), ("ReservedIp", "polls-dev-address"), ("SpacesBucket", "polls-dev-state")],
+)
+def test_or_why_not(kind: str, name: str) -> None:
     """A new machine can't take over what is replaced with it."""
-    text = told(*CREATE_FIRST, event("replace", in_the_way, "polls-dev-other", "region"))
-    assert (
-        "`polls-dev-web-1` is replaced, and the site is down meanwhile, because `polls-dev-other` is replaced" in text
-    )
+    text = told(*CREATE_FIRST, event("replace", kind, name, "region"))
+    assert f"`polls-dev-web-1` is replaced, and the site is down meanwhile, because `{name}` is replaced" in text
     assert "without downtime" not in text
+
+
+def test_a_site_under_another_name_is_an_outage() -> None:
+    """For those who have the old one, whoever keeps its DNS."""
+    sides = {"old": {"url": "https://a.example"}, "new": {"url": "https://b.example"}}
+    text = told(event("update", "Probe", "polls-dev-probe", **sides))
+    assert "- **OUTAGE**: the site is https://b.example instead of https://a.example" in text
+    same = dict.fromkeys(sides, sides["old"])
+    assert "OUTAGE" not in told(event("update", "Probe", "polls-dev-probe", **same))
 
 
 def test_a_droplet_that_is_deleted_first() -> None:
@@ -125,6 +135,33 @@ def test_a_resized_droplet_is_off() -> None:
     """While other changes of it in place are not noticed."""
     assert "**OUTAGE**" in told(event("update", "Droplet", "polls-dev-web-1", "size"))
     assert "OUTAGE" not in told(event("update", "Droplet", "polls-dev-web-1", "backups"))
+
+
+def test_a_resized_cluster_breaks_connections() -> None:
+    """Another plan changes over to another server; standby nodes come beside it."""
+    assert "**OUTAGE**: the cluster is resized" in told(event("update", "DatabaseCluster", "polls-dev-db", "size"))
+    text = told(event("update", "DatabaseCluster", "polls-dev-db", "nodeCount"))
+    assert "- **CARE**: the cluster gets standby nodes in place" in text
+    assert "OUTAGE" not in text
+
+
+def test_a_new_network_needs_a_range_of_its_own() -> None:
+    """The old one is there until everything has moved, and DigitalOcean lets no two overlap."""
+    same, other = {"ipRange": "10.1.0.0/20"}, {"ipRange": "10.2.0.0/20"}
+    failing = "`pulumi up` would fail: the new `polls-dev-vpc` can't have the range of the old one"
+    assert failing in told(event("replace", "Vpc", "polls-dev-vpc", "region", old=same, new=same))
+    assert failing not in told(event("replace", "Vpc", "polls-dev-vpc", "region", old=same, new=other))
+
+
+def test_a_stack_under_another_name_wants_the_same_domain() -> None:
+    """Everything would be made anew, and the domain of the old one is in the way."""
+    domain = {"name": "polls.example"}
+    new, old = (
+        event("create", "Domain", "new-domain", new=domain),
+        event("delete", "Domain", "old-domain", old=domain),
+    )
+    assert "`pulumi up` would stop half way: the new `new-domain` can't be made" in told(new, old)
+    assert "half way" not in told(new)
 
 
 def test_a_replaced_pool_says_how_long_it_is_gone() -> None:
@@ -167,7 +204,7 @@ def test_wrong_settings_are_quoted_whole() -> None:
 
 def test_nothing_changes() -> None:
     """Which is a good report, too."""
-    assert told(event("same", "Droplet", "polls-dev-web-1")) == "### `dev`: nothing changes\n"
+    assert told(event("same", "Vpc", "polls-dev-vpc")) == "### `dev`: nothing changes\n"
 
 
 def test_a_preview_that_was_cut_off() -> None:

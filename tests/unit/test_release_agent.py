@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import gzip
 import hashlib
 import importlib.util
 import io
@@ -204,9 +205,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def _archive(files: dict[str, str], *, links: Mapping[str, str] | None = None) -> bytes:
-    """Return a gzipped tar archive."""
+    """Return a gzipped tar archive, the same one for the same files, as dynamic/artifact.py does."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -215,7 +216,7 @@ def _archive(files: dict[str, str], *, links: Mapping[str, str] | None = None) -
             entry = tarfile.TarInfo(name)
             entry.type, entry.linkname = tarfile.SYMTYPE, target
             archive.addfile(entry)
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0)
 
 
 ALL_PHASES = ["fetch", "build", "check", "static", "migrate", "check", "switch", "health", "done"]

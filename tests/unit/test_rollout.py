@@ -31,6 +31,7 @@ class Cloud:
     buckets: Buckets
     script: dict[str, list[Report | None]] = field(default_factory=dict)
     waits: int = 0
+    clock: float = 0  # seconds
 
     def props(self, number: int, *droplets: str) -> dict[str, Any]:
         """Return the inputs of a rollout."""
@@ -64,9 +65,10 @@ class Cloud:
         state |= {"phase": phase, "healthy": healthy, "error": error, "at": "2026-11-23T10:00:00Z"}
         self.buckets.client.put_json(self.buckets.state, f"nodes/{droplet}.json", state)
 
-    def step(self, _seconds: float) -> None:
+    def step(self, seconds: float) -> None:
         """Let each Droplet do its next step instead of waiting."""
         self.waits += 1
+        self.clock += seconds
         for droplet, reports in self.script.items():
             if reports and (next_report := reports.pop(0)) is not None:
                 self.report(droplet, self.get(DESIRED), next_report)
@@ -77,6 +79,7 @@ def cloud(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Make buckets and Droplets; time passes only when the rollout waits."""
     cloud = Cloud(buckets=buckets)
     monkeypatch.setattr(rollout, "pause", cloud.step)
+    monkeypatch.setattr(rollout, "monotonic", lambda: cloud.clock)
     return cloud
 
 

@@ -72,12 +72,9 @@ def issue(world: World, names: list[str], path: Path) -> tuple[Path, Path]:
     """
     authority = ensure_ca(world)
     crt, key = path.parent / f"{path.name}.crt", path.parent / f"{path.name}.key"
-    if crt.exists() and key.exists():
-        chain = x509.load_pem_x509_certificates(crt.read_bytes())
-        kept = serialization.load_pem_private_key(key.read_bytes(), password=None)
-        # Written one after the other: a process that was killed between leaves two that don't belong together.
-        if chain[0].public_key() == kept.public_key() and _still_good(chain, authority, names):
-            return crt, key
+    # Written one after the other: a process that was killed between leaves two that don't belong together.
+    if crt.exists() and key.exists() and is_good(world, names, crt.read_bytes(), key.read_bytes()):
+        return crt, key
     signer = serialization.load_pem_private_key((world.ca / "ca.key").read_bytes(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise WorldError(f"{world.ca / 'ca.key'}: must be an elliptic curve key; remove {world.ca} and start again")
@@ -103,6 +100,16 @@ def issue(world: World, names: list[str], path: Path) -> tuple[Path, Path]:
     _write_key(key, private)
     _replace(crt, b"".join(link.public_bytes(serialization.Encoding.PEM) for link in (certificate, authority)))
     return crt, key
+
+
+def is_good(world: World, names: list[str], crt: bytes, key: bytes) -> bool:
+    """Tell whether certificate and key, PEM both, belong together, to the names, and to the world, for a while yet."""
+    try:
+        chain = x509.load_pem_x509_certificates(crt)
+        private = serialization.load_pem_private_key(key, password=None)
+    except (ValueError, TypeError):  # a key that needs a password is a TypeError
+        return False
+    return chain[0].public_key() == private.public_key() and _still_good(chain, ensure_ca(world), names)
 
 
 def write_bundle(world: World, extra: Iterable[str] = ()) -> Path:

@@ -74,6 +74,7 @@ RULES = (
     _assumed("Database", "pools over the limit are 422; the message's words", "only the rule is documented"),
     _spec("Database", "1 GiB plans have one node; others 1 to 3", "databases_list_options"),
     _docs("Database", "standby nodes can't be removed one by one below the minimum; sizes don't shrink", "limits page"),
+    _assumed("Database", "another plan restarts the server; more nodes or storage do not", "nothing is documented"),
     _docs("Database", "cluster names have no underscore", "github.com/digitalocean/api-v2 issue 194"),
     _docs("Database", "defaultdb and doadmin can't be deleted", "PostgreSQL, how to manage users and databases"),
     _docs("Database", "databases made through the API belong to doadmin; users get no privilege", "provider docs"),

@@ -69,8 +69,11 @@ class Node:
     """Follows desired.json and reports, as the protocol says."""
 
     def __init__(self, world: World, droplet_id: int, config: _AgentConfig) -> None:
+        self._world = world
         self._droplet_id = droplet_id
         self._config = config
+        self._folder = world.run / f"node-{droplet_id}"
+        self._kept_at = f"certificates/{config.domain}.json"
         self.serving: str | None = None  # the release whose id the health URL shows
         self._tried: tuple[str, int] | None = None
         self._s3 = boto3.client(
@@ -89,6 +92,37 @@ class Node:
                 read_timeout=30,
             ),
         )
+
+    def certificate(self, *, may_obtain: bool) -> tuple[Path, Path] | None:
+        """Return certificate and key: those that the Space keeps, else, if it may, new ones, which are kept there.
+
+        The document is a Droplet's. Simulated is the ACME server: the world's own authority issues at once.
+        """
+        names = [self._config.domain]
+        kept = self._kept_certificate()
+        if kept is None and not may_obtain:
+            return None
+        crt, key = self._folder / "tls.crt", self._folder / "tls.key"
+        if kept:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            crt.write_text(kept["fullchain"])
+            key.touch(mode=0o600)
+            key.write_text(kept["privkey"])
+        else:
+            certificates.issue(self._world, names, self._folder / "tls")
+            self._put(self._kept_at, {"fullchain": crt.read_text(), "privkey": key.read_text()})
+        logger.info("the certificate for %s is %s", names[0], "the kept one" if kept else "new")
+        return crt, key
+
+    def _kept_certificate(self) -> Document | None:
+        """Read the kept certificate, None when there is none that would serve."""
+        content = self._object(self._kept_at, self._config.state_bucket)
+        try:
+            document = json.loads(content or b"")
+            pair = [document[name].encode() for name in ("fullchain", "privkey")]
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+        return document if certificates.is_good(self._world, [self._config.domain], *pair) else None
 
     def step(self) -> None:
         """Look at desired.json once, and take the release if it is new."""
@@ -120,7 +154,7 @@ class Node:
         self._report(*wanted, "done")
 
     def _check_artifact(self, desired: Document) -> None:
-        content = self._object(desired["artifact"])
+        content = self._object(desired["artifact"], self._config.releases_bucket)
         if content is None:
             raise _ReleaseError(f"{desired['artifact']}: not in {self._config.releases_bucket}")
         found = hashlib.sha256(content).hexdigest()
@@ -150,23 +184,26 @@ class Node:
             "error": error,
             "at": now(),
         }
+        self._put(f"nodes/{self._droplet_id}.json", body)
+
+    def _put(self, key: str, document: Document) -> None:
         self._s3.put_object(
             Bucket=self._config.state_bucket,
-            Key=f"nodes/{self._droplet_id}.json",
-            Body=json.dumps(body).encode(),
+            Key=key,
+            Body=json.dumps(document).encode(),
             ContentType="application/json",
         )
 
-    def _object(self, key: str) -> bytes | None:
+    def _object(self, key: str, bucket: str) -> bytes | None:
         try:
-            answer = self._s3.get_object(Bucket=self._config.releases_bucket, Key=key)
+            answer = self._s3.get_object(Bucket=bucket, Key=key)
         except self._s3.exceptions.NoSuchKey:
             return None
         content: bytes = answer["Body"].read()
         return content
 
     def _document(self, key: str) -> Document | None:
-        content = self._object(key)
+        content = self._object(key, self._config.releases_bucket)
         if content is None:
             return None
         try:
@@ -249,15 +286,14 @@ def run(world: World, droplet_id: int) -> None:
     _listen(ports.reserve(world, f"{name}-http"), node, redirect=f"https://{config.domain}" if config else None)
     secure = False
     while True:
-        # As certbot on a Droplet: the domain's certificate can only be had once the address leads here.
-        if config and not secure and _has_reserved_ip(store, droplet_id):
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificates.issue(world, [config.domain], world.run / name / "tls"))
-            _listen(ports.reserve(world, f"{name}-https"), node, context=context)
-            secure = True
-            logger.info("serving https for %s", config.domain)
         if node:
             try:
+                # As on a Droplet: the kept certificate before any report; a new one only once the address leads here.
+                if not secure and (pair := node.certificate(may_obtain=_has_reserved_ip(store, droplet_id))):
+                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                    context.load_cert_chain(*pair)
+                    _listen(ports.reserve(world, f"{name}-https"), node, context=context)
+                    secure = True
                 node.step()
             except (BotoCoreError, ClientError, _ReleaseError) as error:
                 logger.warning("Spaces: %s", error)

@@ -178,7 +178,8 @@ async def resize(call: Call) -> Response:
     database_pools.check_size(plan, pools)
     body = cluster.body | {"size": plan.slug, "num_nodes": fields.num_nodes, "storage_size_mib": storage}
     call.store.put("database", cluster.id, body | {"status": "resizing"})
-    call.cloud.spawn(_resize_cluster(call.cloud, cluster.id))
+    same = plan.slug == cluster.body["size"] and not cluster.private.get("failure")
+    call.cloud.spawn(_set_online(call.cloud, cluster.id) if same else _resize_cluster(call.cloud, cluster.id))
     return Response(status_code=202)
 
 
@@ -266,6 +267,13 @@ async def _resize_cluster(cloud: Cloud, cluster_id: str) -> None:
             update(cloud.store, cluster_id, private={"failure": error.message})
             return
     update(cloud.store, cluster_id, body={"status": "online"}, private={"failure": None})
+
+
+async def _set_online(cloud: Cloud, cluster_id: str) -> None:
+    """End a resize that leaves the server as it is: more nodes, more storage."""
+    async with cloud.lock(cluster_id):
+        if cloud.store.get("database", cluster_id) is not None:
+            update(cloud.store, cluster_id, body={"status": "online"})
 
 
 async def _destroy_cluster(cloud: Cloud, cluster_id: str) -> None:
