@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check test benchmark settings-docs policy-docs changes-docs
+.PHONY: help setup up down preview check secrets-check test benchmark settings-docs policy-docs changes-docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ preview: setup ## show what `pulumi up` of the stacks would do, without machines
 
 check: setup ## format, lint, types and unit tests
 	@scripts/check
+
+secrets-check: setup ## prove that state, outputs, logs, user data and process lists hold no secret in plain (no root needed)
+	@scripts/secrets-check
 
 test: setup ## everything that CI checks (needs root for the depth "full")
 	@scripts/test

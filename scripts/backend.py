@@ -1,0 +1,210 @@
+"""Choose where a team keeps Pulumi's state, a Space of its own or Pulumi Cloud; and get an earlier state back."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import yaml
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+SHOWN = 20  # states, the newest ones
+PAUSE = timedelta(seconds=2)
+
+Json = Any
+
+
+class BackendError(Exception):
+    """The backend is not as it must be; the text says what to do."""
+
+
+def endpoint(region: str) -> str:
+    """Return the address of a region's Spaces."""
+    return f"https://{region}.digitaloceanspaces.com"
+
+
+def login(name: str, region: str) -> str:
+    """Return the command that makes a Space the backend."""
+    # Amazon's client insists on a region, and warns of each answer without a checksum, which Spaces' are.
+    options = f"endpoint={endpoint(region)}&region={region}&response_checksum_validation=when_required"
+    return f"pulumi login 's3://{name}?{options}'"
+
+
+def client(at: str, access_key: str | None = None, secret_key: str | None = None) -> "S3Client":
+    """Return a client of Spaces; without a key it is the one that Pulumi's backend uses, from AWS_ACCESS_KEY_ID."""
+    made: S3Client = boto3.client(
+        "s3",
+        endpoint_url=at,
+        region_name="us-east-1",
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(
+            s3={"addressing_style": "virtual"},
+            # Other checksums than Amazon's own servers understand.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+    return made
+
+
+def make_space(name: str, region: str) -> bool:
+    """Make a private, versioned Space, or one that is there versioned; tell whether it is new."""
+    if not NAME.fullmatch(name):
+        raise BackendError(f'--name: must be 3 to 63 of a-z, 0-9 and -, not at its ends, got "{name}"; take another')
+    keys = [os.environ.get(variable) for variable in ("SPACES_ACCESS_KEY_ID", "SPACES_SECRET_ACCESS_KEY")]
+    if not all(keys):
+        raise BackendError(
+            "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY: must be set, got nothing; export a key of the account "
+            "with full access (control panel: Spaces, Access Keys)"
+        )
+    spaces = client(endpoint(region), *keys)
+    new = not _exists(spaces, name)
+    if new:
+        spaces.create_bucket(Bucket=name, ACL="private")
+    everybody = [
+        grant["Permission"] for grant in spaces.get_bucket_acl(Bucket=name)["Grants"] if "URI" in grant["Grantee"]
+    ]
+    if everybody or _has_policy(spaces, name):
+        what = f"everybody has {', '.join(everybody)}" if everybody else "it has a bucket policy"
+        raise BackendError(f"{name}: must be private, but {what}; take another name, or take that away from it first")
+    spaces.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    status = spaces.get_bucket_versioning(Bucket=name).get("Status")
+    if status != "Enabled":
+        raise BackendError(f"{name}: must be versioned, is {status}; look at it in the control panel")
+    return new
+
+
+def _exists(spaces: "S3Client", name: str) -> bool:
+    try:
+        spaces.head_bucket(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "403":
+            raise BackendError(
+                f"{name}: must be yours, belongs to somebody else (or the key is limited); take another"
+            ) from error
+        if error.response["Error"]["Code"] == "404":
+            return False
+        raise
+    return True
+
+
+def _has_policy(spaces: "S3Client", name: str) -> bool:
+    try:
+        spaces.get_bucket_policy(Bucket=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchBucketPolicy":
+            return False
+        raise
+    return True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class States:
+    """All versions of a stack's state, in a Space."""
+
+    spaces: "S3Client"
+    bucket: str
+    key: str
+
+    @classmethod
+    def of(cls, stack: str, project: str) -> "States":
+        """Return those of a stack in the backend that Pulumi is logged in to."""
+        url = json.loads(pulumi("whoami", "--json"))["url"]
+        parts = urlsplit(url)
+        if parts.scheme != "s3":
+            raise BackendError(
+                f'backend: must be a Space (s3://…), is "{url}"; Pulumi Cloud has its own: '
+                f"pulumi stack export -s {stack} --version N | pulumi stack import -s {stack}"
+            )
+        name = yaml.safe_load((Path(project) / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+        key = "/".join(filter(None, [parts.path.strip("/"), ".pulumi/stacks", name, f"{stack}.json"]))
+        return cls(spaces=client(parse_qs(parts.query)["endpoint"][0]), bucket=parts.netloc, key=key)
+
+    def versions(self) -> list[tuple[datetime, str]]:
+        """Return time and id of each, the newest first."""
+        pages = self.spaces.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.key)
+        found = [version for page in pages for version in page.get("Versions", []) if version["Key"] == self.key]
+        if not found:
+            raise BackendError(
+                f"{self.bucket}/{self.key}: must be there, is not; look at --stack, --project and the login"
+            )
+        return [(version["LastModified"], version["VersionId"]) for version in found]
+
+    def read(self, version: str) -> Json:
+        """Return the state of that time, in the form that `pulumi stack import` takes; none for a stack that is new."""
+        body = self.spaces.get_object(Bucket=self.bucket, Key=self.key, VersionId=version)["Body"].read()
+        document = json.loads(body)
+        return {"version": document["version"], "deployment": document["checkpoint"].get("latest")}
+
+    def settled(self) -> Iterator[tuple[datetime, str, int]]:
+        """Yield time, id and number of resources of those that an update has ended with, the newest first."""
+        later = None
+        for time, version in self.versions():
+            # An update writes one for each of its steps; a pause with nothing pending is between two updates.
+            if later is None or later - time > PAUSE:
+                state = self.read(version)["deployment"]
+                if state and not state.get("pending_operations"):
+                    yield time, version, len(state.get("resources") or [])
+            later = time
+
+
+def pulumi(*argv: str, given: str | None = None) -> str:
+    """Run a Pulumi command; what it complains about is shown."""
+    return subprocess.run(["pulumi", *argv], input=given, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def main() -> int:
+    """Do what the command line says; 0 when it is done."""
+    parser = argparse.ArgumentParser(prog="backend.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    space = commands.add_parser("space", help="make or check a private, versioned Space, and print the login")
+    space.add_argument("--name", required=True, help="of the Space: unique among everybody's")
+    space.add_argument("--region", required=True, help="such as fra1")
+    cloud = commands.add_parser("cloud", help="print the login to Pulumi Cloud")
+    cloud.add_argument("--organisation", required=True, help="whose stacks they are")
+    earlier = commands.add_parser("earlier", help="list the states that a stack has had, or go back to one")
+    earlier.add_argument("--stack", required=True)
+    earlier.add_argument("--project", default=".", help="folder of its Pulumi.yaml; this one by default")
+    earlier.add_argument("--restore", metavar="VERSION", help="make this one the stack's state")
+    given = parser.parse_args()
+    try:
+        if given.command == "space":
+            new = make_space(given.name, given.region)
+            sys.stderr.write(f"{given.name}: {'was made' if new else 'is there'}, private and versioned\n")
+            sys.stdout.write(f"{login(given.name, given.region)}\n")
+        elif given.command == "cloud":
+            sys.stdout.write(f"pulumi login\npulumi org set-default {given.organisation}\n")
+        else:
+            states = States.of(given.stack, given.project)
+            if given.restore:
+                state = json.dumps(states.read(given.restore))
+                pulumi("stack", "import", "--cwd", given.project, "--stack", given.stack, given=state)
+            else:
+                for time, version, resources in islice(states.settled(), SHOWN):
+                    sys.stdout.write(f"{time:%Y-%m-%d %H:%M:%S}  {version}  {resources} resources\n")
+    except (BackendError, BotoCoreError, ClientError) as error:
+        sys.stderr.write(f"backend: {error}\n")
+        return 1
+    except subprocess.CalledProcessError as error:
+        return error.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

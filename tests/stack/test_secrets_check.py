@@ -1,0 +1,110 @@
+"""The search for secrets, by the real engine: the program shows none, and a program that shows some is found out."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.world import World
+from tests.commands import ROOT, run
+
+# Each secret is shown in one way, unless `leaks` is false. None is a setting: those Pulumi masks in what it prints.
+PROGRAM = """\
+import subprocess
+
+import pulumi
+import pulumi_digitalocean as digitalocean
+
+leaks = pulumi.Config().require_bool("leaks")
+pulumi.Config().require_secret("settings")
+known = {kind: f"what-{kind}-shows" for kind in ("export", "input", "log", "userdata", "process", "file")}
+shown = known if leaks else {kind: pulumi.Output.secret(value) for kind, value in known.items()}
+
+key = pulumi.Output.secret("the-agents-own-key")
+digitalocean.Vpc("net", name="leaky", region="nyc3", ip_range="10.97.0.0/20", description=shown["input"])
+digitalocean.Droplet("web", name="leaky", region="nyc3", size="s-1vcpu-1gb", image="debian-13-x64",
+                     user_data=pulumi.Output.concat("#cloud-config\\n# ", key, shown["userdata"] if leaks else ""))
+pulumi.export("known", pulumi.Output.secret(known))
+pulumi.export("export", shown["export"])
+pulumi.export("web-agent-key", {"secretKey": key})
+if leaks:
+    pulumi.log.warn(f"logging in with {shown['log']}")
+    subprocess.run(["sh", "-c", "sleep 0.5", shown["process"]], check=True)
+"""
+
+
+WHERE = {
+    "preview_report.py": {"log"},
+    "pulumi preview --diff": {"export", "log"},
+    "pulumi up --yes --skip-preview --diff": {"export", "log"},
+    "pulumi stack export": {"export", "input"},
+    "pulumi stack output": {"export"},
+    "pulumi stack output --json": {"export"},
+    "pulumi stack": {"export"},
+    "pulumi config": {"settings"},
+    "process list meanwhile": {"process"},
+    "Pulumi.leaky.yaml": {"settings"},
+    "ci.log": {"file"},
+    "user data of web": {"userdata"},
+}
+
+
+def found(said: str) -> dict[str, set[str]]:
+    """Places with the names of secrets that were found there."""
+    lines = re.findall(r"^  (\S.*?) +[\d,]+ characters: (.*)$", said, re.MULTILINE)
+    assert len(lines) > 10, said
+    return {
+        place.rpartition("/")[2]: {re.split("[.:]", name)[-1] for name in names.split(", ")}
+        for place, names in lines
+        if names != "none"
+    }
+
+
+@pytest.fixture
+def leaky(api_world: World, tmp_path: Path) -> Iterator[Path]:
+    """The folder of a stack that will leak; not deployed yet."""
+    (tmp_path / "Pulumi.yaml").write_text("name: leaky\nruntime: python\n")
+    (tmp_path / "__main__.py").write_text(PROGRAM)
+    pulumi = ("sandbox", "exec", "pulumi", "--cwd", str(tmp_path))
+    run(*pulumi, "stack", "init", "leaky", home=api_world.home)
+    run(*pulumi, "config", "set", "--secret", "settings", "what-settings-shows", home=api_world.home)
+    yield tmp_path
+    run(*pulumi, "destroy", "--yes", "--skip-preview", home=api_world.home)
+    run(*pulumi, "stack", "rm", "--yes", home=api_world.home)
+
+
+def test_leaks_are_found_each_where_it_is(api_world: World, leaky: Path) -> None:
+    """Places and names, never a value; without the leaks the stack passes, the agent's key in its user data."""
+    log = leaky / "ci.log"
+    log.write_text(json.dumps({"error": "no access for what-file-shows"}))
+
+    def checked(*, leaks: bool) -> tuple[int, str]:
+        settings = leaky / "Pulumi.leaky.yaml"
+        encrypted = settings.read_text()
+        settings.write_text(
+            f"{encrypted}  leaky:leaks: {str(leaks).lower()}\n{'  leaky:copy: what-settings-shows' if leaks else ''}\n"
+        )
+        done = run(
+            *("sandbox", "exec", "python", str(ROOT / "scripts/secrets_check.py"), "--stack", "leaky"),
+            *("--project", str(leaky), "--up", *(["--log", str(log)] if leaks else [])),
+            home=api_world.home,
+            check=False,
+        )
+        settings.write_text(encrypted)
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = checked(leaks=False)
+    assert (status, found(said)) == (0, {})
+    status, said = checked(leaks=True)
+    assert (status, found(said)) == (1, WHERE)
+    assert "-shows" not in said
+
+
+def test_the_program_shows_no_secret() -> None:
+    """`make secrets-check`, as people run it."""
+    done = run("make", "secrets-check", home=ROOT)
+    assert "secrets: DIGITALOCEAN_TOKEN, SPACES_SECRET_ACCESS_KEY, PULUMI_CONFIG_PASSPHRASE_FILE, " in done.stdout
+    assert "user data of polls-local-web-1" in done.stdout
+    assert found(done.stdout) == {}
