@@ -1,12 +1,11 @@
 """docs/changes.md, made of what the changes did."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preview.events import Preview
-from preview.meaning import meaning
+from preview.meaning import MEANINGS, meaning
 from tests.changes.settings import Change, Outcome
 
 HEAD = """\
@@ -48,10 +47,11 @@ class Row:
     @classmethod
     def of(cls, change: Change, preview: Preview, seconds: int) -> "Row":
         """A change that was made."""
-        counts = Counter((meaning(found).noun, found.verb) for found in preview.changes)
-        listed = [f"{noun} {verb}" for noun, verb in counts]
-        if len(listed) > LISTED:
-            listed = [*listed[:LISTED], f"and {len(listed) - LISTED} more kinds"]
+        # In one order: the engine does several things at once.
+        known = sorted(preview.changes, key=lambda found: (list(MEANINGS).index(found.kind), found.verb))
+        listed = list(dict.fromkeys(f"{meaning(found).noun} {found.verb}" for found in known))
+        if len(listed) > LISTED + 1:
+            listed = [*listed[:LISTED], f"and {len(listed) - LISTED} others"]
         return cls(change=change, what=", ".join(listed), seconds=seconds)
 
     def line(self) -> str:
