@@ -30,12 +30,18 @@ ENOUGH = 3 * 86400  # seconds: certbot.timer, which renews, comes twice a day
 CERTBOT = Path("/etc/letsencrypt")
 TLS = Path("/etc/nginx/edge/tls.conf")
 AGENT = Path("/etc/release-agent/config.json")
+TOLD = Path("/var/lib/obtain-certificate/told")
 FAILURES = Path("/var/lib/obtain-certificate/failures")  # one character each
 
 
 def there_is_one() -> bool:
     """Tell whether certbot has a certificate."""
     return (CERTBOT / "live/site/fullchain.pem").exists()
+
+
+def no_password() -> str:
+    """Refuse a key that needs one, even an empty one: Nginx would."""
+    raise ValueError("the key must need no password")
 
 
 def end(document: Mapping[str, str]) -> float:
@@ -45,8 +51,7 @@ def end(document: Mapping[str, str]) -> float:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("fullchain", "privkey"):
                 Path(folder, name).write_text(document[name])
-            # Without a password it would ask for that of a locked key.
-            server.load_cert_chain(f"{folder}/fullchain", f"{folder}/privkey", password="")
+            server.load_cert_chain(f"{folder}/fullchain", f"{folder}/privkey", password=no_password)
         visitor = agent.trust().wrap_bio(received, sent, server_hostname=DOMAIN)
         for side in (visitor, server.wrap_bio(sent, received, server_side=True)) * 3:
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -64,7 +69,7 @@ def exchange() -> str | None:
     if there_is_one():
         ours = {name: (CERTBOT / f"live/site/{name}.pem").read_text() for name in ("fullchain", "privkey")}
     try:
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             kept = json.loads(spaces.get(config.state_bucket, KEPT).body)
         if end(ours) > end(kept):
             body = json.dumps(ours).encode()
@@ -74,8 +79,16 @@ def exchange() -> str | None:
             restore(kept["fullchain"], kept["privkey"])
             agent.log(f"{KEPT}: taken from the Space")
     except agent.SpacesError as error:
+        tell(str(error))
         return str(error)
     return None
+
+
+def tell(error: str) -> None:
+    """Write down why nothing is kept, once: the next Droplet would have no HTTPS at first."""
+    if not TOLD.exists() or TOLD.read_text() != error:
+        agent.log(f"{KEPT}: {error}")
+        TOLD.write_text(error)
 
 
 def restore(fullchain: str, privkey: str) -> None:
@@ -143,7 +156,11 @@ def obtain() -> str | None:
 def serve() -> None:
     """Turn HTTPS on."""
     if there_is_one() and not TLS.exists():
-        subprocess.run([CERTBOT / "renewal-hooks/deploy/enable-tls"], check=True)
+        try:
+            subprocess.run([CERTBOT / "renewal-hooks/deploy/enable-tls"], check=True)
+        except subprocess.CalledProcessError:
+            TLS.unlink(missing_ok=True)  # Nginx starts without it, and the next run tries again
+            raise
 
 
 def register() -> str | None:

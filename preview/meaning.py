@@ -1,8 +1,10 @@
 """What a change of each kind of resource means to the people who run the site."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 from preview.events import Change, Preview
 
@@ -99,7 +101,9 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
             "PostgreSQL is upgraded in place: the database is away for minutes, and there is no way back to the "
             "old version. Try it on a copy first",
         )
-    if "size" in change.reasons:
+    if fewer := _fewer(change):
+        yield Effect(Level.CARE, f"`pulumi up` would fail: a cluster never gets less than it has, here {fewer}")
+    elif "size" in change.reasons:
         yield Effect(
             Level.OUTAGE,
             "the cluster is resized in place, with its data: connections break when it changes over, and requests that "
@@ -111,6 +115,15 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
             "the cluster gets standby nodes in place, and its primary goes on; DigitalOcean does not say whether "
             "connections break meanwhile",
         )
+
+
+def _fewer(change: Change) -> str:
+    """Tell what of a cluster's nodes or its plan's memory would be less than before."""
+    for name, number in (("nodeCount", r"(\d+)"), ("size", r"-(\d+)gb$")):
+        old, new = (re.search(number, str(side.get(name, ""))) for side in (change.old, change.new))
+        if old and new and int(new[1]) < int(old[1]):
+            return f"{because(change)}: {change.new[name]} instead of {change.old[name]}"
+    return ""
 
 
 def _pool(change: Change, _preview: Preview) -> Iterator[Effect]:
@@ -156,9 +169,9 @@ def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
         else:
             yield Effect(
                 Level.NOTE,
-                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the old "
-                "one's certificate, before the address moves to it; connections that are open then end. Because of: "
-                f"{because(change)}",
+                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the "
+                "certificate that the Space `state` keeps, before the address moves to it; connections that are open "
+                f"then end. Because of: {because(change)}",
             )
     elif change.verb == "updated" and "size" in change.reasons:
         yield Effect(
@@ -175,8 +188,18 @@ def _in_the_way(preview: Preview) -> str:
     # The Space "state" keeps the certificate for the next Droplet.
     needed = [*preview.of("DatabaseCluster", "ReservedIp")]
     needed += [change for change in preview.of("SpacesBucket") if change.name.endswith("-state")]
-    gone = [change for change in needed if change.verb in {"replaced", "deleted"}]
-    return " and ".join(f"`{change.name}` is {change.verb}" for change in gone)
+    gone = [f"`{change.name}` is {change.verb}" for change in needed if change.verb in {"replaced", "deleted"}]
+    # A certificate is for one name.
+    gone += [f"the site gets the name {_site(change.new)}" for change in preview.of("Probe") if _renamed(change)]
+    return " and ".join(gone)
+
+
+def _site(inputs: Mapping[str, Any]) -> str:
+    return str(inputs.get("url")).removeprefix("https://")
+
+
+def _renamed(probe: Change) -> bool:
+    return probe.verb == "updated" and probe.old.get("url") != probe.new.get("url")
 
 
 def _address(change: Change, _preview: Preview) -> Iterator[Effect]:
@@ -200,7 +223,8 @@ def _domain(change: Change, preview: Preview) -> Iterator[Effect]:
         yield Effect(
             Level.DATA_LOSS,
             f"`{change.name}` is {change.verb}, and every record of its zone with it, those made by hand (e-mail!) "
-            f"included. Because of: {because(change)}. Instead: note the records first, or set dns: external",
+            f"included. Because of: {because(change)}. Instead: note the records first"
+            + (", or set dns: external" if change.verb == "replaced" else ""),
         )
 
 
@@ -228,12 +252,21 @@ def _rollout(change: Change, _preview: Preview) -> Iterator[Effect]:
 
 
 def _probe(change: Change, _preview: Preview) -> Iterator[Effect]:
-    old, new = change.old.get("url"), change.new.get("url")
-    if change.verb == "updated" and old != new:
+    if change.verb != "updated":
+        return
+    external = change.new.get("dns") == "external"
+    if _renamed(change):
+        follows = "your record leads to it" if external else "its Droplet got the address"
         yield Effect(
             Level.OUTAGE,
-            f"the site is {new} instead of {old}: the old name leads nowhere, and "
-            "the new one has HTTPS some seconds after its Droplet got the address",
+            f"the site is {_site(change.new)} instead of {_site(change.old)}: the old name leads nowhere, and the new "
+            f"one has HTTPS some seconds after {follows}",
+        )
+    elif external and change.old.get("dns") == "managed":
+        yield Effect(
+            Level.OUTAGE,
+            f"the record of {_site(change.new)} at DigitalOcean is deleted: the name leads nowhere until another name "
+            "server has one, so move the name first",
         )
 
 

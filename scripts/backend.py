@@ -132,9 +132,15 @@ class States:
                 f'backend: must be a Space (s3://…), is "{url}"; Pulumi Cloud has its own: '
                 f"pulumi stack export -s {stack} --version N | pulumi stack import -s {stack}"
             )
+        at = parse_qs(parts.query).get("endpoint", [""])[0]
+        if not at.startswith("https://"):
+            raise BackendError(
+                f'backend: must name its endpoint, https://REGION.digitaloceanspaces.com, got "{url}"; '
+                "log in with what `backend.py space` prints"
+            )
         name = yaml.safe_load((Path(project) / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
         key = "/".join(filter(None, [parts.path.strip("/"), ".pulumi/stacks", name, f"{stack}.json"]))
-        return cls(spaces=client(parse_qs(parts.query)["endpoint"][0]), bucket=parts.netloc, key=key)
+        return cls(spaces=client(at), bucket=parts.netloc, key=key)
 
     def versions(self) -> list[tuple[datetime, str]]:
         """Return time and id of each, the newest first."""

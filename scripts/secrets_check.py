@@ -174,7 +174,7 @@ def watched_processes() -> Iterator[set[str]]:
             for process, times in looks.items():
                 # Often at first, while a process becomes another one: to read all of them each time is too much work.
                 if times < OFTEN or times % OFTEN == 0:
-                    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # ended, or somebody else's
                         line = (process / "cmdline").read_bytes()
                         seen.add(line.decode(errors="replace").replace("\0", " "))
 
@@ -220,6 +220,10 @@ def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
         places = {"preview_report.py": "".join(run(sys.executable, str(preview_report), given=events))}
         places |= {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
     if PROCESSES.is_dir():
+        if not any("pulumi" in line for line in lines):
+            raise CheckError(
+                f"{PROCESSES}: must show the processes of this user, does not show Pulumi; see how it is mounted"
+            )
         places[PROCESS_LIST] = "\n".join(sorted(lines))
     return places
 

@@ -88,6 +88,7 @@ def project(given: Given) -> object:
     return str(given.folder)
 
 
+SQL = "with SQL from this machine, which must be in `database.trustedSources` first"
 CHANGES = (
     # What the network lets in.
     Change({"network.sshKeys": ssh_key}, "replacement without downtime"),
@@ -96,14 +97,14 @@ CHANGES = (
     Change({"database.trustedSources": ["192.0.2.1"]}, "update in place"),
     Change({"database.maintenance.day": "friday"}, "update in place"),
     Change({"database.maintenance.hour": "04:00"}, "update in place"),
-    Change({"database.timeouts.statement": 20}, "update in place"),
-    Change({"database.timeouts.lock": 5}, "update in place"),
-    Change({"database.timeouts.idleInTransaction": 30}, "update in place"),
-    Change({"database.extensions": ["citext"]}, "update in place"),
+    Change({"database.timeouts.statement": 20}, "update in place", note=SQL),
+    Change({"database.timeouts.lock": 5}, "update in place", note=SQL),
+    Change({"database.timeouts.idleInTransaction": 30}, "update in place", note=SQL),
+    Change({"database.extensions": ["citext"]}, "update in place", note=SQL),
     Change({"database.directConnections": 3}, "outage", note="nothing where `pool.size` is a number that still fits"),
     Change({"pool.size": 10}, "outage"),
     Change({"database.size": "db-s-1vcpu-2gb"}, "outage", note="and that of `pool.size`, where it is `auto`"),
-    Change({"database.nodes": 2}, "update in place"),
+    Change({"database.nodes": 2}, "update in place", note="*assumed*: DigitalOcean does not say; never fewer"),
     Change(
         {"database.version": "18"},
         "outage",

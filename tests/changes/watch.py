@@ -16,7 +16,8 @@ from sandbox.world import World
 
 APP_ROLE = DATABASE = "app"  # as components/database.py has them
 INTERVAL = 0.05  # seconds between two questions
-TIMEOUT = 5  # seconds that an answer may take
+PATIENCE = 5  # seconds that are waited for the end of an absence, once the change is done
+TIMEOUT = 20  # seconds that an answer may take, on a machine that is busy with other tests
 
 
 @dataclass(kw_only=True, slots=True)
@@ -74,7 +75,7 @@ def _ask(name: str, ask: Callable[[], str | None], away: Away, over: threading.E
             since = since or asked
             away.seen.append(f"{name}: {wrong}")
         # Once over, an absence is waited for to its end: the change may have left it behind.
-        if over.wait(INTERVAL) and (since is None or asked - since > TIMEOUT):
+        if over.wait(INTERVAL) and (since is None or asked - since > PATIENCE):
             if since is not None:
                 setattr(away, name, max(getattr(away, name), asked - since))
             return

@@ -36,6 +36,7 @@ FILES: Settings = {
         "path": "tests/projects/files",
         "wsgi": "server:app",
         "settings": "shop.settings.production",
+        "python": "3.13",  # by its name; it is the Droplet's own, for others can't be downloaded here
         "env": {"APP_KEY": "${SECRET_KEY}", "HOSTS": "${ALLOWED_HOSTS}"},
     },
     "app.secrets.PAYMENT_TOKEN": Secret(TOKEN),

@@ -137,6 +137,15 @@ def until_kept(deployed: Deployment, number: int) -> None:
         time.sleep(0.5)
 
 
+def until_settled(deployed: Deployment) -> None:
+    """Wait until the Droplet no longer looks after its certificate: it would write a deleted one again."""
+    deadline = time.monotonic() + 60
+    command = ["systemctl", "is-active", "obtain-certificate.timer"]
+    while (seen := droplet(deployed).run(command, check=False).stdout.strip()) != "inactive":
+        assert time.monotonic() < deadline, f"obtain-certificate.timer is {seen}"
+        time.sleep(0.5)
+
+
 def droplet(deployed: Deployment) -> Machine:
     """The machine of the one Droplet that is there now."""
     [name] = [name for name in machine.names(deployed.world) if name.startswith("d")]
@@ -189,6 +198,8 @@ def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
 def test_without_a_kept_certificate_https_is_away(deployed: Deployment, tmp_path: Path) -> None:
     """The control: the visitors above would notice. The new Droplet obtains one, and keeps it."""
     before = shown(deployed)
+    until_kept(deployed, before)
+    until_settled(deployed)
     kept(deployed, delete=True)
     with visitors(deployed, tmp_path / "visits") as visits:
         replace(deployed)

@@ -97,7 +97,8 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
             0,
             [
                 "- **DATA LOSS**: `polls-local-domain` is replaced, and every record of its zone with it",
-                "- **OUTAGE**: the site is https://www.polls.example instead of https://polls.example",
+                "- **OUTAGE**: the site is www.polls.example instead of polls.example",
+                "the site is down meanwhile, because the site gets the name www.polls.example",
             ],
         ),
         (

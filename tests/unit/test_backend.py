@@ -75,6 +75,13 @@ def test_other_backends_have_no_versions_of_ours(monkeypatch: pytest.MonkeyPatch
         backend.States.of("dev", ".")
 
 
+def test_a_space_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an endpoint it would be Amazon's."""
+    monkeypatch.setattr(backend, "pulumi", lambda *_: json.dumps({"url": "s3://acme-state?region=fra1"}))
+    with pytest.raises(backend.BackendError, match="must name its endpoint"):
+        backend.States.of("dev", ".")
+
+
 def test_listed_is_what_an_update_has_ended_with(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not its steps, nor one that was killed, nor a stack without anything."""
     done: dict[str, Any] = {"resources": [{}, {}]}

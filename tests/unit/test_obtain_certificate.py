@@ -25,6 +25,7 @@ SOURCE = Path(__file__).parents[2] / "cloud-init" / "obtain-certificate.py"
 DOMAIN = "polls.example"
 KEY = f"certificates/{DOMAIN}.json"
 KNOWN, UNKNOWN = Authority("Known"), Authority("Unknown")
+OPENSSL = subprocess.run  # the real one, which the fixture replaces
 Document = dict[str, str]
 
 
@@ -71,12 +72,12 @@ class Droplet:
         line = " ".join([Path(command[0]).name, *map(str, command[1:])])
         self.commands.append(line)
         failed = Path(command[0]).name in self.failing
+        if line == "enable-tls":
+            program.TLS.touch()  # which it does first
         if failed and check:
             raise subprocess.CalledProcessError(1, line)
         if not failed and line.startswith("certbot certonly"):
             self.has(document(self.root, days=90))
-        if line == "enable-tls":
-            program.TLS.touch()
         return SimpleNamespace(returncode=int(failed))
 
     def has(self, given: Document) -> None:
@@ -105,6 +106,7 @@ def droplet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Droplet:
     """A Droplet as cloud-init has left it, and certbot is installed; the address leads elsewhere."""
     droplet = Droplet(tmp_path)
     places = {"CERTBOT": "etc/letsencrypt", "TLS": "tls.conf", "AGENT": "config.json", "FAILURES": "failures"}
+    places["TOLD"] = "told"
     for name, path in places.items():
         monkeypatch.setattr(program, name, tmp_path / path)
     (tmp_path / "etc/letsencrypt/renewal-hooks").mkdir(parents=True)
@@ -207,6 +209,14 @@ def locked(kept: Document) -> Document:
     return kept | {"privkey": pem}
 
 
+def locked_by_nothing(kept: Document) -> Document:
+    """The same with a key whose password is the empty one."""
+    command = ["openssl", "pkcs8", "-topk8", "-passout", "pass:"]
+    pem = OPENSSL(command, input=kept["privkey"], capture_output=True, text=True, check=True).stdout
+    assert "ENCRYPTED" in pem
+    return kept | {"privkey": pem}
+
+
 REFUSED: dict[str, Callable[[Path], object]] = {
     "nothing": lambda _folder: None,
     "no object": lambda _folder: ["fullchain", "privkey"],
@@ -215,6 +225,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
     "garbage": lambda folder: document(folder, days=60) | {"fullchain": "-----BEGIN CERTIFICATE-----\nAAAA"},
     "another's key": lambda folder: document(folder, days=60) | {"privkey": document(folder, days=60)["privkey"]},
     "a locked key": lambda folder: locked(document(folder, days=60)),
+    "a key with an empty password": lambda folder: locked_by_nothing(document(folder, days=60)),
     "another name": lambda folder: document(folder, days=60, name="other.example"),
     "a name below": lambda folder: document(folder, days=60, name=f"www.{DOMAIN}"),
     "nobody's trust": lambda folder: document(folder, days=60, authority=UNKNOWN),
@@ -233,7 +244,7 @@ def test_what_would_not_serve_is_not_taken(droplet: Droplet, case: str) -> None:
     assert droplet.commands == []
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"\x1f\x8b"])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"\x1f\x8b", b"[" * 100_000])
 def test_what_is_no_document_is_not_taken(droplet: Droplet, body: bytes) -> None:
     """Nor does it stop the program: the next good one replaces it."""
     droplet.objects[KEY] = body
@@ -262,8 +273,24 @@ def test_spaces_are_not_needed_to_obtain_one(droplet: Droplet, capsys: pytest.Ca
     droplet.spaces_answers = False
     program.main()
     program.main()
-    assert "503 SlowDown" in capsys.readouterr().out
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if "503 SlowDown" in line and not line.startswith("<6>")] == [
+        f"{KEY}: GET state/{KEY}: 503 SlowDown"  # once, where a person looks
+    ]
     assert [command.split()[0] for command in droplet.commands] == ["certbot", "enable-tls"]
+
+
+def test_https_that_could_not_be_turned_on_is_tried_again(droplet: Droplet) -> None:
+    """And Nginx could start meanwhile, for visitors of the health URL."""
+    droplet.objects[KEY] = json.dumps(document(droplet.root, days=60)).encode()
+    droplet.failing.add("enable-tls")
+    with pytest.raises(subprocess.CalledProcessError):
+        program.main()
+    assert not program.TLS.exists()
+    droplet.failing.clear()
+    program.main()
+    assert program.TLS.exists()
+    assert droplet.commands[-1] == "systemctl disable --now obtain-certificate.timer"
 
 
 def test_certbot_is_asked_rarely_once_it_has_failed(droplet: Droplet, capsys: pytest.CaptureFixture[str]) -> None:
