@@ -95,7 +95,7 @@ def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
     # Named once: the name server is not what is counted here.
     options = ["--resolve", f"{urlsplit(deployed.url).hostname}:443:{deployed.outputs['reserved_ip']}"]
     options += ["--parallel", "--parallel-immediate", "--parallel-max", str(AT_ONCE), "--http1.1"]
-    options += ["--silent", "--show-error", "--output", "/dev/null", "--write-out", "%{http_code}\n"]
+    options += ["--no-progress-meter", "--output", "/dev/null", "--write-out", "%{http_code}\n"]
     seen = []
     with subprocess.Popen(
         ["sandbox", "exec", "curl", *options, f"{deployed.url}/?n=[1-{VISITS}]"],
