@@ -15,7 +15,7 @@ from sandbox.store import Store
 from sandbox.world import World
 
 APP_ROLE = DATABASE = "app"  # as components/database.py has them
-INTERVAL = 0.05  # seconds between two questions
+INTERVAL = 0.1  # seconds between two questions
 PATIENCE = 5  # seconds that are waited for the end of an absence, once the change is done
 TIMEOUT = 20  # seconds that an answer may take, on a machine that is busy with other tests
 
