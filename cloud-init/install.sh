@@ -26,8 +26,7 @@ nginx -t -q
 systemctl reload-or-restart nginx.service
 
 # The certificate that an earlier Droplet has kept. Before the agent starts: once that reports a healthy release, the
-# address moves, and visitors expect HTTPS here. What goes wrong is tried again by the
-# timer, once certbot is there.
+# address moves, and visitors expect HTTPS here. What goes wrong is tried again by the timer, once certbot is there.
 edge=/etc/systemd/system/obtain-certificate.timer # only there on an edge that has a certificate of its own
 if [ -e $edge ]; then systemctl start obtain-certificate.service || true; fi
 

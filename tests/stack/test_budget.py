@@ -1,7 +1,6 @@
 """The connection budget of the preview is what runs: clients, backends and the reserve, counted under load."""
 
 import json
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pytest
 
 from components.sizing import SURGE_DROPLETS
 from preview import events
-from tests.commands import PATH
+from tests.commands import environment
 from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
 from tests.stack.test_site import cluster, droplet, pooler
@@ -103,7 +102,7 @@ def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
     seen = []
     with subprocess.Popen(
         ["sandbox", "exec", "curl", *options, f"{deployed.url}/?n=[1-{VISITS}]"],
-        env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(deployed.world.home)},
+        env=environment(deployed.world.home),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 
-from sandbox import machine
-from sandbox.machine import Machine
 from tests.commands import ROOT, environment
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
+from tests.stack.test_site import droplet
 
 pytestmark = pytest.mark.full
 
@@ -144,12 +143,6 @@ def until_settled(deployed: Deployment) -> None:
     while (seen := droplet(deployed).run(command, check=False).stdout.strip()) != "inactive":
         assert time.monotonic() < deadline, f"obtain-certificate.timer is {seen}"
         time.sleep(0.5)
-
-
-def droplet(deployed: Deployment) -> Machine:
-    """The machine of the one Droplet that is there now."""
-    [name] = [name for name in machine.names(deployed.world) if name.startswith("d")]
-    return machine.load_machine(deployed.world, name)
 
 
 def replace(deployed: Deployment) -> None:
