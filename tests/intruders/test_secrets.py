@@ -1,14 +1,12 @@
 """No secret in what Pulumi keeps, shows and logs, nor in a process list while it works."""
 
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
 from secrets import token_urlsafe
 
 import pytest
 
+from scripts.secrets_check import watched_processes
 from tests.conftest import Deployment
 from tests.intruders.hunt import Secrets, found_in
 from tests.pulumi_stack import PulumiStack
@@ -16,7 +14,6 @@ from tests.pulumi_stack import PulumiStack
 pytestmark = pytest.mark.full
 
 RUNNERS = {"API token", "account's Spaces key"}
-PAUSE = 0.02  # seconds between two looks at the process list
 CHANGED = {"app.env": {"INTRUDERS_WERE_HERE": "once"}}
 
 
@@ -33,28 +30,6 @@ def test_the_state_shows_no_secret(deployed: Deployment, secrets: Secrets) -> No
     assert {name: found for name, text in shown.items() if (found := found_in(text, secrets))} == {}
     plain = deployed.stack("stack", "export", "--show-secrets").stdout
     assert found_in(plain, secrets) == secrets.keys() - RUNNERS
-
-
-@contextmanager
-def watched_processes() -> Iterator[set[str]]:
-    """Collect the command lines of all processes of this machine, those of the world's machines among them."""
-    seen: set[str] = set()
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(PAUSE):
-            for path in Path("/proc").iterdir():
-                # A process may end at any moment.
-                with suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
-                    seen.add((path / "cmdline").read_bytes().decode(errors="replace"))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        over.set()
-        thread.join()
 
 
 def served(deployed: Deployment) -> str:
