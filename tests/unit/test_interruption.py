@@ -16,9 +16,9 @@ from dynamic import ActionError, interruption
 
 ROOT = Path(__file__).parents[2]
 
-# What the engine does: it starts the host as Pulumi does, lets it load a provider's module, and asks it to cancel.
+# What the engine does: it starts the host as Pulumi does, lets it load a provider's module, and ends it.
 ENGINE = """
-import runpy, sys, threading
+import os, runpy, signal, sys, threading, time
 import grpc
 from google.protobuf.empty_pb2 import Empty
 
@@ -27,10 +27,7 @@ def engine(port):
     interruption.listen(sys.modules["__main__"])
     from pulumi.runtime.proto import provider_pb2_grpc
     stub = provider_pb2_grpc.ResourceProviderStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
-    answer = stub.Cancel(Empty(), timeout=10)
-    print(type(answer).__name__, interruption._asked.is_set(), file=sys.stderr, flush=True)
-    import os
-    os._exit(0)
+    end(interruption, stub)
 
 class Port:
     def write(self, line):
@@ -38,10 +35,40 @@ class Port:
 
 class Stdout:
     buffer = Port()
+    def flush(self):
+        pass
 
 sys.stdout = Stdout()
 runpy.run_module("pulumi.dynamic", run_name="__main__", alter_sys=True)
 """
+
+CANCEL = """
+def end(interruption, stub):
+    answer = stub.Cancel(Empty(), timeout=10)
+    print(type(answer).__name__, interruption._asked.is_set(), file=sys.stderr, flush=True)
+    os._exit(0)
+"""
+
+# This thread handles the signal, as any may of those that the system can choose from, once the main thread waits.
+INTERRUPT = """
+def end(interruption, stub):
+    stub.Cancel(Empty(), timeout=10)
+    time.sleep(0.5)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+"""
+
+
+def host_ended_by(end: str) -> subprocess.CompletedProcess[str]:
+    """Run the host until it is ended, which must not take a minute."""
+    return subprocess.run(
+        [sys.executable, "-c", end + ENGINE],
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -70,16 +97,14 @@ def test_an_interruption_ends_a_pause_at_once() -> None:
 
 def test_the_engines_request_reaches_the_waits() -> None:
     """By Pulumi's own host and its wire: an SDK that changes this must not pass unnoticed."""
-    done = subprocess.run(
-        [sys.executable, "-c", ENGINE],
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = host_ended_by(CANCEL)
     assert "Empty True" in done.stderr.splitlines(), done.stderr
+
+
+def test_the_signal_that_another_thread_handles_ends_the_host() -> None:
+    """Else the engine waits 5 seconds for it and then takes the next plugin for one that crashed."""
+    done = host_ended_by(INTERRUPT)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_module_that_is_no_host_is_left_alone() -> None:
