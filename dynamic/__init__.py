@@ -1,7 +1,8 @@
 """What the program does itself, from the runner: Pulumi dynamic providers, one noun a file.
 
 A provider is pickled *by reference*: the state of every stack holds the dotted path of its class. Modules and classes
-here are therefore never renamed or moved (docs/adr/frozen-dynamic-class-paths.md; tests/unit/test_dynamic_paths.py).
+here are therefore never renamed or moved (docs/adr/0007-frozen-dynamic-class-paths.md;
+tests/unit/test_dynamic_paths.py).
 
 Providers have no state of their own when they are pickled, log nothing (they can't), wait with deadlines and by
 `interruption.pause` (so that Ctrl-C ends the wait), and leave nothing behind when they fail (they can't keep a partly

@@ -40,7 +40,7 @@ FROZEN: list[tuple[type[ResourceProvider], type[Any], str, str]] = [
 def test_the_state_holds_a_reference_that_stays(
     provider: type[ResourceProvider], resource: type[Any], path: str, token: str
 ) -> None:
-    """A renamed class could not be destroyed by the stacks that exist (docs/adr/frozen-dynamic-class-paths.md)."""
+    """A renamed class could not be destroyed by the stacks that exist (docs/adr/0007-frozen-dynamic-class-paths.md)."""
     pickled = base64.b64decode(serialize_provider(provider()))
     # Protocol 4 pushes module and class name, then takes them with STACK_GLOBAL.
     names = [str(argument) for opcode, argument, _ in pickletools.genops(pickled) if "UNICODE" in opcode.name]
