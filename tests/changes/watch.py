@@ -102,16 +102,23 @@ def _site(watched: Watched) -> Callable[[], str | None]:
 
 
 def _database(watched: Watched) -> Callable[[], str | None]:
-    """The way of the app: a pool that exists (nobody serves it at this depth), and the role's login to the server."""
+    """The way of the app: a pool that exists (nobody serves it at this depth), and the role's login to the server.
+
+    A pool or a server that went away and came back between two questions is another one than before.
+    """
     store = Store(watched.world.database, read_only=True)
     cluster = store.list("database")[0].id
     port = ports.known(watched.world)[f"postgres-{cluster[:8]}"]
+    last: tuple[str, object] | None = None  # when pool and server came to be, at a question that was answered
 
     def ask() -> str | None:
-        if not store.list("database_pool"):
+        nonlocal last
+        before, last = last, None
+        pools = store.list("database_pool")
+        if not pools:
             return "no pool"
         try:
-            psycopg.connect(
+            with psycopg.connect(
                 host="localhost",
                 port=port,
                 user=APP_ROLE,
@@ -120,9 +127,11 @@ def _database(watched: Watched) -> Callable[[], str | None]:
                 sslmode="verify-full",
                 sslrootcert=str(watched.world.ca / "ca.crt"),
                 connect_timeout=TIMEOUT,
-            ).close()
+            ) as connection:
+                started = connection.execute("SELECT pg_postmaster_start_time()").fetchone()
         except psycopg.Error as error:
             return str(error).strip()
-        return None
+        last = pools[0].created_at, started
+        return None if before in {None, last} else "pool or server is another one than at the last question"
 
     return ask
