@@ -8,6 +8,7 @@ import pulumi
 from components.alerts import Alerts, AlertsArgs, SlackChannel
 from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
+from components.editions import EDITIONS
 from components.network import Network, NetworkArgs
 from components.object_storage import ObjectStorage, ObjectStorageArgs, ScopedKey
 from components.public_address import PublicAddress, PublicAddressArgs
@@ -66,9 +67,14 @@ database = Database(
     name,
     DatabaseArgs(
         region=config.region,
+        edition=EDITIONS[config.database.edition],
         size=config.database.size,
         nodes=config.database.nodes,
+        accept_plan=config.database.accept_plan,
         version=config.database.version,
+        storage_autoscale=config.database.storage.autoscale,
+        storage_threshold=config.database.storage.threshold,
+        storage_increment=config.database.storage.increment,
         maintenance_day=config.database.maintenance.day,
         maintenance_hour=config.database.maintenance.hour,
         trusted_sources=config.database.trusted_sources,
@@ -179,8 +185,9 @@ publication = Publication(
 )
 
 pulumi.export("url", config.url)
-# The policy pack goes by this output: with true, more rules hold.
+# The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
 pulumi.export("production", config.production)
+pulumi.export("accepted", config.database.accepted)
 pulumi.export("reserved_ip", address.ip_address)
 pulumi.export("cdn_endpoint", storage.cdn_endpoint)
 pulumi.export("max_connections", budget.max_connections)

@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 import config_rules
 from components import sizing
+from components.editions import EDITIONS
 
 NAMESPACE = config_rules.NAMESPACE
 ROOT = config_rules.ROOT
@@ -34,16 +35,8 @@ ROOT = config_rules.ROOT
 # Regions with Spaces (the provider's list) and Managed PostgreSQL (DigitalOcean's OpenAPI), as of November 2026.
 REGIONS = ("ams3", "atl1", "blr1", "fra1", "lon1", "nyc3", "sfo2", "sfo3", "sgp1", "syd1", "tor1")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# 15 brought the rules for the schema "public" that the grants rely on.
-DATABASE_VERSIONS = ("15", "16", "17", "18")
+DATABASE_VERSIONS = tuple(sorted({version for edition in EDITIONS.values() for version in edition.versions}))
 CDN_TTLS = (60, 600, 3600, 86400, 604800)
-# Those that PostgreSQL lets the owner of a database create: "trusted = true" in the control files of its own modules
-# (read in 15 and 17). Any other needs rights that doadmin may not have.
-EXTENSIONS = (
-    *("btree_gin", "btree_gist", "citext", "cube", "dict_int", "fuzzystrmatch", "hstore", "intarray", "isn", "lo"),
-    *("ltree", "pg_trgm", "pgcrypto", "seg", "tablefunc", "tcn", "tsm_system_rows", "tsm_system_time", "unaccent"),
-    "uuid-ossp",
-)
 PRIVATE_RANGES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 # DigitalOcean's own, in all regions (its VPC documentation; its release notes of 7 March 2025 for the last one).
 RESERVED_RANGES = (
@@ -226,13 +219,41 @@ class TimeoutsConfig(_Section):
     idle_in_transaction: Seconds = Field(default=60, description="longest idle transaction, in seconds (1 to 3600)")
 
 
+class DatabaseStorageConfig(_Section):
+    """The disk of each node."""
+
+    autoscale: bool = Field(
+        default=True, description="true lets the disk grow by itself; a full one makes the database read-only"
+    )
+    # The bounds are the API's: digitalocean/openapi 7c1300c4, database_storage_autoscale_params.yml.
+    threshold: int = Field(
+        default=80, ge=15, le=95, description="per cent of the disk in use that let it grow, 15 to 95"
+    )
+    increment: int = Field(default=10, ge=10, le=500, description="GiB that it grows by each time, 10 to 500")
+
+
 class DatabaseConfig(_Section):
     """The PostgreSQL cluster."""
 
+    edition: Literal["standard", "advanced"] = Field(
+        default="standard",
+        description="standard or advanced (larger plans, standby nodes, docs/cost.md); a change deletes the data",
+    )
     size: Annotated[str, AfterValidator(_database_plan)] = Field(
-        description="a plan such as db-s-1vcpu-2gb; components/sizing.py lists them"
+        description="a plan such as db-s-1vcpu-2gb; components/editions.py lists them"
     )
     nodes: int = Field(default=1, ge=1, le=3, description="nodes of the cluster, standby nodes included: 1 to 3")
+    accept_plan: bool = Field(
+        default=False,
+        description="true lets a new standard cluster have more than one node or 4 GiB, where the account may have it",
+    )
+    accept_no_failover: bool = Field(
+        default=False,
+        description="true accepts that the one node's failure is an outage until DigitalOcean has recovered it",
+    )
+    storage: DatabaseStorageConfig = Field(
+        default_factory=DatabaseStorageConfig, description="autoscale, threshold, increment"
+    )
     version: Annotated[str, _one_of(*DATABASE_VERSIONS)] = Field(
         default="17", description="major version of PostgreSQL"
     )
@@ -244,13 +265,19 @@ class DatabaseConfig(_Section):
         max_length=TRUSTED_SOURCES,
         description=f"IPv4 addresses or CIDRs that may connect beside the Droplets, at most {TRUSTED_SOURCES}",
     )
-    extensions: Annotated[tuple[Annotated[str, _one_of(*EXTENSIONS)], ...], Unique] = Field(
-        default=(), description="PostgreSQL extensions to create, such as citext: trusted ones (docs/app.md)"
-    )
+    extensions: Annotated[
+        tuple[Annotated[str, _pattern(r"[A-Za-z0-9_-]+", "the name of a PostgreSQL extension")], ...], Unique
+    ] = Field(default=(), description="PostgreSQL extensions that the app needs, such as citext (docs/app.md)")
     maintenance: MaintenanceConfig = Field(default_factory=MaintenanceConfig, description="day and hour of updates")
     timeouts: TimeoutsConfig = Field(
         default_factory=TimeoutsConfig, description="statement, lock and idleInTransaction, in seconds"
     )
+
+    @property
+    def accepted(self) -> list[str]:
+        """The settings by which the user has accepted something that is otherwise refused."""
+        paths = {"database.acceptPlan": self.accept_plan, "database.acceptNoFailover": self.accept_no_failover}
+        return [path for path, is_accepted in paths.items() if is_accepted]
 
 
 class PoolConfig(_Section):

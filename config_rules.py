@@ -10,6 +10,7 @@ import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from components import environment, sizing
+from components.editions import EDITIONS, STANDARD
 
 if TYPE_CHECKING:
     from config import StackConfig
@@ -21,7 +22,41 @@ DROPLET_PYTHON = "3.13"  # Debian 13's
 PATCH_RELEASES = 50  # more than a version of CPython ever had
 
 
+def _edition_rules(config: "StackConfig") -> Iterator[str]:
+    edition = EDITIONS[config.database.edition]
+    if config.database.size not in edition.plans:
+        yield (
+            f'database.size: must be a plan of the edition {edition.name}, got "{config.database.size}"; '
+            "choose one from components/editions.py, or another database.edition"
+        )
+    if config.database.version not in edition.versions:
+        yield (
+            f"database.version: must be one of {', '.join(edition.versions)} in the edition {edition.name}, "
+            f'got "{config.database.version}"; choose one of them, or another database.edition'
+        )
+    if edition is not STANDARD and config.database.accept_plan:
+        yield (
+            f"database.acceptPlan: is for new clusters of the edition {STANDARD.name}, got true with {edition.name}; "
+            "leave it out"
+        )
+
+
+def _extension_rules(config: "StackConfig") -> Iterator[str]:
+    edition = EDITIONS[config.database.edition]
+    for extension in config.database.extensions:
+        if extension not in edition.extensions:
+            yield (
+                f"database.extensions: must be among {', '.join(edition.extensions)} in the edition {edition.name}, "
+                f'got "{extension}"; leave it out'
+            )
+
+
 def _node_rules(config: "StackConfig") -> Iterator[str]:
+    if config.database.nodes > 1 and config.database.accept_no_failover:
+        yield (
+            f"database.acceptNoFailover: a cluster of {config.database.nodes} nodes has failover, got true; "
+            "leave it out, or use 1 node"
+        )
     if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
         yield (
             f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
@@ -152,7 +187,9 @@ def _production_rules(config: "StackConfig") -> Iterator[str]:
     # CORS needs no rule of its own: origins are always exact.
     required = {
         "protect: true": config.protect,
-        "database.nodes: 2 or more": config.database.nodes >= 2,  # noqa: PLR2004 one primary and one standby
+        "database.nodes: 2 or more, or database.acceptNoFailover: true": (
+            config.database.nodes >= 2 or config.database.accept_no_failover  # noqa: PLR2004 a primary and a standby
+        ),
         "web.count: 2 or more": config.web.count >= 2,  # noqa: PLR2004 one may be replaced, or die
         "web.loadBalancer: true": config.web.load_balancer,
         "web.backups: true": config.web.backups,
@@ -165,6 +202,8 @@ def _production_rules(config: "StackConfig") -> Iterator[str]:
 
 
 RULES: tuple[Callable[["StackConfig"], Iterator[str]], ...] = (
+    _edition_rules,
+    _extension_rules,
     _node_rules,
     _network_rules,
     _pool_rules,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from components import sizing
+from components.editions import WAYS_OUT, Edition, beyond_a_new_cluster
 from dynamic.database_grants import DatabaseGrants
 
 DATABASE = "app"
@@ -17,9 +19,14 @@ class DatabaseArgs:
     """The cluster's plan and place, who may connect, and the limits of the application's role (seconds)."""
 
     region: str
+    edition: Edition
     size: str
     nodes: int
+    accept_plan: bool  # make a new cluster of any plan and number of nodes: the user says that the account may
     version: str
+    storage_autoscale: bool
+    storage_threshold: int  # per cent in use
+    storage_increment: int  # GiB
     maintenance_day: str
     maintenance_hour: str
     trusted_sources: tuple[str, ...]
@@ -38,7 +45,7 @@ class Database(pulumi.ComponentResource):
     cluster: digitalocean.DatabaseCluster
     private_host: pulumi.Output[str]
     port: pulumi.Output[int]
-    ca: pulumi.Output[str]
+    ca: pulumi.Output[str]  # PEM; empty: clients go by their trust store
     database: pulumi.Output[str]
     app_role: pulumi.Output[str]
     app_password: pulumi.Output[str]
@@ -51,7 +58,7 @@ class Database(pulumi.ComponentResource):
             f"{name}-db",
             # Explicit: the name is part of the host name, unique in the account, and a change replaces the data.
             name=f"{name}-db",
-            engine="pg",
+            engine=args.edition.engine,
             version=args.version,
             size=args.size,
             node_count=args.nodes,
@@ -61,7 +68,12 @@ class Database(pulumi.ComponentResource):
             maintenance_windows=[
                 digitalocean.DatabaseClusterMaintenanceWindowArgs(day=args.maintenance_day, hour=args.maintenance_hour)
             ],
-            opts=pulumi.ResourceOptions(parent=self),
+            storage_autoscale=digitalocean.DatabaseClusterStorageAutoscaleArgs(
+                enabled=args.storage_autoscale,
+                threshold_percent=args.storage_threshold,
+                increment_gib=args.storage_increment,
+            ),
+            opts=pulumi.ResourceOptions(parent=self, hooks=_refusal_of_a_new_cluster(name, args)),
         )
         # They go with the cluster: a role that owns tables can't be dropped, and nothing is left to drop it from.
         inside = pulumi.ResourceOptions(parent=self, deleted_with=self.cluster)
@@ -77,9 +89,11 @@ class Database(pulumi.ComponentResource):
             # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
         )
-        self.ca = digitalocean.get_database_ca_output(
-            cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
-        ).certificate
+        self.ca = pulumi.Output.from_input("")
+        if args.edition.own_ca:
+            self.ca = digitalocean.get_database_ca_output(
+                cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
+            ).certificate
         grants = DatabaseGrants(
             f"{name}-grants",
             admin_uri=self.cluster.uri,
@@ -118,6 +132,25 @@ class Database(pulumi.ComponentResource):
         self.migrator_role = migrator.name
         self.migrator_password = migrator.password
         self.register_outputs({"private_host": self.private_host, "port": self.port, "database": self.database})
+
+
+def _refusal_of_a_new_cluster(name: str, args: DatabaseArgs) -> pulumi.ResourceHookBinding | None:
+    """Return a hook that refuses to make, in a preview too, what DigitalOcean does not sell to new clusters any more.
+
+    Only the engine knows whether the cluster is there already, and calls a hook `before_create` for those that are
+    not: one that is imported, kept or resized may be larger.
+    """
+    beyond = beyond_a_new_cluster(args.edition.engine, sizing.database_memory(args.size), args.nodes)
+    got = {"size": f'"{args.size}"', "nodes": args.nodes}
+    problems = [f"database.{setting}: {rule}, got {got[setting]}; {WAYS_OUT}" for setting, rule in beyond]
+    if not problems or args.accept_plan:
+        return None
+
+    def refuse(_args: pulumi.ResourceHookArgs) -> None:
+        raise pulumi.RunError("\n".join(problems))
+
+    hook = pulumi.ResourceHook(f"{name}-new-cluster", refuse, pulumi.ResourceHookOptions(on_dry_run=True))
+    return pulumi.ResourceHookBinding(before_create=[hook])
 
 
 def role_settings(args: DatabaseArgs) -> dict[str, str]:

@@ -8,6 +8,9 @@ from urllib.parse import quote, urlencode
 
 # Where the release agent puts the cluster's CA on the Droplet, readable by every user.
 DATABASE_CA_PATH = "/etc/release-agent/database-ca.crt"
+# The Droplet's trust store, for clusters without a CA of their own. Not libpq's `sslrootcert=system`: the OpenSSL in
+# psycopg's wheels looks for it where Debian has none, and libpq before 16 takes the word for a file's name.
+SYSTEM_CA_PATH = "/etc/ssl/certs/ca-certificates.crt"
 SUPERUSER = "admin"
 
 # Variables of the contract that `app.env` may refer to as ${NAME}, to give them the name that an app expects.
@@ -45,16 +48,16 @@ class DatabaseAddress:
     port: int
     database: str
 
-    def url(self) -> str:
-        """Return a libpq URL that verifies the server against the cluster's own CA."""
-        options = urlencode({"sslmode": "verify-full", "sslrootcert": DATABASE_CA_PATH}, safe="/")
+    def url(self, ca_path: str) -> str:
+        """Return a libpq URL that verifies the server against the authorities in a file of the Droplet."""
+        options = urlencode({"sslmode": "verify-full", "sslrootcert": ca_path}, safe="/")
         user, password, database = (quote(part, safe="") for part in (self.user, self.password, self.database))
         return f"postgres://{user}:{password}@{self.host}:{self.port}/{database}?{options}"
 
-    def parts(self) -> dict[str, str]:
+    def parts(self, ca_path: str) -> dict[str, str]:
         """Return the URL and its parts, for `app.env` to refer to."""
         return {
-            "DATABASE_URL": self.url(),
+            "DATABASE_URL": self.url(ca_path),
             "DATABASE_HOST": self.host,
             "DATABASE_NAME": self.database,
             "DATABASE_PASSWORD": self.password,
@@ -76,7 +79,7 @@ class EnvironmentSpec:
     secrets: Mapping[str, str]
     pool: DatabaseAddress
     migrator: DatabaseAddress
-    database_ca: str
+    database_ca: str  # PEM; empty: the Droplet's trust store
     secret_key: str
     superuser_password: str
     cdn_endpoint: str
@@ -91,20 +94,21 @@ def references(value: str) -> list[str]:
 
 
 def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
-    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env`, `database_ca`, and maybe `python`.
+    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env`, and maybe `database_ca` and `python`.
 
     `env` is what Gunicorn and the release step get; `release_env` goes over it for the release step alone, so that the
     role that may change the schema never reaches a process that serves requests.
     """
+    ca_path = DATABASE_CA_PATH if spec.database_ca else SYSTEM_CA_PATH
     contract = {
         "DJANGO_SETTINGS_MODULE": spec.settings,
         "SECRET_KEY": spec.secret_key,
         "ALLOWED_HOSTS": spec.domain,
         "CSRF_TRUSTED_ORIGINS": f"https://{spec.domain}",
-        "DATABASE_URL": spec.pool.url(),
+        "DATABASE_URL": spec.pool.url(ca_path),
         # For apps that take the database's address apart: libpq verifies the server all the same.
         "PGSSLMODE": "verify-full",
-        "PGSSLROOTCERT": DATABASE_CA_PATH,
+        "PGSSLROOTCERT": ca_path,
         "STATIC_URL": f"https://{spec.cdn_endpoint}/static/",
         "AWS_S3_CUSTOM_DOMAIN": spec.cdn_endpoint,
         "AWS_STORAGE_BUCKET_NAME": spec.media_bucket,
@@ -116,21 +120,21 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
-    renamed = _renamed(spec.env, contract | spec.pool.parts())
-    for_the_release_step = _renamed(spec.env, contract | spec.migrator.parts())
+    renamed = _renamed(spec.env, contract | spec.pool.parts(ca_path))
+    for_the_release_step = _renamed(spec.env, contract | spec.migrator.parts(ca_path))
     return {
         "wsgi": spec.wsgi,
         "env": {**contract, **renamed, **spec.secrets},
         "release_env": {
-            "DATABASE_URL": spec.migrator.url(),
+            "DATABASE_URL": spec.migrator.url(ca_path),
             # What refers to the database has the migrator's here.
             **{name: value for name, value in for_the_release_step.items() if value != renamed[name]},
             "DJANGO_SUPERUSER_USERNAME": SUPERUSER,
             "DJANGO_SUPERUSER_EMAIL": f"{SUPERUSER}@{spec.domain}",
             "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
         },
-        "database_ca": spec.database_ca,
         # Left out when there is nothing to say, so that naming no version never makes a new release.
+        **({"database_ca": spec.database_ca} if spec.database_ca else {}),
         **({"python": spec.python} if spec.python else {}),
     }
 

@@ -3,8 +3,11 @@
 import re
 from dataclasses import dataclass
 
+from components.editions import EDITIONS
+
 # PostgreSQL takes 25 backend connections per GiB, of which DigitalOcean keeps 3 for itself, up to 1,000 in all.
-# Source: DigitalOcean OpenAPI, connection_pool.yml; the limits page of Managed PostgreSQL for the cap.
+# Source: DigitalOcean OpenAPI, connection_pool.yml; the limits page of Managed PostgreSQL for the cap. Both speak of
+# Standard; that Advanced has the same limits, and pools at all, is assumed.
 CONNECTIONS_PER_GIB = 25
 CONNECTIONS_CAP = 1000
 PLATFORM_RESERVE = 3
@@ -20,19 +23,10 @@ MACHINE_MIB = 350
 WORKER_MIB = 150
 DEFAULT_THREADS = 4
 
-# Plans for PostgreSQL (DigitalOcean OpenAPI, database options, November 2026), and two that older clusters have.
-DATABASE_PLANS = frozenset(
-    {f"db-{cpu}-1vcpu-{gib}gb" for cpu in ("s", "amd", "intel") for gib in (1, 2)}
-    | {f"db-{cpu}-2vcpu-4gb" for cpu in ("s", "amd", "intel")}
-    | {f"db-{cpu}-2vcpu-8gb" for cpu in ("amd", "intel")}
-    | {f"db-{cpu}-4vcpu-8gb" for cpu in ("s", "amd", "intel")}
-    | {f"db-{cpu}-{vcpus}vcpu-{vcpus * 4}gb" for cpu in ("amd", "intel") for vcpus in (4, 8, 16)}
-    | {"db-s-6vcpu-16gb", "db-s-8vcpu-32gb", "db-s-16vcpu-64gb"}
-    | {f"gd-{vcpus}vcpu-{vcpus * 4}gb" for vcpus in (2, 4, 8, 16, 32, 40)}
-    | {f"so1_5-{vcpus}vcpu-{vcpus * 8}gb" for vcpus in (2, 4, 8, 16, 24, 32)}
-)
+# Every plan of every edition; which edition has which is in editions.py.
+DATABASE_PLANS = frozenset().union(*(edition.plans for edition in EDITIONS.values()))
 
-_DATABASE_MEMORY = re.compile(r"-(\d+)gb$")
+_DATABASE_MEMORY = re.compile(r"-(\d+)gb(?:-intel)?$")
 _DROPLET = re.compile(
     r"(?P<family>s|c|c2|g|gd|m|m3|m6|so|so1_5)-(?P<vcpus>[1-9]\d?)"
     r"(?:vcpu-(?P<memory>\d+)(?P<unit>gb|mb)(?:-\d+gb)?)?(?:-(?:amd|intel))?"
@@ -68,10 +62,11 @@ class DropletPlan:
 
 def database_memory(plan: str) -> int:
     """Return the memory in GiB of a PostgreSQL plan; raises UnknownPlanError."""
-    match = _DATABASE_MEMORY.search(plan)
-    if plan not in DATABASE_PLANS or match is None:
+    if plan not in DATABASE_PLANS:
         raise UnknownPlanError(plan)
-    return int(match[1])
+    match = _DATABASE_MEMORY.search(plan)
+    # CPU-optimised plans leave the memory out of their names, for databases as for Droplets.
+    return int(match[1]) if match else droplet_plan(plan).memory_mib // 1024
 
 
 def droplet_plan(size: str) -> DropletPlan:

@@ -10,7 +10,7 @@ from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, Reso
 from dynamic import checked, differing, is_unknown, text_problems
 
 SECRETS = ("admin_uri", "migrator_password", "app_password")
-TEXTS = ("admin_uri", "database", "ca", "host", "migrator", "migrator_password", "app", "app_password")
+TEXTS = ("admin_uri", "database", "host", "migrator", "migrator_password", "app", "app_password")
 SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 
 
@@ -22,6 +22,9 @@ class DatabaseGrantsProvider(ResourceProvider):
         problems = text_problems(news, "database_grants", *TEXTS)
         if not problems and news["app"] == news["migrator"] and not is_unknown(news["app"]):
             problems.append(f"database_grants.app: must not be the migrator, got {news['app']!r} for both")
+        ca = news.get("ca")
+        if not is_unknown(ca) and not isinstance(ca, str):
+            problems.append(f"database_grants.ca: must be a text, empty for the trust store, got {type(ca).__name__}")
         port = news.get("port")
         if not is_unknown(port) and not (isinstance(port, int | float) and 0 < port < 65536):  # noqa: PLR2004
             problems.append(f"database_grants.port: must be a port, got {port!r}")
@@ -62,8 +65,8 @@ def _grant(props: dict[str, Any]) -> dict[str, Any]:
 class DatabaseGrants(Resource, module="django-do", name="DatabaseGrants"):
     """Rights of the roles `migrator` (owns the tables) and `app` (rows only) in a database, and the roles' settings.
 
-    `settings` are set on both roles, the timeouts among them on the app's only. Deleting this changes nothing: the
-    database goes with its cluster.
+    `settings` are set on both roles, the timeouts among them on the app's only. An empty `ca` stands for the trust
+    store of this machine. Deleting this changes nothing: the database goes with its cluster.
     """
 
     def __init__(

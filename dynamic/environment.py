@@ -10,9 +10,9 @@ from pulumi.dynamic import CheckResult, Resource
 from dynamic import ActionError, checked, json_bytes, text_problems
 from dynamic.spaces_provider import ImmutableObjectProvider
 
-TEXTS = ("wsgi", "database_ca")
+TEXTS = ("wsgi",)
 MAPPINGS = ("env", "release_env")
-OPTIONAL_TEXTS = ("python",)
+OPTIONAL_TEXTS = ("database_ca", "python")
 
 
 class EnvironmentProvider(ImmutableObjectProvider):

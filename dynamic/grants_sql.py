@@ -9,12 +9,14 @@ https://www.postgresql.org/docs/15/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
 That DigitalOcean's own PgBouncer and monitoring do without PUBLIC's right to connect is assumed, not documented.
 """
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString, NamedTuple
 
+import certifi
 import psycopg
 from psycopg import conninfo, sql
 
@@ -35,7 +37,10 @@ FIREWALL = (
 )
 # What libpq says of problems that time does not mend, and of those that it may: a role or a name can be seconds old.
 CERTIFICATE_FIXES = {
-    "certificate verify failed": "`pulumi refresh` reads the cluster's CA again; something may also sit in between",
+    "certificate verify failed": (
+        "`pulumi refresh` reads the cluster's CA again; something may also sit in between; in the edition advanced "
+        "SSL_CERT_FILE, where it is set, must have the public authorities"
+    ),
     "does not match host name": "host must be the cluster's own name, as its certificate has it",
 }
 FIXES = CERTIFICATE_FIXES | {
@@ -70,18 +75,29 @@ def grant(props: dict[str, Any]) -> None:
         "migrator": Login(*place, migrator, props["migrator_password"]),
         "app": Login(*place, app, props["app_password"]),
     }
-    with tempfile.NamedTemporaryFile("w", suffix=".crt", encoding="ascii") as ca:
-        ca.write(props["ca"])
-        ca.flush()
-        with connected(logins["admin"], ca.name) as connection:
+    with authorities(props["ca"]) as ca:
+        with connected(logins["admin"], ca) as connection:
             grant_as_admin(connection, database, migrator, app, props["extensions"])
-        with connected(logins["migrator"], ca.name) as connection:
+        with connected(logins["migrator"], ca) as connection:
             grant_as_migrator(connection, app)
             lasting = {name: value for name, value in settings.items() if not name.endswith(APP_ONLY)}
             set_own_settings(connection, database, lasting)
-        with connected(logins["app"], ca.name) as connection:
+        with connected(logins["app"], ca) as connection:
             set_own_settings(connection, database, settings)
             verify(connection, migrator, app)
+
+
+@contextmanager
+def authorities(ca: str) -> Iterator[str]:
+    """Give a file with the certificate authorities to trust: the cluster's own, or those that httpx goes by, too."""
+    if not ca:
+        # Not libpq's "system": the OpenSSL in psycopg's wheels looks for it where most machines have none.
+        yield os.environ.get("SSL_CERT_FILE") or certifi.where()
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".crt", encoding="ascii") as file:
+        file.write(ca)
+        file.flush()
+        yield file.name
 
 
 def grant_as_admin(
@@ -93,8 +109,11 @@ def grant_as_admin(
         "migrator": sql.Identifier(migrator),
         "app": sql.Identifier(app),
     }
+    # Asked first and not left to IF NOT EXISTS: Advanced has its extensions, and no CREATE EXTENSION.
+    existing = {name for (name,) in connection.execute("SELECT extname FROM pg_extension").fetchall()}
     for extension in extensions:
-        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(extension)))
+        if extension not in existing:
+            connection.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(extension)))
     statements: tuple[LiteralString, ...] = (
         "REVOKE CONNECT, TEMPORARY ON DATABASE {database} FROM PUBLIC",
         # Gone since PostgreSQL 15, but a cluster that was upgraded from an older one still has it.

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
-from components import sizing
+from components import editions, sizing
 from policy.resources import UNKNOWN, Resource, Stack, is_missing
 from policy.rule import Findings, Problems, ResourceRule, StackRule
 
@@ -86,6 +86,22 @@ def fits_plan(stack: Stack) -> Findings:
             yield cluster, problem
 
 
+def new_cluster(stack: Stack) -> Findings:
+    """Find clusters that are to be made, and that DigitalOcean does not sell to new ones any more."""
+    if "database.acceptPlan" in stack.accepted:
+        return
+    for cluster in stack.of("DatabaseCluster"):
+        size, nodes = cluster.get("size"), cluster.get("nodeCount")
+        # One that is there, or is imported, has its name in DigitalOcean's catalogue of resources.
+        is_new = is_missing(cluster.get("clusterUrn")) or cluster.get("clusterUrn") is UNKNOWN
+        if is_new and size in sizing.DATABASE_PLANS and isinstance(nodes, int):
+            got = {"size": ("size", f'"{size}"'), "nodes": ("nodeCount", nodes)}
+            beyond = editions.beyond_a_new_cluster(cluster.get("engine"), sizing.database_memory(size), nodes)
+            for setting, rule in beyond:
+                name, value = got[setting]
+                yield cluster, f"{name}: {rule}, got {value}"
+
+
 def _pools(stack: Stack) -> dict[str, list[Resource]]:
     """Pools by the URN of their cluster."""
     found: dict[str, list[Resource]] = defaultdict(list)
@@ -106,6 +122,13 @@ def _serves(firewall: Resource, cluster: Resource) -> bool:
 
 
 RULES = (
+    StackRule(
+        name="database-new-cluster",
+        kinds=("DatabaseCluster",),
+        why="DigitalOcean refuses a new cluster that is larger, after the rest of the stack was made.",
+        fix=editions.WAYS_OUT,
+        check=new_cluster,
+    ),
     ResourceRule(
         name="database-closed",
         kinds=("DatabaseFirewall",),

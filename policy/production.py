@@ -24,7 +24,9 @@ def protected(stack: Stack) -> Findings:
 
 
 def standby(stack: Stack) -> Findings:
-    """Find clusters that are down while their only node is."""
+    """Find clusters that are down while their only node is, where nobody has accepted that."""
+    if "database.acceptNoFailover" in stack.accepted:
+        return
     for cluster in stack.of("DatabaseCluster"):
         nodes = cluster.get("nodeCount")
         if nodes is not UNKNOWN and (nodes or 0) < NODES:
@@ -84,7 +86,7 @@ RULES = (
         name="production-standby",
         kinds=("DatabaseCluster",),
         why="A standby takes over in seconds; a single node is down for maintenance, too.",
-        fix="set database.nodes to 2 or more",
+        fix="set database.nodes to 2 or more, or database.acceptNoFailover to true",
         check=standby,
         production=True,
     ),

@@ -88,6 +88,14 @@ class Stack:
         return sorted((found for found in self.resources if found.kind in kinds), key=lambda found: found.urn)
 
     @property
+    def accepted(self) -> tuple[str, ...]:
+        """The settings by which the user of the stack has accepted something; nothing where the stack does not say."""
+        for root in self.of("Stack"):
+            said = root.get("accepted")
+            return tuple(said) if isinstance(said, list) else ()
+        return ()
+
+    @property
     def production(self) -> bool | None:
         """The stack's own word on whether it is production; None when it says nothing."""
         for root in self.of("Stack"):

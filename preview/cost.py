@@ -2,16 +2,18 @@
 
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
+from components.editions import ADVANCED, STANDARD
 from preview.events import Preview, Resource
 
 PRICES = Path(__file__).with_name("prices.toml")
 CENT = Decimal("0.01")
+NO_FAILOVER = "database.acceptNoFailover"
 
 # DigitalOcean bills none of them by itself (docs/cost.md). What is neither here nor in BILLED has an unknown price.
 NOT_BILLED = frozenset(
@@ -39,9 +41,10 @@ class Item:
     monthly: Decimal | None
     detail: str = ""
     since: date | None = None  # the day on which the source had the price
+    at_least: bool = False  # the price is one "from" which there are others
 
     def __str__(self) -> str:
-        amount = "unknown" if self.monthly is None else f"${self.monthly}"
+        amount = "unknown" if self.monthly is None else f"{'at least ' if self.at_least else ''}${self.monthly}"
         return f"{amount} ({self.detail})" if self.detail else amount
 
 
@@ -87,12 +90,29 @@ def _droplet(droplet: Resource) -> Iterator[tuple[str, Item]]:
 
 def _cluster(cluster: Resource) -> Iterator[tuple[str, Item]]:
     size, nodes = cluster.inputs.get("size"), _count(cluster.inputs.get("nodeCount", 1))
-    # Other engines have other prices, and so has storage beyond the plan's.
-    usual = cluster.inputs.get("engine") == "pg" and "storageSizeMib" not in cluster.inputs
-    yield (
-        f"database cluster `{cluster.name}`",
-        _item(nodes if usual else None, "DatabaseCluster", size, f"{nodes} x {size}"),
-    )
+    engine, detail = cluster.inputs.get("engine"), f"{nodes} x {size}"
+    item = Item(None, detail)  # other engines have other prices, and so has storage that was ordered beyond the plan's
+    if "storageSizeMib" not in cluster.inputs:
+        if engine == STANDARD.engine:
+            item = _item(nodes, "DatabaseCluster", size, detail)
+        elif engine == ADVANCED.engine and size in ADVANCED.plans:
+            least = _item(nodes, "AdvancedCluster", "node", f"{detail}, of which the smallest has this price")
+            item = replace(least, at_least=True)
+    yield f"database cluster `{cluster.name}`", item
+    yield from _added_storage(cluster, size, nodes)
+
+
+def _added_storage(cluster: Resource, size: object, nodes: int | None) -> Iterator[tuple[str, Item]]:
+    """Tell what a disk costs that has grown by itself."""
+    included = prices().get(("IncludedGib", size)) if isinstance(size, str) else None
+    disk = cluster.outputs.get("storageSizeMib")
+    if included is None or not isinstance(disk, str) or not disk.isdecimal():
+        return
+    added = int(disk) // 1024 - int(included.amount)
+    if added > 0:
+        # Whether it is paid once or for each node, no source says.
+        each = added if nodes == 1 else None
+        yield f"storage of `{cluster.name}`", _item(each, "Use", "database-storage", f"{added} GiB beyond the plan's")
 
 
 def _load_balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
@@ -164,6 +184,13 @@ def lines(preview: Preview) -> Iterator[str]:
         dates = sorted({item.since for item in [*before.values(), *after.values()] if item.since})
         known = f"; list prices of {dates[0]} to {dates[-1]}" if dates else ""
         yield f"- not in it: {_not_included()}{known} (docs/cost.md)"
+    if NO_FAILOVER in (preview.after.get("accepted") or ()):
+        yield f"- no failover (`{NO_FAILOVER}`); with a standby, in the edition advanced, at least ${_failover()}"
+
+
+def _failover() -> Decimal:
+    """Return the price of the least cluster that has failover: Advanced with two nodes."""
+    return 2 * prices()["AdvancedCluster", "node"].amount
 
 
 def _not_included() -> str:
@@ -176,14 +203,16 @@ def _not_included() -> str:
 
 
 def _about(items: Bill) -> str:
-    words = "at least" if any(item.monthly is None for item in items.values()) else "about"
+    words = "at least" if any(item.monthly is None or item.at_least for item in items.values()) else "about"
     return f"{words} ${total(items)}"
 
 
 def _difference(before: Bill, after: Bill) -> str:
     if before == after:
         return ", as before"
-    unknown = [{name: item for name, item in side.items() if item.monthly is None} for side in (before, after)]
+    unknown = [
+        {name: item for name, item in side.items() if item.monthly is None or item.at_least} for side in (before, after)
+    ]
     delta = total(after) - total(before)
     words = "" if unknown[0] == unknown[1] else " of what is known"
     was = _about(before).removeprefix("about ")

@@ -45,6 +45,7 @@ class Resource:
     kind: str
     name: str
     inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any] = field(default_factory=dict)  # as they were before, where there was one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,6 +131,7 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     urn, op = metadata["urn"], metadata["op"]
     kind = metadata["type"].rpartition(":")[2]
     old, new = ((metadata.get(side) or {}).get("inputs") for side in ("old", "new"))
+    had = (metadata.get("old") or {}).get("outputs") or {}
     if op in {"delete", "delete-replaced", "discard"}:
         new = None
     # Components have no change of their own, and the stack's outputs are no resource.
@@ -140,7 +142,7 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     for side, inputs in ((preview.had, old), (preview.has, new)):
         if inputs is not None:
             package = metadata["type"].partition(":")[0]
-            side[urn] = Resource(package=package, kind=kind, name=urn.rpartition("::")[2], inputs=inputs)
+            side[urn] = Resource(package=package, kind=kind, name=urn.rpartition("::")[2], inputs=inputs, outputs=had)
     if verb is None:
         return
     preview.log.append(f"{op:18} {kind:28} {urn.rpartition('::')[2]}")

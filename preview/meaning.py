@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from components import sizing
+from components.editions import LIMITS, beyond_a_new_cluster
 from preview.events import Change, Preview
 
 
@@ -37,6 +39,7 @@ class Meaning:
 
 # Input of a resource -> the setting that it comes from, or the resource that it follows.
 SETTINGS = {
+    ("DatabaseCluster", "engine"): "`database.edition`",
     ("DatabaseCluster", "name"): "`name`",
     ("DatabaseCluster", "privateNetworkUuid"): "the private network is a new one (`region` or `network.cidr`)",
     ("DatabaseCluster", "region"): "`region`",
@@ -44,6 +47,7 @@ SETTINGS = {
     ("DatabaseCluster", "nodeCount"): "`database.nodes`",
     ("DatabaseCluster", "version"): "`database.version`",
     ("DatabaseCluster", "maintenanceWindows"): "`database.maintenance`",
+    ("DatabaseCluster", "storageAutoscale"): "`database.storage`",
     ("DatabaseConnectionPool", "size"): "`pool.size`, or the plan that it follows",
     ("Droplet", "image"): "`web.image`",
     ("Droplet", "size"): "`web.size`",
@@ -65,6 +69,13 @@ SETTINGS = {
     ("SpacesBucketCorsConfiguration", "corsRules"): "`storage.cors`",
     ("DatabaseFirewall", "rules"): "`database.trustedSources`",
     ("Firewall", "inboundRules"): "`network.sshFrom`",
+}
+# What the user has accepted by a setting of that name: said in each preview.
+ACCEPTED = {
+    "database.acceptPlan": "a new Standard cluster may have more than DigitalOcean sells to new ones: if the account "
+    "may not have it, `pulumi up` fails when it creates the cluster",
+    "database.acceptNoFailover": "the database has one node: when that fails, the site is down until DigitalOcean has "
+    "recovered it from its backup, and what was written last may be lost",
 }
 INSTEAD = (
     "Instead: take the change back; or make a second stack beside this one, restore the data into it "
@@ -103,18 +114,31 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
         )
     if fewer := _fewer(change):
         yield Effect(Level.CARE, f"`pulumi up` would fail: a cluster never gets less than it has, here {fewer}")
-    elif "size" in change.reasons:
+    elif set(_beyond(change.new)) - set(_beyond(change.old)):
+        yield Effect(
+            Level.CARE,
+            f"`pulumi up` may fail: {LIMITS}; whether one that was made since then may grow beyond that is not known",
+        )
+    if "size" in change.reasons and not fewer:
         yield Effect(
             Level.OUTAGE,
             "the cluster is resized in place, with its data: connections break when it changes over, and requests that "
             "need the database fail for seconds",
         )
-    elif "nodeCount" in change.reasons:
+    elif "nodeCount" in change.reasons and not fewer:
         yield Effect(
             Level.CARE,
             "the cluster gets standby nodes in place, and its primary goes on; DigitalOcean does not say whether "
             "connections break meanwhile",
         )
+
+
+def _beyond(cluster: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Tell what of a cluster is more than a new one may have."""
+    size, nodes = cluster.get("size"), cluster.get("nodeCount")
+    if size not in sizing.DATABASE_PLANS or not isinstance(nodes, int | float):
+        return []  # not known yet
+    return list(beyond_a_new_cluster(str(cluster.get("engine")), sizing.database_memory(size), int(nodes)))
 
 
 def _fewer(change: Change) -> str:

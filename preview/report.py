@@ -1,11 +1,12 @@
 """The report of a preview, in Markdown: the worst first, then what changes, then the log."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from preview import cost
 from preview.events import Change, Preview
-from preview.meaning import PARTS, Effect, Level, because, effects, meaning
+from preview.meaning import ACCEPTED, PARTS, Effect, Level, because, effects, meaning
 
 HEADLINES = {
     Level.DATA_LOSS: "DATA LOSS",
@@ -13,6 +14,10 @@ HEADLINES = {
     Level.CARE: "to be done with care",
     Level.NOTE: "no downtime",
 }
+# What the engine says beside the reason itself.
+UNSPECIFIC = ("an unhandled error occurred: program exited", "preview failed")
+# What it puts before the words of the program's own refusals.
+REFUSED_BY_HOOK = re.compile(r'(?:Preview failed: )?before hook "[^"]*" failed: ')
 # What is longer than this is counted instead of listed: a whole environment, made or destroyed.
 LISTED = 30
 
@@ -29,6 +34,7 @@ def markdown(preview: Preview, *, with_log: bool = True) -> str:
         [f"### `{preview.stack or 'unknown'}`: {_headline(preview, found)}"],
         [*_refusals(preview), *worst, *notes],
         [*_changes(preview.changes)],
+        [*_accepted(preview)],
         [*_budget(preview)],
         # What a change that is refused, or was not seen to its end, would cost is not known.
         [*cost.lines(preview)] if preview.ended and not preview.errors and not preview.violations else [],
@@ -54,8 +60,12 @@ def _refusals(preview: Preview) -> Iterator[str]:
     for violation in preview.violations:
         yield f"- **REFUSED** by the rule `{violation.rule}`: {violation.message}"
     # With violations the engine's own error says only that there are some; a program that ended is said by its reason.
-    for error in [] if preview.violations else preview.errors:
-        if error.startswith("an unhandled error occurred: program exited") and len(preview.errors) > 1:
+    errors = [] if preview.violations else preview.errors
+    for error in errors:
+        if any(error.startswith(unspecific) for unspecific in UNSPECIFIC) and len(errors) > 1:
+            continue
+        if refused := REFUSED_BY_HOOK.match(error):
+            yield from (f"- **REFUSED**: {line}" for line in error[refused.end() :].splitlines())
             continue
         yield "- **ERROR**:"
         yield from (f"  {line}" for line in _fenced(error.splitlines()))
@@ -80,6 +90,14 @@ def _changes(changes: list[Change]) -> Iterator[str]:
 
 def _why(change: Change) -> str:
     return f" ({because(change)})" if change.verb in {"updated", "replaced"} and change.reasons else ""
+
+
+def _accepted(preview: Preview) -> Iterator[str]:
+    """Name, each time, what the user has accepted by a setting."""
+    accepted = preview.after.get("accepted")
+    if accepted:
+        yield "Accepted:"
+        yield from (f"- `{path}`: {ACCEPTED[path]}" for path in accepted)
 
 
 def _budget(preview: Preview) -> Iterator[str]:

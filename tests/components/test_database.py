@@ -1,8 +1,11 @@
 """Database: closed, private, two roles, nothing dropped by accident."""
 
+import json
+from typing import Any
+
 import pytest
 
-from tests.components.recording import Graph
+from tests.components.recording import Graph, run_program
 
 
 def test_the_cluster(graph: Graph) -> None:
@@ -18,6 +21,24 @@ def test_the_cluster(graph: Graph) -> None:
     assert inputs["privateNetworkUuid"] == "shop-vpc-id"
     assert inputs["tags"] == ["shop"]
     assert inputs["maintenanceWindows"] == [{"day": "sunday", "hour": "03:00"}]
+
+
+def test_the_disk_grows_by_itself(graph: Graph) -> None:
+    """A full one would make the database read-only."""
+    autoscale = graph["db"].inputs["storageAutoscale"]
+    assert autoscale == {"enabled": True, "thresholdPercent": 80, "incrementGib": 10}
+    assert "storageSizeMib" not in graph["db"].inputs
+
+
+def test_the_edition_advanced(settings: dict[str, Any]) -> None:
+    """Another engine, and no question for a certificate authority, which it does not have."""
+    graph = run_program(
+        settings | {"database": {"edition": "advanced", "size": "gd-2vcpu-8gb", "nodes": 2, "extensions": ["vector"]}}
+    )
+    inputs = graph["db"].inputs
+    assert (inputs["engine"], inputs["size"], inputs["nodeCount"]) == ("advanced_pg", "gd-2vcpu-8gb", 2)
+    assert graph["grants"].inputs["ca"] == ""
+    assert "database_ca" not in json.loads(graph["environment"].inputs["document"])
 
 
 def test_trusted_sources_are_the_droplets_and_what_is_named(graph: Graph) -> None:

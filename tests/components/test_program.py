@@ -84,6 +84,7 @@ def test_outputs(graph: Graph) -> None:
     assert set(graph.outputs) == {
         "url",
         "production",
+        "accepted",
         "reserved_ip",
         "cdn_endpoint",
         "max_connections",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -72,6 +73,44 @@ def test_what_things_cost(billed: Resource, monthly: str) -> None:
     bill = cost.bill([billed])
     assert cost.total(bill) == Decimal(monthly)
     assert all(item.monthly for item in bill.values())
+
+
+def test_advanced_has_a_least_price_for_each_node() -> None:
+    """Which plan costs that is not known, so the sum is the least that it can be, and says so."""
+    advanced = resource("DatabaseCluster", "db", engine="advanced_pg", size="gd-4vcpu-16gb-intel", nodeCount=2)
+    first, item, *_ = told([], [advanced])
+    assert first == "Cost: at least $260.00 a month (was $0.00, +$260.00 of what is known)"
+    assert item == (
+        "- database cluster `db`: at least $260.00 (2 x gd-4vcpu-16gb-intel, of which the smallest has this price)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("disk", "nodes", "added"),
+    [
+        ("30720", 1, {}),
+        ("40960", 1, {"storage of `db`": "$2.15 (10 GiB beyond the plan's)"}),
+        ("40960", 2, {"storage of `db`": "unknown (10 GiB beyond the plan's)"}),
+    ],
+)
+def test_a_disk_that_has_grown_by_itself_is_in_the_estimate(disk: str, nodes: int, added: dict[str, str]) -> None:
+    """By what the cluster has, since the program asks for none; for more nodes no source says how it is counted."""
+    cluster = replace(
+        resource("DatabaseCluster", "db", engine="pg", size="db-s-1vcpu-2gb", nodeCount=nodes),
+        outputs={"storageSizeMib": disk},
+    )
+    bill = cost.bill([cluster])
+    assert {name: str(item) for name, item in bill.items() if name.startswith("storage")} == added
+
+
+def test_what_failover_would_cost_is_said_where_it_is_given_up() -> None:
+    """Each time, whether something changes or not."""
+    accepted = {"accepted": ["database.acceptNoFailover"]}
+    preview = Preview(stack="prod", after=accepted, ended=True, has={"db": CLUSTER}, had={"db": CLUSTER})
+    *_, last = cost.lines(preview)
+    assert last == (
+        "- no failover (`database.acceptNoFailover`); with a standby, in the edition advanced, at least $260.00"
+    )
 
 
 def test_spaces_are_one_subscription() -> None:

@@ -2,6 +2,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -178,6 +179,36 @@ def test_a_replaced_app_role_gets_rights_on_the_tables_that_exist(site: Site) ->
         app.execute('INSERT INTO "Odd name" DEFAULT VALUES')
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             app.execute("SELECT * FROM foreign_owner")
+
+
+def test_extensions_that_are_there_are_not_created(site: Site) -> None:
+    """Where the server takes no CREATE EXTENSION at all, as in the edition advanced, it has them already."""
+    with site.server.as_superuser(site.name) as superuser:
+        superuser.execute("CREATE EXTENSION pg_stat_statements")
+        superuser.execute(
+            "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'there is no CREATE EXTENSION'; END $$"
+        )
+        superuser.execute(
+            "CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION') "
+            "EXECUTE FUNCTION refuse()"
+        )
+    DatabaseGrantsProvider().create(site.props | {"extensions": ["plpgsql", "pg_stat_statements"]})
+    with pytest.raises(ActionError, match="there is no CREATE EXTENSION"):
+        DatabaseGrantsProvider().create(site.props | {"extensions": ["plpgsql", "citext"]})
+
+
+def test_without_a_ca_the_trust_store_of_this_machine_counts(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server whose certificate nobody there has signed is refused, and the message says where to look."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with pytest.raises(ActionError, match=r"certificate verify failed.*SSL_CERT_FILE"):
+        DatabaseGrantsProvider().create(site.props | {"ca": ""})
+    store = tmp_path / "authorities.pem"
+    store.write_text(site.server.ca)
+    monkeypatch.setenv("SSL_CERT_FILE", str(store))
+    DatabaseGrantsProvider().create(site.props | {"ca": ""})
 
 
 def test_extensions_are_created_by_the_owner(site: Site) -> None:

@@ -118,7 +118,7 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
     with pytest.raises(ActionError) as caught:
         canonical(document)
     assert str(caught.value).splitlines() == [
-        "environment.extra: unknown, the document has wsgi, database_ca, env, release_env, python",
+        "environment.extra: unknown, the document has wsgi, env, release_env, database_ca, python",
         "environment.wsgi: must be a non-empty text, got an empty one",
         "environment.python: must be a non-empty text, got float",
         "environment.env.A=B: must be a name without `=`; rename the variable",

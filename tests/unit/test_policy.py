@@ -47,6 +47,7 @@ ASKED = (
     *LISTS,
     *("privateNetworkUuid", "mode", "user", "clusterId", "size", "nodeCount", "tags", "redirectHttpToHttps"),
     *("userData", "backups", "enabled", "dropletTag", "dropletIds", "document", "production"),
+    *("clusterUrn", "engine", "accepted"),
 )
 
 

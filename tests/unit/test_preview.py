@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preview import events, report
-from preview.meaning import MEANINGS, Level, effects
+from preview.meaning import ACCEPTED, MEANINGS, Level, effects
 
 STACK = "pulumi:pulumi:Stack"
 
@@ -218,6 +218,52 @@ def test_a_refused_change_names_the_rule() -> None:
         "### `dev`: **refused**\n\n- **REFUSED** by the rule `ssh-not-public`: firewall.inboundRules: "
     )
     assert "**ERROR**" not in text
+
+
+def test_what_the_program_refuses_is_told_in_its_own_words() -> None:
+    """One line for each problem, without what the engine says around them."""
+    messages = [
+        'error: Preview failed: before hook "x-new-cluster" failed: database.size: must; do\ndatabase.nodes: x; y',
+        "error: preview failed\n",
+    ]
+    text = told(
+        *(json.dumps({"sequence": 1, "diagnosticEvent": {"severity": "error", "message": m}}) for m in messages)
+    )
+    assert text.startswith(
+        "### `dev`: **refused**\n\n- **REFUSED**: database.size: must; do\n- **REFUSED**: database.nodes: x; y\n"
+    )
+    assert "**ERROR**" not in text
+
+
+def test_what_is_accepted_is_said_each_time() -> None:
+    """By the setting's name, also when nothing changes, without raising an alarm."""
+    for path in ACCEPTED:
+        accepted = outputs({"accepted": [path]}, {"accepted": [path]})
+        text = report.markdown(events.read([event("same", "Vpc", "polls-dev-vpc"), accepted, END]))
+        assert text.startswith(f"### `dev`: nothing changes\n\nAccepted:\n- `{path}`: ")
+
+
+@pytest.mark.parametrize(
+    ("engine", "old", "new", "may_fail"),
+    [
+        ("pg", ("db-s-2vcpu-4gb", 1), ("db-s-4vcpu-8gb", 1), True),
+        ("pg", ("db-s-2vcpu-4gb", 1), ("db-s-2vcpu-4gb", 2), True),
+        ("pg", ("db-s-1vcpu-2gb", 1), ("db-s-2vcpu-4gb", 1), False),
+        ("pg", ("db-s-4vcpu-8gb", 2), ("db-s-6vcpu-16gb", 2), False),
+        ("advanced_pg", ("gd-2vcpu-8gb", 1), ("gd-4vcpu-16gb", 2), False),
+    ],
+)
+def test_a_cluster_that_grows_beyond_what_new_ones_have_may_be_refused(
+    engine: str, old: tuple[str, int], new: tuple[str, int], *, may_fail: bool
+) -> None:
+    """It is said and not refused: only DigitalOcean knows. One that has more already grows as before."""
+    sides = {
+        side: {"engine": engine, "size": size, "nodeCount": nodes}
+        for side, (size, nodes) in {"old": old, "new": new}.items()
+    }
+    text = told(event("update", "DatabaseCluster", "polls-dev-db", "size", "nodeCount", **sides))
+    assert ("`pulumi up` may fail: new clusters of the edition standard have at most 4 GiB" in text) is may_fail
+    assert "is resized in place" in text
 
 
 def test_wrong_settings_are_quoted_whole() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import sizing
+from components import editions, sizing
 
 DATABASE_PLANS = st.sampled_from(sorted(sizing.DATABASE_PLANS))
 
@@ -42,11 +42,30 @@ def budgets(draw: st.DrawFn) -> sizing.ConnectionBudget:
         ("gd-8vcpu-32gb", 800),
         ("so1_5-8vcpu-64gb", 1000),
         ("so1_5-32vcpu-256gb", 1000),
+        ("gd-2vcpu-8gb-intel", 200),
+        ("c-96-intel", 1000),
     ],
 )
 def test_max_connections_are_those_that_digitalocean_documents(plan: str, expected: int) -> None:
     """25 for each GiB, up to 1,000."""
     assert expected == sizing.max_connections(plan)
+
+
+@pytest.mark.parametrize(
+    ("engine", "plan", "nodes", "beyond"),
+    [
+        ("pg", "db-s-2vcpu-4gb", 1, set()),
+        ("pg", "db-s-4vcpu-8gb", 1, {"size"}),
+        ("pg", "db-s-1vcpu-2gb", 2, {"nodes"}),
+        ("pg", "db-amd-2vcpu-8gb", 3, {"size", "nodes"}),
+        ("advanced_pg", "c-96-intel", 3, set()),
+    ],
+)
+def test_what_a_new_cluster_may_have(engine: str, plan: str, nodes: int, beyond: set[str]) -> None:
+    """Standard: 4 GiB and one node; Advanced: whatever its plans are."""
+    found = dict(editions.beyond_a_new_cluster(engine, sizing.database_memory(plan), nodes))
+    assert set(found) == beyond
+    assert all("since 30 November 2026" in rule for rule in found.values())
 
 
 @pytest.mark.parametrize(("direct", "expected"), [(2, 95), (0, 97)])
