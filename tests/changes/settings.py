@@ -104,7 +104,14 @@ CHANGES = (
     Change({"database.directConnections": 3}, "outage", note="nothing where `pool.size` is a number that still fits"),
     Change({"pool.size": 10}, "outage"),
     Change({"database.size": "db-s-1vcpu-2gb"}, "outage", note="and that of `pool.size`, where it is `auto`"),
-    Change({"database.nodes": 2}, "update in place", note="*assumed*: DigitalOcean does not say; never fewer"),
+    Change(
+        {"database.nodes": 2},
+        "update in place",
+        note="*assumed*: DigitalOcean does not say; never fewer. In the edition standard for older clusters only",
+    ),
+    Change({"database.storage.threshold": 70}, "update in place"),
+    Change({"database.storage.increment": 20}, "update in place"),
+    Change({"database.storage.autoscale": False}, "update in place"),
     Change(
         {"database.version": "18"},
         "outage",
@@ -153,11 +160,27 @@ CHANGES = (
     Change({"protect": False}, "nothing"),
     # What can't be changed with the data in place.
     Change({"domain": "www.polls.example"}, "data loss", note="the zone's records; the database stays"),
-    Change({"network.cidr": "10.41.0.0/20"}, "data loss"),
+    Change(
+        {"network.cidr": "10.41.0.0/20"},
+        "refused",
+        note="where the cluster has a standby, or more than 4 GiB: the one in its place would be a new one",
+    ),
+    Change({"network.cidr": "10.41.0.0/20", "database.nodes": 1}, "data loss"),
     Change(
         {"region": "fra1", "network.cidr": "10.42.0.0/20"},
         "data loss",
         note="the new network can't have the range of the old one",
+    ),
+    Change({"database.acceptPlan": True}, "nothing", note="but a new cluster may be larger from then on"),
+    Change({"database.acceptNoFailover": True}, "nothing", note="and each preview says so"),
+    Change(
+        {
+            "database.edition": "advanced",
+            "database.size": "gd-2vcpu-8gb",
+            "database.extensions": ["plpgsql"],
+            "database.acceptPlan": False,
+        },
+        "data loss",
     ),
     Change({"dns": "external"}, "data loss", note="the zone's records; the database stays"),
     Change(

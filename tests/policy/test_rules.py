@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from components.editions import WAYS_OUT, beyond_a_new_cluster
 from policy.pack import RULES
 from tests.commands import PATH, ROOT
 
@@ -65,6 +66,8 @@ BROKEN = {
     "database-closed bad-trusted-halves",
     "database-closed bad-trusted-ipv6",
     "database-has-trusted-sources bad-db-open",
+    "database-new-cluster bad-db-new-large",
+    "database-new-cluster bad-db-new-standby",
     "database-in-vpc bad-db-public",
     "droplet-behind-firewall bad-droplet-naked",
     "droplet-behind-firewall bad-droplet-untagged",
@@ -140,6 +143,20 @@ def test_rules_for_production_hold_in_production_only(preview: Preview) -> None:
     """One node, one Droplet, no backups, no alerts: fine where the stack says `production: false`."""
     done = preview("modest")
     assert (violations(done), done.returncode) == (set(), 0), done.stdout + done.stderr
+
+
+def test_what_is_accepted_breaks_no_rule(preview: Preview) -> None:
+    """One node in production, and a new cluster that is larger: by the stack's own word."""
+    done = preview("accepting")
+    assert (violations(done), done.returncode) == (set(), 0), done.stdout + done.stderr
+
+
+def test_the_pack_refuses_a_new_cluster_in_the_words_of_the_program(preview: Preview) -> None:
+    """Rule and ways out are those of the preview; the path is the resource's."""
+    printed = " ".join(preview("violating").stdout.split())
+    beyond = beyond_a_new_cluster("pg", 8, 2)
+    for (_, rule), (name, got) in zip(beyond, [("size", '"db-s-4vcpu-8gb"'), ("nodeCount", "2")], strict=True):
+        assert " ".join(f"bad-db-new-large.{name}: {rule}, got {got}; {WAYS_OUT}".split()) in printed
 
 
 def test_a_stack_says_whether_it_is_production(preview: Preview) -> None:

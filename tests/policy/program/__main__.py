@@ -25,9 +25,8 @@ class Document(pulumi.CustomResource):
 def cluster(name: str, *, nodes: int = 2, size: str = "db-s-1vcpu-2gb", **other: object) -> do.DatabaseCluster:
     """Return a cluster that keeps all rules but those that `other` breaks."""
     arguments = {"private_network_uuid": "11111111-1111-1111-1111-111111111111", "tags": ["shop"], "opts": PROTECTED}
-    return do.DatabaseCluster(
-        name, engine="pg", version="17", size=size, region="nyc3", node_count=nodes, **(arguments | other)
-    )
+    arguments |= {"engine": "pg"}
+    return do.DatabaseCluster(name, version="17", size=size, region="nyc3", node_count=nodes, **(arguments | other))
 
 
 def trusted(name: str, of: do.DatabaseCluster, *values: str) -> None:
@@ -100,6 +99,12 @@ def passing() -> None:
     trusted("trusted", main, "203.0.113.7", "203.0.113.128/25")
     pool("pool", main, size=40)
     pool("reports", main, size=7)  # 47 of 47
+    for name, other in (
+        ("db-larger", {"size": "db-s-4vcpu-8gb"}),  # that is there already
+        ("db-new-advanced", {"engine": "advanced_pg", "size": "gd-2vcpu-8gb"}),
+        ("db-new-unknown", {"size": main.host, "nodes": main.port}),
+    ):
+        trusted(f"{name}-trusted", cluster(name, **other), "203.0.113.7")
     user = do.DatabaseUser("user", cluster_id=main.id, name="app")
     # Nothing of these is known in a preview, and none of it is a problem.
     unknown = main.host
@@ -130,6 +135,27 @@ def passing() -> None:
     pulumi.export("unused", [app.access_key, user.name])
 
 
+def violating_clusters() -> None:
+    """Break each rule for clusters that stand for themselves."""
+    cluster("bad-db-open")
+    for name, other in (
+        ("bad-db-public", {"private_network_uuid": None}),
+        ("bad-db-untagged", {"tags": []}),
+        ("bad-db-unprotected", {"opts": None}),
+        ("bad-db-single", {"nodes": 1}),
+    ):
+        trusted(f"{name}-trusted", cluster(name, **other), "203.0.113.7")
+    for name, other in (
+        ("bad-db-new-standby", {}),
+        ("bad-db-new-large", {"size": "db-s-4vcpu-8gb"}),
+    ):
+        trusted(f"{name}-trusted", cluster(name, **other), "203.0.113.7")
+    crowded = cluster("bad-db-crowded")
+    trusted("crowded-trusted", crowded, "203.0.113.7")
+    pool("crowded-pool", crowded, size=30)
+    pool("crowded-reports", crowded, size=18)  # 48 of 47
+
+
 def violating() -> None:
     """Break each rule once or more, beside a resource that keeps it."""
     pulumi.export("production", value=True)
@@ -153,18 +179,7 @@ def violating() -> None:
     trusted("bad-trusted-ipv6", good, "::/0")
     trusted("bad-trusted-empty", good)
     trusted("bad-trusted-halves", good, "0.0.0.0/1", "128.0.0.0/1")
-    cluster("bad-db-open")
-    for name, other in (
-        ("bad-db-public", {"private_network_uuid": None}),
-        ("bad-db-untagged", {"tags": []}),
-        ("bad-db-unprotected", {"opts": None}),
-        ("bad-db-single", {"nodes": 1}),
-    ):
-        trusted(f"{name}-trusted", cluster(name, **other), "203.0.113.7")
-    crowded = cluster("bad-db-crowded")
-    trusted("crowded-trusted", crowded, "203.0.113.7")
-    pool("crowded-pool", crowded, size=30)
-    pool("crowded-reports", crowded, size=18)  # 48 of 47
+    violating_clusters()
     pool("bad-pool-session", good, mode="session")
     pool("bad-pool-admin", good, user="doadmin")
     pool("bad-pool-nobody", good, user=None)
@@ -208,9 +223,23 @@ def modest() -> None:
     droplet("web", backups=False)
 
 
+def accepting() -> None:
+    """Accept, by name, what production does without, and what a new cluster may not have everywhere."""
+    pulumi.export("production", value=True)
+    pulumi.export("accepted", ["database.acceptNoFailover", "database.acceptPlan"])
+    trusted("trusted", cluster("db-new", nodes=1, size="db-s-4vcpu-8gb"), "203.0.113.7")
+    firewall("firewall", "443", EVERYWHERE, tags=("web",))
+    droplet("web-1")
+    droplet("web-2")
+    balancer("balancer", "https", certificate_name="cert", tag="web")
+    alert("alert", enabled=True)
+
+
 def silent() -> None:
     """Do not say whether it is production."""
     do.Domain("domain", name="example.com")
 
 
-{"passing": passing, "violating": violating, "modest": modest, "silent": silent}[pulumi.get_stack()]()
+{"passing": passing, "violating": violating, "modest": modest, "accepting": accepting, "silent": silent}[
+    pulumi.get_stack()
+]()
