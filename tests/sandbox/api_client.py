@@ -80,6 +80,21 @@ class Api:
         """Switch a fault on."""
         self.ok(self.post("/_sandbox/faults", fields))
 
+    def switch(self, **fields: object) -> None:
+        """Say how the account, or what nobody knows, shall be; see sandbox/switches.py."""
+        self.ok(self.raw.put("/_sandbox/switches", json=fields))
+
+    def grow(self, cluster_id: str) -> int:
+        """Let a cluster's disk grow by itself, once; the MiB that it has then."""
+        return int(self.ok(self.raw.post(f"/_sandbox/databases/{cluster_id}/grow"))["storage_size_mib"])
+
+    def resize(self, cluster_id: str, **fields: object) -> Body:
+        """Resize a cluster and wait until it is online again."""
+        self.client.databases.update_cluster_size(cluster_id, fields)
+        return until(
+            lambda: self.client.databases.get_cluster(cluster_id)["database"], lambda found: found["status"] == "online"
+        )
+
     def vpc(self, name: str = "net", ip_range: str = "10.10.0.0/20") -> Body:
         """Create a VPC in nyc3, or return the one that has this name."""
         for vpc in self.client.vpcs.list()["vpcs"]:
@@ -140,6 +155,7 @@ class Api:
     def delete_everything(self) -> None:
         """Delete all resources in an order that the rules allow, and wait until nothing is left."""
         self.raw.delete("/_sandbox/faults")
+        self.raw.delete("/_sandbox/switches")
         exists = self._resources()
         for kind, path in _DELETED_IN_ORDER.items():
             for resource_id in exists.get(kind, []):

@@ -26,10 +26,17 @@ class Stack:
         self.world = world
         self.folder = folder
 
+    def try_pulumi(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        """Run Pulumi in the world, whether it fails or not."""
+        return self._run(argv, check=False)
+
     def pulumi(self, *argv: str, check: bool = True) -> str:
         """Run Pulumi in the world and return what it printed."""
-        argv = ("sandbox", "exec", "pulumi", "-C", str(self.folder), "--non-interactive", *argv)
-        return run(*argv, home=self.world.home, check=check).stdout
+        return self._run(argv, check=check).stdout
+
+    def _run(self, argv: tuple[str, ...], *, check: bool) -> subprocess.CompletedProcess[str]:
+        command = ("sandbox", "exec", "pulumi", "-C", str(self.folder), "--non-interactive", *argv)
+        return run(*command, home=self.world.home, check=check)
 
     def set(self, name: str, value: str) -> None:
         """Change a setting."""
@@ -115,6 +122,55 @@ def test_drift_is_shown_and_mended(stack: Stack, api: Api) -> None:
         "create digitalocean:index/dnsRecord:DnsRecord",
         "update digitalocean:index/vpc:Vpc",
     ]
+
+
+ON = {"enabled": True, "thresholdPercent": 80, "incrementGib": 20}
+
+
+def test_a_disk_that_has_grown_is_no_drift(stack: Stack, api: Api) -> None:
+    """Neither a preview nor a refresh wants the old size back, and another plan keeps what has grown."""
+    stack.set("autoscale", json.dumps(ON))
+    stack.up()
+    cluster = str(stack.resources()["cluster"]["id"])
+    assert api.client.databases.get_autoscale(cluster)["storage"] == {
+        "enabled": True,
+        "threshold_percent": 80,
+        "increment_gib": 20,
+    }
+    grown = api.grow(cluster)
+    assert [stack.steps(), stack.steps("--refresh")] == [[], []]
+    stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert stack.steps() == []
+
+    stack.set("clusterSize", "db-s-2vcpu-4gb")
+    assert stack.steps("--refresh") == ["update digitalocean:index/databaseCluster:DatabaseCluster"]
+    stack.up()
+    found = api.client.databases.get_cluster(cluster)["database"]
+    assert (found["size"], found["storage_size_mib"]) == ("db-s-2vcpu-4gb", 61440 + grown - 30720)
+    assert [stack.steps(), stack.steps("--refresh")] == [[], []]
+
+
+def test_autoscale_is_changed_in_place(stack: Stack, api: Api) -> None:
+    """Another threshold, off, and no longer said, which leaves the cluster as it is; a change elsewhere is drift."""
+    stack.set("autoscale", json.dumps(ON))
+    stack.up()
+    cluster = str(stack.resources()["cluster"]["id"])
+
+    def storage() -> object:
+        return api.client.databases.get_autoscale(cluster)["storage"]
+
+    for said, kept in (
+        (ON | {"thresholdPercent": 95}, {"enabled": True, "threshold_percent": 95, "increment_gib": 20}),
+        ({"enabled": False}, {"enabled": False}),
+        (None, {"enabled": False}),
+    ):
+        stack.set("autoscale", json.dumps(said))
+        stack.up()
+        assert (storage(), stack.steps(), stack.steps("--refresh")) == (kept, [], [])
+    stack.set("autoscale", json.dumps(ON))
+    stack.up()
+    api.client.databases.update_autoscale(cluster, {"storage": {"enabled": False}})
+    assert stack.steps("--refresh") == ["update digitalocean:index/databaseCluster:DatabaseCluster"]
 
 
 def test_an_interrupted_up_keeps_the_cluster_and_the_next_one_goes_on(stack: Stack, api: Api) -> None:

@@ -268,6 +268,39 @@ class TestUpdate:
         ]
         assert properties["uri"] == Secret("postgresql://doadmin:pw@public.example:25060/defaultdb?sslmode=require")
 
+    def test_what_the_program_has_ceased_to_say_leaves_the_state(self, served: Served) -> None:
+        """Else the next preview would remove it again; the cluster keeps its window."""
+        window = {"day": "monday", "hour": "03:00", "pending": False}
+        served.answers(
+            databases__get_cluster=in_turn({"database": cluster("online")["database"] | {"maintenance_window": window}})
+        )
+        old = CLUSTER_INPUTS | {"maintenanceWindows": [{"day": "monday", "hour": "03:00"}]}
+        request = provider_pb2.UpdateRequest(
+            id="c1", urn=CLUSTER_URN, olds=encode(old), old_inputs=encode(old), news=encode(CLUSTER_INPUTS)
+        )
+
+        assert "maintenanceWindows" not in decode(served.stub.Update(request).properties)
+
+    def test_a_grown_disk_is_not_named_in_a_resize(self, served: Served) -> None:
+        """The API would take the size for a wish; what the program doesn't say is not sent."""
+        sent: list[Any] = []
+
+        def resize(_arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[int, None]:
+            sent.append(keywords["body"])
+            return 202, None
+
+        served.answers(databases__update_cluster_size=resize, databases__get_cluster=in_turn(cluster("online")))
+        request = provider_pb2.UpdateRequest(
+            id="c1",
+            urn=CLUSTER_URN,
+            olds=encode(CLUSTER_INPUTS | {"storageSizeMib": "51200"}),
+            old_inputs=encode(CLUSTER_INPUTS),
+            news=encode(CLUSTER_INPUTS | {"size": "db-s-2vcpu-4gb"}),
+        )
+        served.stub.Update(request)
+
+        assert sent == [{"size": "db-s-2vcpu-4gb", "num_nodes": 1}]
+
 
 class TestCalls:
     """Retries as the official plugin makes them."""

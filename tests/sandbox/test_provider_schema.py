@@ -153,6 +153,24 @@ class TestCheck:
 
         assert [failure.property for failure in failures] == ["inboundRules[0].action"]
 
+    @pytest.mark.parametrize(
+        ("autoscale", "wrong"),
+        [
+            ({"thresholdPercent": 80}, ["storageAutoscale.enabled"]),
+            ({"enabled": True, "thresholdPercent": 14}, ["storageAutoscale.thresholdPercent"]),
+            ({"enabled": True, "thresholdPercent": 96}, ["storageAutoscale.thresholdPercent"]),
+            ({"enabled": True, "incrementGib": 9}, ["storageAutoscale.incrementGib"]),
+            ({"enabled": True, "maxGib": 100}, ["storageAutoscale.maxGib"]),
+            ({"enabled": True, "thresholdPercent": 15, "incrementGib": 1000}, []),
+        ],
+    )
+    def test_the_growth_of_a_disk_is_judged(self, autoscale: dict[str, Any], wrong: list[str]) -> None:
+        """As the official plugin judges it before the API is asked."""
+        news = {"name": "n", "engine": "pg", "version": "17", "size": "s", "region": "r", "nodeCount": 1}
+        failures = schema.check(CLUSTER, {}, news | {"storageAutoscale": autoscale}, NAMING)[1]
+
+        assert [failure.property for failure in failures] == wrong
+
     def test_unknown_inputs_are_not_judged(self) -> None:
         """A mode that is an output of another resource is only known in `up`."""
         news = {"clusterId": UNKNOWN, "dbName": UNKNOWN, "mode": UNKNOWN, "size": UNKNOWN, "name": UNKNOWN}
@@ -235,6 +253,13 @@ class TestDiff:
         old, new = ({"maintenanceWindows": [{"day": "monday", "hour": hour}]} for hour in ("13:00:00", "13:00"))
 
         assert kinds(CLUSTER, old, new) == {}
+
+    def test_growth_that_is_off_is_something(self) -> None:
+        """To say that a disk doesn't grow isn't silence; a number that is 0 is, as in the official plugin."""
+        off = {"storageAutoscale": {"enabled": False}}
+
+        assert kinds(CLUSTER, {}, off) == {"storageAutoscale": "ADD"}
+        assert kinds(CLUSTER, off, {"storageAutoscale": {"enabled": False, "thresholdPercent": 0}}) == {}
 
     def test_rules_are_a_set(self) -> None:
         """Neither their order, nor that of their addresses, nor that of members on the wire is a change."""

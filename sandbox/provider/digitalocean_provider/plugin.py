@@ -219,7 +219,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             foretold = schema.preview(kind, state, inputs, changes)
             return provider_pb2.UpdateResponse(properties=encode(schema.seal(kind, foretold)))
         op = self._operation(request, context)
-        wanted = state | schema.stored_inputs(kind, inputs)
+        wanted = schema.wanted(kind, state, inputs)
         problem = ""
         properties: Properties | None = None
         try:

@@ -46,7 +46,8 @@ class Field:
     stored: Callable[[Any], Any] | None = None  # what state keeps instead of the input
     choices: tuple[str, ...] = ()
     length: tuple[int, int] | None = None
-    members: tuple[str, ...] = ()  # of the objects in a list: other members are refused
+    members: tuple[str, ...] = ()  # of an object, or of the objects in a list: other members are refused
+    rule: Callable[[Any], Iterable["Failure"]] | None = None  # what else is wrong with a value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,13 +145,20 @@ def _problems(name: str, spec: Field, value: object) -> Iterable[Failure]:
         yield Failure(name, f"must be one of {', '.join(spec.choices)}, got {value!r}")
     if spec.length and isinstance(value, str) and not spec.length[0] <= len(value) <= spec.length[1]:
         yield Failure(name, f"must have {spec.length[0]} to {spec.length[1]} characters, got {len(value)}: {value!r}")
-    if spec.members and isinstance(value, list):
-        for index, item in enumerate(value):
+    if spec.members:
+        items = {name: value} if isinstance(value, dict) else {f"{name}[{i}]": item for i, item in _numbered(value)}
+        for path, item in items.items():
             for member in sorted(set(item) - set(spec.members) - {DEFAULTS}):
                 yield Failure(
-                    f"{name}[{index}].{member}",
+                    f"{path}.{member}",
                     f"is not supported by the sandbox's provider, which knows {', '.join(spec.members)}",
                 )
+    if spec.rule:
+        yield from spec.rule(value)
+
+
+def _numbered(value: object) -> Iterable[tuple[int, Any]]:
+    return enumerate(value) if isinstance(value, list) else ()
 
 
 def check(schema: Schema, olds: Properties, news: Properties, naming: Naming) -> tuple[Properties, list[Failure]]:
@@ -222,6 +230,12 @@ def stored_inputs(schema: Schema, inputs: Properties) -> Properties:
         spec = schema.fields[name]
         state[name] = spec.stored(bare(value)) if spec.stored and not has_unknown(value) else value
     return state
+
+
+def wanted(schema: Schema, state: Properties, inputs: Properties) -> Properties:
+    """Return the state as it shall be, without what the program has ceased to say and nobody else may say."""
+    unsaid = {name for name, spec in schema.inputs.items() if spec.role is OPTIONAL}
+    return {name: value for name, value in state.items() if name not in unsaid} | stored_inputs(schema, inputs)
 
 
 def preview(schema: Schema, state: Properties, inputs: Properties, changes: dict[str, Change] | None) -> Properties:

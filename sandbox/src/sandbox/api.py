@@ -12,15 +12,14 @@ from pathlib import Path
 
 import click
 import uvicorn
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox import certificates, errors, ports, provenance
+from sandbox import certificates, errors, own_routes, ports
 from sandbox.calls import Call, Cloud, Endpoint
 from sandbox.faults import Fault
 from sandbox.products import ROUTERS, databases, droplets, reserved_ips
@@ -59,7 +58,7 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
 
     routes = [Route(e.path, _handler(cloud, e), methods=[e.method], name=e.operation) for e in endpoints()]
     app = Starlette(
-        routes=[*routes, *_own_routes(cloud)],
+        routes=[*routes, *own_routes.routes(cloud)],
         lifespan=lifespan,
         exception_handlers={errors.ApiError: _explain, HTTPException: _unknown_route, Exception: _crashed},
     )
@@ -204,56 +203,6 @@ async def _gone(receive: Receive) -> None:
 def _drop(send: Send) -> None:
     """Cut the connection: ASGI has no word for it, but uvicorn's `send` is a method of the object that has it."""
     send.__self__.transport.abort()  # type: ignore[attr-defined]
-
-
-def _own_routes(cloud: Cloud) -> list[Route]:
-    """Build the routes that only a sandbox has: faults, the request log, nodes and provenance."""
-
-    async def faults(request: Request) -> Response:
-        if request.method == "POST":
-            try:
-                cloud.faults.add(Fault.model_validate_json(await request.body()))
-            except ValidationError as error:
-                raise errors.unprocessable(str(error)) from error
-        if request.method == "DELETE":
-            cloud.faults.clear(keep_met=request.query_params.get("keep") == "met")
-        active = [fault.model_dump() for fault in cloud.faults.active()]
-        return JSONResponse({"faults": active, "met": cloud.faults.met()})
-
-    async def requests(request: Request) -> Response:
-        after = request.query_params.get("after", "0")
-        if not after.isdigit():
-            raise errors.unprocessable(f'after: must be the number of a request, got "{after}"')
-        return JSONResponse({"requests": cloud.store.requests(int(after))})
-
-    async def nodes(_request: Request) -> Response:
-        simulated = cloud.world.depth == "api"
-        shown = [
-            {
-                "droplet_id": int(droplet.id),
-                "name": droplet.body["name"],
-                "kind": "simulated node" if simulated else "machine",
-                "status": droplet.body["status"],
-                "public_ip": droplet.private["public_ip"],
-                "private_ip": droplet.private["private_ip"],
-            }
-            for droplet in cloud.store.list("droplet")
-        ]
-        return JSONResponse({"depth": cloud.world.depth, "nodes": shown})
-
-    async def resources(_request: Request) -> Response:
-        return JSONResponse({"resources": [{"kind": r.kind, "id": r.id} for r in cloud.store.all()]})
-
-    async def page(_request: Request) -> Response:
-        return PlainTextResponse(provenance.page())
-
-    return [
-        Route("/_sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
-        Route("/_sandbox/requests", requests),
-        Route("/_sandbox/nodes", nodes),
-        Route("/_sandbox/resources", resources),
-        Route("/_sandbox/provenance", page),
-    ]
 
 
 def serve(world: World) -> None:

@@ -153,6 +153,33 @@ def logs(home: Path | None, depth: Depth | None, name: str | None, *, follow: bo
     os.execvp(argv[0], argv)  # noqa: S606 - no shell wanted
 
 
+@main.command()
+@_world_options
+@click.argument("name", required=False)
+@click.argument("value", required=False)
+def switch(home: Path | None, depth: Depth | None, name: str | None, value: str | None) -> None:
+    """Show what of the account and of the unknown can be played both ways, or set NAME to VALUE ("on", "off", a word).
+
+    The world goes on as it is; what it made before stays.
+    """
+    from sandbox import switches  # noqa: PLC0415 - the same
+    from sandbox.store import Store  # noqa: PLC0415 - the same
+
+    with _clear_errors():
+        world = worlds.load(_home(home, depth))
+        if name is not None and value is None:
+            raise WorldError(f"{name}: to what? `sandbox switch` alone shows all with their values")
+        store = Store(world.database)
+        try:
+            if name is not None and value is not None:
+                switches.change(store, switches.parsed(name, value))
+            lines = switches.table(store)
+        finally:
+            store.close()
+    for line in lines:
+        click.echo(line)
+
+
 @main.command("browser")
 @_world_options
 @click.argument("url", nargs=-1)

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox import certificates, ports
-from sandbox.plans import RESERVED_CONNECTIONS
+from sandbox.plans import ADVANCED, RESERVED_CONNECTIONS
 from sandbox.realiser import ClusterSpec, RealiserError
 from sandbox.supervisor import Program, Supervisor
 from sandbox.world import World
@@ -39,6 +39,18 @@ password_encryption = 'scram-sha-256'
 fsync = off                    # a throw-away world: only a crash of the whole machine would notice
 """
 _HBA = "hostssl all all all scram-sha-256\n"
+# An Advanced cluster has these extensions and no others; what this machine's PostgreSQL hasn't got can't be there, and
+# pgaudit only loads at the start of a server.
+_ADVANCED_EXTENSIONS = ("pg_repack", "pg_stat_statements", "vector")
+_ADVANCED_RULE = """
+CREATE FUNCTION pg_catalog.sandbox_no_extensions() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'CREATE EXTENSION is not available on Advanced Edition clusters'
+        USING ERRCODE = 'feature_not_supported';
+END $$;
+CREATE EVENT TRIGGER sandbox_no_extensions ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION')
+    EXECUTE FUNCTION pg_catalog.sandbox_no_extensions();
+"""
 # A server that root starts runs as an unprivileged user, who can't walk to a world below /root. So it gets a mount
 # namespace of its own in which its folder is /mnt.
 _DROP = (
@@ -73,6 +85,8 @@ class LocalPostgres:
         """Initialise the server once, start it and make what a managed cluster has from the beginning."""
         self._initialise(spec)
         self._start(spec.id)
+        if spec.engine == ADVANCED:
+            self._make_advanced(spec.id)
         with self._session(spec.id) as session:
             self._admin(session, spec.password)
             known = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_DATABASE,)).fetchone()
@@ -210,14 +224,14 @@ class LocalPostgres:
             time.sleep(0.05)
 
     @contextmanager
-    def _session(self, cluster_id: str) -> Iterator[psycopg.Connection]:
+    def _session(self, cluster_id: str, database: str = "postgres") -> Iterator[psycopg.Connection]:
         try:
             with psycopg.connect(
                 host="localhost",
                 port=self.port(cluster_id),
                 user=_SUPERUSER,
                 password=(self._folder(cluster_id) / "superuser.password").read_text(),
-                dbname="postgres",
+                dbname=database,
                 sslmode="verify-full",
                 sslrootcert=str(self._ca),
                 connect_timeout=5,
@@ -226,6 +240,18 @@ class LocalPostgres:
                 yield connection
         except psycopg.Error as error:
             raise RealiserError(f"PostgreSQL: {error}".strip()) from error
+
+    def _make_advanced(self, cluster_id: str) -> None:
+        """Give every database that will be made the extensions of an Advanced cluster, and no way to others."""
+        with self._session(cluster_id, "template1") as session:
+            known = session.execute("SELECT 1 FROM pg_event_trigger WHERE evtname = 'sandbox_no_extensions'").fetchone()
+            if known:
+                return
+            available = {name for (name,) in session.execute("SELECT name FROM pg_available_extensions").fetchall()}
+            for name in _ADVANCED_EXTENSIONS:
+                if name in available:
+                    session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+            session.execute(_ADVANCED_RULE)
 
     def _admin(self, session: psycopg.Connection, password: str) -> None:
         known = {name for (name,) in session.execute("SELECT rolname FROM pg_roles").fetchall()}

@@ -29,8 +29,7 @@ IMAGES = {
     "debian-13-x64": ("Debian", "13 x64"),
 }
 
-POSTGRES_VERSIONS = ("14", "15", "16", "17", "18")
-POSTGRES_DEFAULT = "17"
+POSTGRES_DEFAULT = "17"  # of Standard clusters
 MAX_POOLS = 21  # limits page, as quoted in the project's facts
 RESERVED_CONNECTIONS = 3
 
@@ -136,7 +135,7 @@ class DatabasePlan:
 
 # Plans that the OpenAPI description offers for "pg". The disk of the two smallest is documented; the others are
 # assumed to grow as on the pricing page (about 15-35 GiB per GiB of memory) and nothing here depends on them.
-_DATABASE_SLUGS = """
+_STANDARD_SLUGS = """
 db-s-1vcpu-1gb db-amd-1vcpu-1gb db-intel-1vcpu-1gb db-s-1vcpu-2gb db-amd-1vcpu-2gb db-intel-1vcpu-2gb
 db-s-2vcpu-4gb db-amd-2vcpu-4gb db-intel-2vcpu-4gb db-s-4vcpu-8gb db-amd-2vcpu-8gb db-amd-4vcpu-8gb
 db-intel-2vcpu-8gb db-intel-4vcpu-8gb gd-2vcpu-8gb db-s-6vcpu-16gb db-amd-4vcpu-16gb db-intel-4vcpu-16gb
@@ -144,16 +143,57 @@ gd-4vcpu-16gb so1_5-2vcpu-16gb db-amd-8vcpu-32gb db-intel-8vcpu-32gb gd-8vcpu-32
 db-amd-16vcpu-64gb db-intel-16vcpu-64gb gd-16vcpu-64gb so1_5-8vcpu-64gb gd-32vcpu-128gb so1_5-16vcpu-128gb
 gd-40vcpu-160gb so1_5-24vcpu-192gb so1_5-32vcpu-256gb
 """.split()  # noqa: SIM905 - a list of literals is five times as long
+# The same for "advanced_pg" (digitalocean/openapi 7c1300c4, databases/responses/options.yml).
+_ADVANCED_SLUGS = """
+gd-2vcpu-8gb-intel so1_5-2vcpu-16gb-intel so1_5-2vcpu-16gb gd-2vcpu-8gb gd-4vcpu-16gb-intel
+so1_5-4vcpu-32gb-intel so1_5-4vcpu-32gb gd-4vcpu-16gb gd-8vcpu-32gb so1_5-8vcpu-64gb gd-8vcpu-32gb-intel
+so1_5-8vcpu-64gb-intel gd-16vcpu-64gb so1_5-16vcpu-128gb gd-16vcpu-64gb-intel so1_5-16vcpu-128gb-intel
+so1_5-24vcpu-192gb so1_5-24vcpu-192gb-intel so1_5-32vcpu-256gb-intel gd-32vcpu-128gb gd-32vcpu-128gb-intel
+so1_5-32vcpu-256gb gd-40vcpu-160gb so1_5-48vcpu-384gb-intel gd-48vcpu-192gb-intel so1_5-48vcpu-256gb c-96-intel
+""".split()  # noqa: SIM905 - the same
+# Slugs that don't say their memory. CPU-Optimized Droplets have 2 GiB per processor; of databases nothing is said.
+_MEMORY_GIB = {"c-96-intel": 192}
 
 
 def _database(slug: str) -> DatabasePlan:
-    *_, vcpus, memory = slug.split("-")
-    gib = int(memory.removesuffix("gb"))
+    parts = slug.removesuffix("-intel").split("-")
+    if slug in _MEMORY_GIB:
+        vcpus, gib = int(parts[-1]), _MEMORY_GIB[slug]
+    else:
+        vcpus, gib = int(parts[-2].removesuffix("vcpu")), int(parts[-1].removesuffix("gb"))
     disk_gib = {1: 10, 2: 30, 4: 60}.get(gib, 35 * gib // 2)
-    return DatabasePlan(slug=slug, memory_gib=gib, vcpus=int(vcpus.removesuffix("vcpu")), disk_mib=disk_gib * 1024)
+    return DatabasePlan(slug=slug, memory_gib=gib, vcpus=vcpus, disk_mib=disk_gib * 1024)
 
 
-DATABASE_PLANS: dict[str, DatabasePlan] = {slug: _database(slug) for slug in _DATABASE_SLUGS}
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """What clusters of an engine come in."""
+
+    versions: tuple[str, ...]
+    default_version: str
+    plans: dict[str, DatabasePlan]
+
+
+ADVANCED = "advanced_pg"
+ENGINES = {
+    "pg": Engine(
+        versions=("14", "15", "16", "17", "18"),
+        default_version=POSTGRES_DEFAULT,
+        plans={slug: _database(slug) for slug in _STANDARD_SLUGS},
+    ),
+    ADVANCED: Engine(
+        versions=("16", "17", "18"),
+        default_version="18",
+        plans={slug: _database(slug) for slug in _ADVANCED_SLUGS},
+    ),
+}
+# Of all engines: a slug means the same to each.
+DATABASE_PLANS = {slug: plan for engine in ENGINES.values() for slug, plan in engine.plans.items()}
+
+# What a new Standard cluster may have at most since 30 November 2026: docs.digitalocean.com,
+# /release-notes/upcoming/dbaas-plan-changes/ as others quote it.
+NEW_STANDARD_MEMORY_GIB = 4
+NEW_STANDARD_NODES = 1
 
 
 def region_body(slug: str) -> Body:

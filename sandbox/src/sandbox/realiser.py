@@ -43,6 +43,7 @@ class ClusterSpec:
     vpc_id: str
     vpc_range: str
     password: str  # of doadmin
+    engine: str = "pg"  # with a default: an older world's file of a machine has none
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,8 +96,8 @@ class Store:
         return self._select("WHERE kind = ? ORDER BY rowid", (kind,))
 
     def all(self) -> Resources:
-        """Return everything that exists, oldest first; actions are history and don't count."""
-        return self._select("WHERE kind != 'action' ORDER BY rowid", ())
+        """Return everything that exists, oldest first; actions are history and switches settings, they don't count."""
+        return self._select("WHERE kind NOT IN ('action', 'switches') ORDER BY rowid", ())
 
     def delete(self, kind: str, id: str | int) -> None:  # noqa: A002
         """Forget a resource; one that doesn't exist is no error."""

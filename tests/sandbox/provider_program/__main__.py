@@ -13,9 +13,11 @@ cluster = do.DatabaseCluster(
     name="provider-test",
     engine="pg",
     version="17",
-    size="db-s-1vcpu-2gb",
+    size=config.get("clusterSize") or "db-s-1vcpu-2gb",
     region="nyc3",
     node_count=1,
+    # An object such as {"enabled": true, "thresholdPercent": 80, "incrementGib": 20}.
+    storage_autoscale=config.get_object("autoscale"),
     private_network_uuid=network.id,
     tags=[tag.name],
     maintenance_windows=[do.DatabaseClusterMaintenanceWindowArgs(day="monday", hour="03:00")],

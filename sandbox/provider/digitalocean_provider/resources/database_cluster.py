@@ -1,11 +1,12 @@
 """DatabaseCluster: managed PostgreSQL."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
-from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema, lower, tag_set
+from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Failure, Field, Schema, lower, tag_set
 from digitalocean_provider.wire import Properties
 
 
@@ -14,6 +15,29 @@ def without_seconds(windows: list[Properties]) -> list[Properties]:
     return [
         {"day": window.get("day"), "hour": ":".join(str(window.get("hour", "")).split(":")[:2])} for window in windows
     ]
+
+
+# Of storageAutoscale: its properties, the API's names, and the bounds of the official provider's schema.
+_AUTOSCALE = {"thresholdPercent": "threshold_percent", "incrementGib": "increment_gib"}
+_BOUNDS = {"thresholdPercent": (15, 95), "incrementGib": (10, None)}
+
+
+def autoscale_problems(autoscale: Properties) -> Iterable[Failure]:
+    """Refuse what the official provider refuses; the API's own bounds are narrower."""
+    if autoscale.get("enabled") is None:
+        yield Failure("storageAutoscale.enabled", "is required, got nothing; set it")
+    for name, (least, most) in _BOUNDS.items():
+        value = autoscale.get(name)
+        if value is not None and (value < least or (most is not None and value > most)):
+            bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+            yield Failure(f"storageAutoscale.{name}", f"must be {bounds}, got {value}")
+
+
+def autoscale_said(autoscale: Properties) -> Properties:
+    """Compare what is said: a number that is 0 is as absent, but `enabled: false` is something."""
+    return {"enabled": str(autoscale.get("enabled"))} | {
+        name: autoscale[name] for name in _AUTOSCALE if autoscale.get(name)
+    }
 
 
 SCHEMA = Schema(
@@ -29,7 +53,9 @@ SCHEMA = Schema(
         "maintenanceWindows": Field(normalise=without_seconds, members=("day", "hour")),
         "privateNetworkUuid": Field(role=OPTIONAL_COMPUTED, replaces=True),
         "projectId": Field(role=OPTIONAL_COMPUTED, replaces=True),
+        # Computed where the program is silent: a disk that has grown by itself is no drift then.
         "storageSizeMib": Field(role=OPTIONAL_COMPUTED),
+        "storageAutoscale": Field(normalise=autoscale_said, members=("enabled", *_AUTOSCALE), rule=autoscale_problems),
         "tags": Field(normalise=tag_set),
         "clusterUrn": Field(role=COMPUTED),
         "database": Field(role=COMPUTED),
@@ -118,6 +144,22 @@ def _set_window(op: Operation, id_: str, windows: list[Properties]) -> None:
     op.call("databases", "update_maintenance_window", id_, body=body)
 
 
+def _autoscale_body(autoscale: Properties) -> Properties:
+    # The official provider sends 0 for what isn't set.
+    return {"enabled": autoscale["enabled"]} | {theirs: autoscale.get(ours) or 0 for ours, theirs in _AUTOSCALE.items()}
+
+
+def _autoscale(op: Operation, cluster: Properties, state: Properties) -> Properties:
+    """Return the property, only when it was asked for, as the official provider reads it."""
+    if not state.get("storageAutoscale"):
+        return {}
+    found = cluster.get("storage_autoscale") or op.call("databases", "get_autoscale", cluster["id"]).get("storage")
+    if not found:
+        return {}
+    numbers = {ours: found[theirs] for ours, theirs in _AUTOSCALE.items() if found.get(theirs) is not None}
+    return {"storageAutoscale": {"enabled": found["enabled"]} | numbers}
+
+
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create, wait until it is online, set the maintenance window."""
     body: dict[str, Any] = {
@@ -133,9 +175,11 @@ def create(op: Operation, inputs: Properties) -> Properties:
     body |= {key: inputs[name] for key, name in optional.items() if inputs.get(name)}
     if inputs.get("storageSizeMib"):
         body["storage_size_mib"] = int(inputs["storageSizeMib"])
+    if inputs.get("storageAutoscale"):
+        body["storage_autoscale"] = _autoscale_body(inputs["storageAutoscale"])  # its name in godo, not in the spec
     cluster = op.call("databases", "create_cluster", body=body)["database"]
     # The answer to the POST may be the only one with the password in it.
-    wanted = {"maintenanceWindows": inputs.get("maintenanceWindows")}
+    wanted = {name: inputs.get(name) for name in ("maintenanceWindows", "storageAutoscale")}
     op.keep(cluster["id"], _properties(cluster, {}))
     op.known |= {key: value for key, value in _properties(_wait_until_online(op, op.id), op.known).items() if value}
     if inputs.get("maintenanceWindows"):
@@ -146,7 +190,9 @@ def create(op: Operation, inputs: Properties) -> Properties:
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Return the cluster, or None when it is gone."""
     reply = op.find("databases", "get_cluster", id_)
-    return None if reply is None else _properties(reply["database"], state)
+    if reply is None:
+        return None
+    return _properties(reply["database"], state) | _autoscale(op, reply["database"], state)
 
 
 def update(op: Operation, id_: str, state: Properties, inputs: Properties, changed: set[str]) -> None:
@@ -157,7 +203,7 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
             _set_window(op, id_, inputs["maintenanceWindows"])
     if changed & {"size", "nodeCount", "storageSizeMib"}:
         body = {"size": inputs["size"], "num_nodes": inputs["nodeCount"]}
-        if "storageSizeMib" in changed:  # else the plan's own storage applies
+        if "storageSizeMib" in changed:  # else the plan's own storage applies, and what was added to it stays
             body["storage_size_mib"] = int(inputs["storageSizeMib"])
         op.call("databases", "update_cluster_size", id_, body=body)
         _wait_until_online(op, id_)
@@ -170,6 +216,9 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
         op.call("databases", "update_major_version", id_, body={"version": inputs["version"]})
     if "tags" in changed:
         retag(op, id_, "database", state.get("tags", []), inputs.get("tags", []))
+    if "storageAutoscale" in changed and inputs.get("storageAutoscale"):  # without it the cluster keeps what it has
+        body = {"storage": _autoscale_body(inputs["storageAutoscale"])}
+        op.call("databases", "update_autoscale", id_, body=body)
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:

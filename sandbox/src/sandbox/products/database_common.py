@@ -34,6 +34,7 @@ def spec(store: Store, cluster: Resource) -> ClusterSpec:
         vpc_id=vpc.id,
         vpc_range=vpc.body["ip_range"],
         password=cluster.private["password"],
+        engine=cluster.body["engine"],
     )
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from sandbox import errors, plans
+from sandbox import errors, plans, switches
 from sandbox.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.products.database_common import check_new, children, connection_body, named, online, spec
 from sandbox.realiser import PoolSpec
@@ -31,6 +31,8 @@ class _Pool(_Change):
 async def create_pool(call: Call) -> Response:
     """Create a pool; all pools of a cluster share its connections."""
     cluster = online(call)
+    if cluster.body["engine"] == plans.ADVANCED and not switches.read(call.store).advanced_pools:
+        raise errors.unprocessable(f"connection pools are not available for clusters of engine {plans.ADVANCED}")
     fields = call.fields(_Pool)
     if not _NAME.fullmatch(fields.name):
         raise errors.unprocessable(f'name: must be 3-63 letters, digits, dashes and underscores, got "{fields.name}"')

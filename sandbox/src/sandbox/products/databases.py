@@ -7,9 +7,17 @@ import re
 
 from starlette.responses import Response
 
-from sandbox import addresses, errors, plans
+from sandbox import addresses, errors, plans, switches
 from sandbox.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
-from sandbox.products import account, database_firewalls, database_pools, tags, vpcs
+from sandbox.products import (
+    account,
+    database_firewalls,
+    database_plans,
+    database_pools,
+    database_storage,
+    tags,
+    vpcs,
+)
 from sandbox.products.database_common import (
     ADMIN,
     DEFAULT_DATABASE,
@@ -33,7 +41,7 @@ _HOUR = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_restore", "autoscale", "do_settings"})
+    unsupported = frozenset({"backup_restore", "do_settings"})
 
     name: str
     engine: str
@@ -46,6 +54,8 @@ class _Create(Fields):
     tags: list[str] | None = None
     rules: list[database_firewalls.Rule] | None = None
     storage_size_mib: int | str | None = None
+    autoscale: database_storage.Autoscale | None = None
+    storage_autoscale: database_storage.StorageAutoscale | None = None
 
 
 class _Resize(Fields):
@@ -63,22 +73,6 @@ class _Upgrade(Fields):
     version: str
 
 
-@router.add("GET", "/databases/options", "databases_list_options")
-async def options(_call: Call) -> Response:
-    """List what PostgreSQL clusters come in."""
-    layouts = [
-        {"num_nodes": nodes, "sizes": [plan.slug for plan in plans.DATABASE_PLANS.values() if nodes in plan.nodes]}
-        for nodes in (1, 2, 3)
-    ]
-    postgres = {
-        "regions": list(plans.REGIONS),
-        "versions": list(plans.POSTGRES_VERSIONS),
-        "default_version": plans.POSTGRES_DEFAULT,
-        "layouts": layouts,
-    }
-    return answer({"options": {"pg": postgres}})
-
-
 @router.add("POST", "/databases", "databases_create_cluster")
 async def create(call: Call) -> Response:
     """Create a cluster; it is online some time after the answer, which has doadmin's password."""
@@ -87,13 +81,14 @@ async def create(call: Call) -> Response:
         raise errors.unprocessable(f'name: must be 3-63 small letters, digits and dashes, got "{fields.name}"')
     if any(cluster.body["name"] == fields.name for cluster in call.store.list("database")):
         raise errors.unprocessable(f'name: database name is not available, "{fields.name}" exists')
-    if fields.engine != "pg":
-        raise errors.not_implemented(f'engine: the sandbox has "pg" only, got "{fields.engine}"')
+    engine = database_plans.engine(call.cloud, fields.engine)
     vpcs.check_region(fields.region)
-    plan = _plan(fields.size, fields.num_nodes)
-    version = fields.version or plans.POSTGRES_DEFAULT
-    _check_version(call.cloud, version)
-    storage = _storage(plan, fields.storage_size_mib)
+    plan = database_plans.plan(fields.engine, fields.size, fields.num_nodes)
+    database_plans.check_new(call.store, fields.engine, plan, fields.num_nodes)
+    version = fields.version or engine.default_version
+    database_plans.check_version(call.cloud, fields.engine, version)
+    storage = database_storage.size(plan, fields.storage_size_mib)
+    autoscale = database_storage.checked(fields.autoscale, fields.storage_autoscale)
     rules = database_firewalls.checked(call.store, fields.rules or [])
     vpc = vpcs.vpc_for(call.cloud, fields.private_network_uuid, fields.region)
     cluster_tags = tags.ensure(call.store, fields.tags)
@@ -104,7 +99,7 @@ async def create(call: Call) -> Response:
     body: Body = {
         "id": cluster_id,
         "name": fields.name,
-        "engine": "pg",
+        "engine": fields.engine,
         "version": version,
         "semantic_version": f"{version}.0",
         "num_nodes": fields.num_nodes,
@@ -115,6 +110,7 @@ async def create(call: Call) -> Response:
         "private_network_uuid": vpc.id,
         "tags": cluster_tags,
         "storage_size_mib": storage,
+        "autoscale": autoscale,
         "project_id": account.project(fields.project_id),
         "maintenance_window": {"day": "tuesday", "hour": "03:00:00", "pending": False, "description": []},
     }
@@ -170,10 +166,10 @@ async def resize(call: Call) -> Response:
     """Give a cluster another plan, number of nodes or storage."""
     cluster = online(call)
     fields = call.fields(_Resize)
-    plan = _plan(fields.size, fields.num_nodes)
+    plan = database_plans.plan(cluster.body["engine"], fields.size, fields.num_nodes)
     if fields.num_nodes < cluster.body["num_nodes"]:
         raise errors.unprocessable(f"num_nodes: can't be reduced from {cluster.body['num_nodes']}")
-    storage = _storage(plan, fields.storage_size_mib)
+    storage = database_storage.resized(cluster, plan, fields.storage_size_mib)
     pools = [pool.body for pool in children(call.store, "database_pool", cluster.id)]
     database_pools.check_size(plan, pools)
     body = cluster.body | {"size": plan.slug, "num_nodes": fields.num_nodes, "storage_size_mib": storage}
@@ -203,7 +199,7 @@ async def upgrade(call: Call) -> Response:
     """Record a higher major version; no database is converted at depth "api", where this is allowed."""
     cluster = online(call)
     version = call.fields(_Upgrade).version
-    _check_version(call.cloud, version)
+    database_plans.check_version(call.cloud, cluster.body["engine"], version)
     if int(version) <= int(cluster.body["version"]):
         raise errors.unprocessable(f'version: must be above {cluster.body["version"]}, got "{version}"')
     body = cluster.body | {"version": version, "semantic_version": f"{version}.0"}
@@ -213,8 +209,14 @@ async def upgrade(call: Call) -> Response:
 
 @router.add("GET", "/databases/{id}/ca", "databases_get_ca")
 async def get_ca(call: Call) -> Response:
-    """Return the authority that signs the cluster's certificate, base64 of PEM."""
+    """Return the authority that signs the cluster's certificate, base64 of PEM; an Advanced cluster has none."""
     cluster = online(call)
+    if cluster.body["engine"] == plans.ADVANCED:
+        played = switches.read(call.store).advanced_ca
+        if played == "none":
+            raise errors.not_found("certificate authority of this cluster")
+        if played == "empty":
+            return answer({"ca": {"certificate": ""}})
     pem = await call.cloud.run(call.cloud.realiser.cluster_ca, cluster.id)
     return answer({"ca": {"certificate": base64.b64encode(pem.encode()).decode()}})
 
@@ -283,33 +285,6 @@ async def _destroy_cluster(cloud: Cloud, cluster_id: str) -> None:
     await cloud.apply()
 
 
-def _check_version(cloud: Cloud, version: str) -> None:
-    if version not in plans.POSTGRES_VERSIONS:
-        known = ", ".join(plans.POSTGRES_VERSIONS)
-        raise errors.unprocessable(f'version: must be one of {known}, got "{version}"')
-    if cloud.world.depth == "full" and version != plans.POSTGRES_DEFAULT:
-        default = plans.POSTGRES_DEFAULT
-        raise errors.not_implemented(f'version: PostgreSQL {default} is the one installed here, got "{version}"')
-
-
-def _plan(size: str, nodes: int) -> plans.DatabasePlan:
-    plan = plans.DATABASE_PLANS.get(size)
-    if plan is None:
-        raise errors.unprocessable(f'size: must be one of {", ".join(plans.DATABASE_PLANS)}, got "{size}"')
-    if nodes not in plan.nodes:
-        allowed = ", ".join(str(number) for number in plan.nodes)
-        raise errors.unprocessable(f"num_nodes: {size} comes in {allowed} nodes, got {nodes}")
-    return plan
-
-
-def _storage(plan: plans.DatabasePlan, wanted: int | str | None) -> int:
-    if not wanted:
-        return plan.disk_mib
-    if not str(wanted).isdigit() or int(wanted) < plan.disk_mib:
-        raise errors.unprocessable(f"storage_size_mib: must be at least {plan.disk_mib} for {plan.slug}, got {wanted}")
-    return int(wanted)
-
-
 def _body(cloud: Cloud, cluster: Resource) -> Body:
     endpoint = cloud.realiser.endpoint(spec(cloud.store, cluster))
     password = cluster.private["password"]
@@ -317,7 +292,9 @@ def _body(cloud: Cloud, cluster: Resource) -> Body:
     def connection(host: str) -> Body:
         return connection_body(host, endpoint.port, DEFAULT_DATABASE, ADMIN, password)
 
+    autoscale = cluster.body.get("autoscale")
     return cluster.body | {
+        "storage_autoscale": autoscale["storage"] if autoscale else None,  # its name in DigitalOcean's own Go client
         "connection": connection(endpoint.host),
         "private_connection": connection(endpoint.private_host),
         "users": [child.body for child in children(cloud.store, "database_user", cluster.id)],
