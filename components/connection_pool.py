@@ -6,6 +6,7 @@ import pulumi
 import pulumi_digitalocean as digitalocean
 
 from components.database import Database
+from components.editions import ADVANCED, POOLS_UNKNOWN
 
 POOL = "app-pool"
 
@@ -41,7 +42,11 @@ class ConnectionPool(pulumi.ComponentResource):
             # After all of the database: nobody gets a pool before the cluster is closed. Not deleted_with the cluster:
             # when a protected cluster survives a `pulumi destroy`, the engine has already forgotten what goes with it
             # (tried with 3.259.0), and the next `pulumi up` would meet a pool of this name.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.database]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[args.database],
+                hooks=_warning(name) if args.database.edition is ADVANCED else None,
+            ),
         )
 
         self.pool_name = pool.name
@@ -49,3 +54,15 @@ class ConnectionPool(pulumi.ComponentResource):
         self.port = pool.port
         self.size = pool.size
         self.register_outputs({"pool_name": self.pool_name, "size": self.size})
+
+
+def _warning(name: str) -> pulumi.ResourceHookBinding:
+    """Say what is known before the pool is made, so that it stands beside the API's words when that refuses.
+
+    Not by a hook `on_error`: the engine would look for that when it deletes the pool, too, where there is no program.
+    """
+
+    def warn(_args: pulumi.ResourceHookArgs) -> None:
+        pulumi.log.warn(POOLS_UNKNOWN)
+
+    return pulumi.ResourceHookBinding(before_create=[pulumi.ResourceHook(f"{name}-advanced-pool", warn)])

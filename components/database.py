@@ -6,6 +6,7 @@ import pulumi
 import pulumi_digitalocean as digitalocean
 
 from components import sizing
+from components.database_ca import certificate
 from components.editions import WAYS_OUT, Edition, beyond_a_new_cluster
 from dynamic.database_grants import DatabaseGrants
 
@@ -42,6 +43,7 @@ class DatabaseArgs:
 class Database(pulumi.ComponentResource):
     """Cluster, roles, database, grants and trusted sources, in the order in which the cluster gets closed."""
 
+    edition: Edition
     cluster: digitalocean.DatabaseCluster
     private_host: pulumi.Output[str]
     port: pulumi.Output[int]
@@ -54,6 +56,7 @@ class Database(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:database:Database", name, None, opts)
+        self.edition = args.edition
         self.cluster = digitalocean.DatabaseCluster(
             f"{name}-db",
             # Explicit: the name is part of the host name, unique in the account, and a change replaces the data.
@@ -89,11 +92,7 @@ class Database(pulumi.ComponentResource):
             # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
         )
-        self.ca = pulumi.Output.from_input("")
-        if args.edition.own_ca:
-            self.ca = digitalocean.get_database_ca_output(
-                cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
-            ).certificate
+        self.ca = certificate(self.cluster, self) if args.edition.own_ca else pulumi.Output.from_input("")
         grants = DatabaseGrants(
             f"{name}-grants",
             admin_uri=self.cluster.uri,

@@ -1,24 +1,19 @@
-"""What clients verify a database cluster against: an authority of its own, or the system's trust store."""
+"""The certificate authority of a database cluster, by which clients verify it."""
 
 from importlib.metadata import version
 
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-# Advanced clusters have no authority of their own (DigitalOcean, 3 August 2026): libpq's `sslrootcert=system`.
-SYSTEM = ""
-_ADVANCED = "advanced_pg"
 _FUNCTION = "digitalocean:index/getDatabaseCa:getDatabaseCa"
 _FAILED = f"invoke of {_FUNCTION} failed: "
 
 
-def certificate(cluster: digitalocean.DatabaseCluster, *, engine: str, parent: pulumi.Resource) -> pulumi.Output[str]:
-    """Return the PEM of the authority that signs a cluster's certificate, or SYSTEM, for which nobody is asked.
+def certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """Return the PEM of the authority that signs a cluster's certificate.
 
     The SDK's own function ends in a traceback beside the API's words; here they are the error.
     """
-    if engine == _ADVANCED:
-        return pulumi.Output.from_input(SYSTEM)
     # Without the version the engine would start another provider than the cluster's.
     options = pulumi.InvokeOptions(parent=parent, version=version("pulumi-digitalocean"))
 
@@ -39,6 +34,6 @@ def certificate(cluster: digitalocean.DatabaseCluster, *, engine: str, parent: p
 def _unanswered(cluster_id: str, why: str) -> str:
     words = why.removeprefix(f"invocation of {_FUNCTION} returned an error: ").removeprefix(f"{_FUNCTION}: ")
     return (
-        f"database cluster {cluster_id}: its authority (CA), by which clients verify it, could not be fetched: {words}; "
+        f"database cluster {cluster_id}: its authority (CA), by which it is verified, could not be fetched: {words}; "
         "run the command again, what was made is kept; if it fails again, see https://status.digitalocean.com"
     )

@@ -75,6 +75,13 @@ WAYS_OUT = (
     "database.acceptPlan: true if DigitalOcean lets this account have it"
 )
 
+# Of Advanced nobody says whether it has pools (docs/adr/0012).
+POOLS_UNKNOWN = (
+    f"whether a cluster of the edition {ADVANCED.name} has connection pools is not known: DigitalOcean's specification "
+    "says neither yes nor no (docs/adr/0012). If it refuses the pool, the edition "
+    f"{STANDARD.name} is the one that has them"
+)
+
 
 def beyond_a_new_cluster(engine: str, memory_gib: int, nodes: int) -> Iterator[tuple[str, str]]:
     """Yield which of `size` and `nodes` a cluster that is made now can't have, and the rule that says so."""

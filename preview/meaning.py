@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from components import sizing
-from components.editions import LIMITS, beyond_a_new_cluster
+from components.editions import ADVANCED, LIMITS, POOLS_UNKNOWN, beyond_a_new_cluster
 from preview.events import Change, Preview
 
 
@@ -150,7 +150,10 @@ def _fewer(change: Change) -> str:
     return ""
 
 
-def _pool(change: Change, _preview: Preview) -> Iterator[Effect]:
+def _pool(change: Change, preview: Preview) -> Iterator[Effect]:
+    clusters = [resource for resource in preview.has.values() if resource.kind == "DatabaseCluster"]
+    if change.verb in {"created", "replaced"} and any(one.inputs.get("engine") == ADVANCED.engine for one in clusters):
+        yield Effect(Level.CARE, POOLS_UNKNOWN)
     if change.verb == "replaced":
         yield Effect(
             Level.OUTAGE,

@@ -1,0 +1,229 @@
+"""New and existing clusters of both editions, with the real engine: what is refused, what goes on, what is lost."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from components.editions import WAYS_OUT, beyond_a_new_cluster
+from sandbox.store import Store
+from sandbox.world import World
+from tests.commands import run
+from tests.conftest import last_request, start
+from tests.pulumi_stack import PulumiStack, Settings
+from tests.sandbox.api_client import Api, connect
+
+PACK = ("--policy-pack", "policy/run")
+LARGE: Settings = {"database.size": "db-s-4vcpu-8gb", "database.nodes": 2}
+ADVANCED: Settings = {"database.edition": "advanced", "database.size": "gd-2vcpu-8gb", "database.nodes": 2}
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A world of depth "api" of its own: other tests' stacks have the same names, and need another account."""
+    home = Path(tempfile.mkdtemp(prefix="world-"))  # a short path: UNIX sockets are in it
+    yield start("api", home)
+    run("sandbox", "down", home=home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def api(world: World) -> Iterator[Api]:
+    """Its API, past Pulumi."""
+    with connect(world) as api:
+        yield api
+
+
+@pytest.fixture
+def stack(world: World, api: Api) -> Iterator[PulumiStack]:
+    """The stack "local", not deployed yet; nothing of it is left in the end, and the account is a new one again."""
+    stack = PulumiStack(world)
+    yield stack
+    api.raw.delete("/_sandbox/switches")
+    if set(stack.resources()) - {"django-do-local"}:
+        stack.run("state", "unprotect", "--all", "--yes")
+        stack.run("destroy", "--yes", "--skip-preview")
+
+
+@pytest.fixture
+def large(stack: PulumiStack, api: Api) -> PulumiStack:
+    """A cluster of 8 GiB with a standby, of an account that could still make it and can't any more."""
+    api.switch(old_clusters=True)
+    stack.up(settings={**LARGE, "database.acceptPlan": True})
+    api.switch(old_clusters=False)
+    return stack
+
+
+def changes(world: World, after: int) -> list[str]:
+    """What the API was asked to change since a request."""
+    requests = Store(world.database, read_only=True).requests(after)
+    return [f"{request['method']} {request['path']}" for request in requests if request["method"] != "GET"]
+
+
+def refusal(stack: PulumiStack, *argv: str, settings: Settings) -> str:
+    """What a command prints that is refused."""
+    done = stack.run(*argv, settings=settings, check=False)
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0, printed
+    assert "Traceback" not in printed
+    return printed
+
+
+def words(engine: str, gib: int, nodes: int) -> list[str]:
+    """The rules that a new cluster breaks."""
+    return [rule for _, rule in beyond_a_new_cluster(engine, gib, nodes)]
+
+
+def test_a_new_cluster_beyond_the_limits_is_refused_before_anything_is_made(stack: PulumiStack, world: World) -> None:
+    """Both problems together, with date and ways out; with the pack, too; and the API is asked to change nothing."""
+    mark = last_request(world)
+    for argv in (("preview",), ("preview", *PACK), ("up", "--yes")):
+        printed = refusal(stack, *argv, settings=LARGE)
+        for setting, rule, got in zip(("size", "nodes"), words("pg", 8, 2), ('"db-s-4vcpu-8gb"', 2), strict=True):
+            assert f"database.{setting}: {rule}, got {got}; {WAYS_OUT}" in printed
+        assert "since 30 November 2026" in printed
+    assert changes(world, mark) == []
+    assert stack.resources().keys() <= {"django-do-local"}
+
+
+def test_the_plain_preview_has_the_same_words(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make preview`: refused, for each reason, and nothing about hooks."""
+    monkeypatch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
+    events = stack.run("preview", "--json", *PACK, settings=LARGE, check=False).stdout
+    monkeypatch.delenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW")
+    file = stack.world.home / "events"
+    file.write_text(events)
+    report = run(
+        "python", "scripts/preview_report.py", "--stack", "local", str(file), home=stack.world.home, check=False
+    )
+    head, _, *lines = report.stdout.splitlines()
+    assert head == "### `local`: **refused**"
+    assert lines[0] == f'- **REFUSED**: database.size: {words("pg", 8, 2)[0]}, got "db-s-4vcpu-8gb"; {WAYS_OUT}'
+    assert lines[1] == f"- **REFUSED**: database.nodes: {words('pg', 8, 2)[1]}, got 2; {WAYS_OUT}"
+    assert "hook" not in report.stdout.partition("<details>")[0]
+
+
+def test_what_is_accepted_by_name_is_left_to_digitalocean(stack: PulumiStack) -> None:
+    """The preview passes; this account may not have it, and the API's words are the error."""
+    settings = {**LARGE, "database.acceptPlan": True}
+    stack.run("preview", *PACK, settings=settings)
+    printed = refusal(stack, "up", "--yes", "--skip-preview", settings=settings)
+    assert "422" in printed
+
+
+def test_an_existing_larger_cluster_goes_on(large: PulumiStack, world: World) -> None:
+    """Unchanged, with the pack, resized, refreshed; but what would be made in its place is refused, with its data."""
+    unchanged = large.run("preview", "--expect-no-changes", *PACK, settings=LARGE)
+    assert "database-new-cluster" not in unchanged.stdout
+    larger: Settings = {"database.size": "db-s-6vcpu-16gb", "database.nodes": 3}
+    large.run("preview", *PACK, settings=larger)
+    assert "update db" in {step.what for step in large.up(settings=larger)}
+    large.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=larger)
+
+    mark = last_request(world)
+    printed = refusal(large, "up", "--yes", settings={**larger, "network.cidr": "10.45.0.0/20"})
+    assert words("pg", 16, 3)[0] in printed
+    assert changes(world, mark) == []
+    large.run("destroy", "--yes", settings=larger)
+    assert large.resources().keys() <= {"django-do-local"}
+
+
+def test_an_existing_larger_cluster_is_imported(stack: PulumiStack, api: Api, world: World) -> None:
+    """Nothing is made, so nothing is refused."""
+    api.switch(old_clusters=True)
+    stack.up(settings={**LARGE, "database.acceptPlan": True})
+    api.switch(old_clusters=False)
+    found = stack.resources()["db"]
+    # Forgotten by Pulumi with all that hangs on it, and taken over again.
+    stack.run("state", "delete", found["urn"], "--target-dependents", "--force", "--yes")
+    assert "db" not in stack.resources()
+    parent = next(r["urn"] for r in stack.resources().values() if r["type"] == "django-do:database:Database")
+    stack.run(
+        *("import", "digitalocean:index/databaseCluster:DatabaseCluster", "polls-local-db", found["id"]),
+        *("--parent", f"database={parent}", "--yes", "--skip-preview", "--generate-code=false"),
+        settings=LARGE,
+    )
+    assert stack.resources()["db"]["id"] == found["id"]
+    mark = last_request(world)
+    done = stack.run("preview", settings=LARGE, check=False)
+    assert "since 30 November 2026" not in done.stdout + done.stderr
+    assert changes(world, mark) == []
+
+
+def test_a_disk_that_has_grown_by_itself_is_no_drift(stack: PulumiStack, api: Api) -> None:
+    """Neither refresh nor preview takes it back, a resize keeps it, and the estimate counts it."""
+    stack.up()
+    cluster = stack.resources()["db"]["id"]
+    grown = api.grow(cluster)
+    assert stack.steps("refresh") == []
+    stack.settled()
+    assert stack.resources()["db"]["outputs"]["storageSizeMib"] == str(grown)
+    resized: Settings = {"database.storage.increment": 20}
+    stack.up(settings=resized)
+    found = api.ok(api.raw.get(f"/v2/databases/{cluster}"))["database"]
+    assert found["storage_size_mib"] == grown
+
+
+def test_advanced_lives_and_dies(stack: PulumiStack, world: World) -> None:
+    """Preview, up, a second up and a refresh without change, and destroy; nobody asks for an authority of its own."""
+    mark = last_request(world)
+    stack.run("preview", *PACK, settings=ADVANCED)
+    stack.up(settings=ADVANCED)
+    stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
+    asked = Store(world.database, read_only=True).requests(mark)
+    assert [request["path"] for request in asked if request["path"].endswith("/ca")] == []
+    url = str(stack.outputs()["url"])
+    page = run("sandbox", "exec", "curl", "--silent", "--show-error", "--fail", url, home=world.home)
+    assert page.stdout
+    stack.steps("destroy", settings=ADVANCED)
+    assert stack.resources().keys() <= {"django-do-local"}
+
+
+def test_another_edition_is_a_loss_of_data(stack: PulumiStack, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said first by the preview, refused by `protect`, done without it."""
+    stack.up(settings={"protect": True})
+    mark = last_request(world)
+    printed = refusal(stack, "up", "--yes", settings={**ADVANCED, "protect": True})
+    assert "protected" in printed
+    assert changes(world, mark) == []
+
+    stack.up(settings={"protect": False})
+    with monkeypatch.context() as patch:
+        patch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
+        events = stack.run("preview", "--json", settings=ADVANCED).stdout
+    file = world.home / "events"
+    file.write_text(events)
+    report = run("python", "scripts/preview_report.py", "--stack", "local", str(file), home=world.home).stdout
+    assert report.startswith("### `local`: **DATA LOSS**")
+    assert "`polls-local-db` is replaced, and everything in it with it. Because of: `database.edition`" in report
+    stack.up(settings=ADVANCED)
+    cluster = Store(world.database, read_only=True).get("database", stack.resources()["db"]["id"])
+    assert cluster is not None
+    assert cluster.body["engine"] == "advanced_pg"
+
+
+def test_an_advanced_cluster_without_pools_says_what_is_known(stack: PulumiStack, api: Api) -> None:
+    """The API's words, and that nobody has said whether there are any."""
+    api.switch(advanced_pools=False)
+    printed = refusal(stack, "up", "--yes", "--skip-preview", settings=ADVANCED)
+    assert "422" in printed
+    assert "docs/adr/0012" in printed
+    api.switch(advanced_pools=True)
+    stack.up(settings=ADVANCED)
+
+
+def test_a_failing_authority_ends_in_the_apis_words(stack: PulumiStack, api: Api) -> None:
+    """In `up` and in a preview of what exists, once; the cluster is kept, and the next `up` goes on."""
+    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=403, message="you may not", count=1)
+    printed = refusal(stack, "up", "--yes", "--skip-preview", settings={"protect": False})
+    cluster = stack.resources()["db"]["id"]
+    assert f"GET https://api.digitalocean.com/v2/databases/{cluster}/ca: 403" in printed
+    assert "you may not; run the command again" in printed
+    assert printed.split("Diagnostics:")[1].count("you may not") == 1
+    stack.up()
+    assert stack.resources()["db"]["id"] == cluster
+    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=404, message="no such thing", count=1)
+    assert "no such thing; run the command again" in refusal(stack, "preview", settings={"protect": False})
