@@ -41,7 +41,7 @@ def test_a_failing_authority_ends_in_the_apis_words(stack: Stack, api: Api) -> N
     api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=403, message="you may not", count=1)
     said = failure(stack, "up", "--yes", "--skip-preview")
     cluster = str(stack.resources()["cluster"]["id"])
-    assert f"database cluster {cluster}: its authority (CA), by which clients verify it, could not be fetched: " in said
+    assert f"database cluster {cluster}: its authority (CA), by which clients verify it, can't be fetched: " in said
     assert f"GET https://api.digitalocean.com/v2/databases/{cluster}/ca: 403" in said
     assert "you may not; run the command again" in said
     assert said.split("Diagnostics:")[1].count("you may not") == 1
