@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from components import database_ca
 from dynamic.database_grants import DatabaseGrants
 
 DATABASE = "app"
@@ -77,9 +78,7 @@ class Database(pulumi.ComponentResource):
             # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
         )
-        self.ca = digitalocean.get_database_ca_output(
-            cluster_id=self.cluster.id, opts=pulumi.InvokeOutputOptions(parent=self)
-        ).certificate
+        self.ca = database_ca.certificate(self.cluster, engine="pg", parent=self)
         grants = DatabaseGrants(
             f"{name}-grants",
             admin_uri=self.cluster.uri,
