@@ -34,6 +34,6 @@ def certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) 
 def _unanswered(cluster_id: str, why: str) -> str:
     words = why.removeprefix(f"invocation of {_FUNCTION} returned an error: ").removeprefix(f"{_FUNCTION}: ")
     return (
-        f"database cluster {cluster_id}: its authority (CA), by which it is verified, could not be fetched: {words}; "
+        f"database cluster {cluster_id}: its authority (CA), by which clients verify it, can't be fetched: {words}; "
         "run the command again, what was made is kept; if it fails again, see https://status.digitalocean.com"
     )

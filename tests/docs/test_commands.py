@@ -33,6 +33,7 @@ TESTED = {
     "sandbox down": "tests/conftest.py",
     "sandbox status": "tests/sandbox/test_world_cli.py",
     "sandbox logs": "tests/sandbox/test_world_cli.py",
+    "sandbox switch": "tests/sandbox/test_world_cli.py",
     "sandbox exec": "tests/conftest.py",
     "sandbox browser": "tests/sandbox/test_bad_input.py",
     "scripts/stack local": "tests/pulumi_stack.py",

@@ -11,6 +11,14 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 
 from sandbox import environment
+from sandbox import world as worlds
+from sandbox.calls import Cloud
+from sandbox.errors import ApiError
+from sandbox.products import database_plans
+from sandbox.simulated import SimulatedRealiser
+from sandbox.store import Store
+from sandbox.supervisor import Supervisor
+from tests.commands import run
 from tests.sandbox.api_client import CLUSTER, Api, Body
 
 LARGE = {"size": "db-s-4vcpu-8gb", "num_nodes": 2}
@@ -102,6 +110,27 @@ def test_advanced_has_its_own_plans_and_versions(api: Api) -> None:
     assert "size: must be one of db-s-1vcpu-1gb," in refusal(api, size="gd-2vcpu-8gb-intel")
     answer = api.post("/v2/databases", CLUSTER | {"engine": "advanced_mysql"})
     assert (answer.status_code, answer.json()["id"]) == (HTTPStatus.NOT_IMPLEMENTED, "not_implemented")
+
+
+def test_depth_full_says_that_it_has_no_advanced_clusters(tmp_path: Path) -> None:
+    """And which depth plays them."""
+    world = worlds.new(tmp_path, "full", proxy_port=1)
+    store = Store(world.database)
+    cloud = Cloud(world, store, SimulatedRealiser(world, Supervisor(world)))
+    with pytest.raises(ApiError, match='"advanced_pg" is played at depth "api" only') as refused:
+        database_plans.engine(cloud, "advanced_pg")
+    assert refused.value.status == HTTPStatus.NOT_IMPLEMENTED
+    assert "17" in database_plans.engine(cloud, "pg").versions
+    store.close()
+
+
+def test_a_running_world_is_switched_by_command(api: Api) -> None:
+    """From one call to the next, without a restart."""
+    api.fault(kind="slow", of="database", seconds=600)
+    assert "num_nodes: must be 1, got 2" in refusal(api, **LARGE)
+    run("sandbox", "switch", "old-clusters", "on", home=api.world.home)
+    body = CLUSTER | {"private_network_uuid": api.vpc()["id"]} | LARGE
+    assert api.post("/v2/databases", body).status_code == HTTPStatus.CREATED
 
 
 def test_an_advanced_cluster_lives(api: Api) -> None:

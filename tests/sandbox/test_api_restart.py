@@ -51,6 +51,7 @@ def answers(api: Api) -> bool:
 
 def test_unfinished_creations_are_finished(own: Api) -> None:
     """After kill -9, what was being made is made, and what existed is as it was; without a VPC the default one is."""
+    own.switch(old_clusters=True)
     own.fault(kind="slow", of="database", seconds=600)
     own.fault(kind="slow", of="droplet", seconds=600)
     cluster = own.client.databases.create_cluster(CLUSTER)["database"]
@@ -64,6 +65,7 @@ def test_unfinished_creations_are_finished(own: Api) -> None:
     until(lambda: own.client.droplets.get(droplet["id"])["droplet"]["status"], lambda s: s == "active")
     after = own.client.databases.get_cluster(cluster["id"])["database"]
     assert after["connection"] == cluster["connection"]
+    assert own.raw.get("/_sandbox/switches").json()["old_clusters"] is True
 
 
 def test_default_vpc_stays(own: Api) -> None:

@@ -262,6 +262,14 @@ def test_the_provider_refuses_a_real_looking_token(own_world: World) -> None:
     run("scripts/stack", "local", "preview", home=own_world.home)
 
 
+def test_a_switch_that_is_none(api_world: World) -> None:
+    """Those that there are, and the values of one, are told; the world goes on as it was."""
+    refused(run("sandbox", "switch", "new-clusters", "on", home=api_world.home, check=False), "one of old-clusters, ")
+    done = run("sandbox", "switch", "old-clusters", "perhaps", home=api_world.home, check=False)
+    refused(done, 'old-clusters: must be one of on, off, got "perhaps"')
+    assert "old-clusters    off " in run("sandbox", "switch", home=api_world.home).stdout
+
+
 # 5 and 6. Settings, and the app's path.
 
 

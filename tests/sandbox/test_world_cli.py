@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sandbox import checks, environment, network
+from sandbox import checks, environment, network, switches
 from sandbox import world as worlds
 from sandbox.cli import main
+from sandbox.store import Store
+from sandbox.switches import Switches
 from sandbox.world import Depth, WorldError
 
 
@@ -21,7 +23,7 @@ def sandbox(*argv: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "exec", "logs", "path"])
+@pytest.mark.parametrize("command", ["up", "down", "status", "exec", "logs", "path", "switch"])
 def test_every_command_has_help(command: str) -> None:
     """`--help` says what a command does, and which world it means."""
     status, text = sandbox(command, "--help")
@@ -34,7 +36,7 @@ def test_path_prints_the_home(tmp_path: Path) -> None:
     assert sandbox("path", "--home", str(tmp_path / "w")) == (0, f"{tmp_path}/w\n")
 
 
-@pytest.mark.parametrize("command", [["status"], ["exec", "true"], ["logs"]])
+@pytest.mark.parametrize("command", [["status"], ["exec", "true"], ["logs"], ["switch"]])
 def test_no_world_is_a_clear_error(tmp_path: Path, command: list[str]) -> None:
     """The message names the directory and the command that starts a world."""
     status, text = sandbox(command[0], "--home", str(tmp_path), *command[1:])
@@ -78,6 +80,40 @@ def test_a_stopped_world_says_so(tmp_path: Path) -> None:
     status, text = sandbox("exec", "--home", str(home), "true")
     assert status == 1
     assert "this world is stopped; start it with `sandbox up --depth api`" in text
+
+
+def test_switches_are_shown_and_set(tmp_path: Path) -> None:
+    """Each with its value, the others that it may have, and its meaning; in a world that stands still too."""
+    home = str(tmp_path / "w")
+    worlds.create(tmp_path / "w", "api", proxy_port=1)
+    status, new = sandbox("switch", "--home", home)
+    assert status == 0
+    assert [line.split()[:5] for line in new.splitlines()] == [
+        ["old-clusters", "off", "(or", "on):", "the"],
+        ["advanced-pools", "on", "(or", "off):", "Advanced"],
+        ["advanced-ca", "none", "(or", "empty", "or"],
+    ]
+    assert sandbox("switch", "--home", home, "old-clusters", "on")[1].startswith("old-clusters    on ")
+    assert sandbox("switch", "--home", home, "advanced-ca", "own")[0] == 0
+    store = Store(worlds.load(tmp_path / "w").database)
+    assert switches.read(store) == Switches(old_clusters=True, advanced_ca="own")
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("old-cluster", "on"), 'switch: must be one of old-clusters, advanced-pools, advanced-ca, got "old-cluster"'),
+        (("old-clusters", "yes"), 'old-clusters: must be one of on, off, got "yes"'),
+        (("advanced-ca", "on"), 'advanced-ca: must be one of none, empty, own, got "on"'),
+        (("advanced-ca",), "advanced-ca: to what? `sandbox switch` alone shows all with their values"),
+    ],
+)
+def test_a_switch_that_is_none_is_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    """With those that there are; nothing is changed."""
+    worlds.create(tmp_path / "w", "api", proxy_port=1)
+    assert sandbox("switch", "--home", str(tmp_path / "w"), *words) == (1, f"sandbox: {said}\n")
+    assert "off" in sandbox("switch", "--home", str(tmp_path / "w"))[1].splitlines()[0]
 
 
 def test_full_depth_without_root_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,9 @@ def checked(autoscale: Autoscale | None, storage: StorageAutoscale | None = None
     if wanted is None:
         return None
     kept: Body = {"enabled": wanted.enabled}
-    for name, (least, most) in _BOUNDS.items():
-        value = getattr(wanted, name)
+    numbers = {"threshold_percent": wanted.threshold_percent, "increment_gib": wanted.increment_gib}
+    for name, value in numbers.items():
+        least, most = _BOUNDS[name]
         if value is None or (value == 0 and not wanted.enabled):  # the official provider sends 0 for what isn't set
             continue
         if not least <= value <= most:
