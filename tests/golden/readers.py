@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,23 @@ def systemd(root: Path, paths: list[str]) -> str:
         if not any((root / folder / unit).exists() for folder in ("etc/systemd/system", "usr/lib/systemd/system")):
             other = root / "etc/systemd/system" / unit  # of a package that only DigitalOcean's image has
             other.write_text("[Service]\nExecStart=/usr/bin/true\n")
-    return said(root, "systemd-analyze", "verify", "--man=no", *sorted(units))
+    return said(root, "systemd-analyze", "verify", "--man=no", *sorted(units)) + "".join(_strangers(root, paths))
+
+
+def _strangers(root: Path, paths: list[str]) -> Iterator[str]:
+    """Units, users and groups that systemd would miss only when it needs them, or never."""
+    folders = [root / folder / "systemd/system" for folder in ("etc", "usr/lib")]
+    accounts = {line.split(":")[0] for file in ("/etc/passwd", "/etc/group") for line in _text(root, file).splitlines()}
+    for path in paths:
+        for key, value in re.findall(r"^(\w+)=(.*)$", _text(root, path), re.MULTILINE):
+            names = value.split()
+            if key in {"After", "Before", "Requires", "Wants", "WantedBy"}:
+                unknown = [name for name in names if not any((folder / name).exists() for folder in folders)]
+            elif key in {"User", "Group", "SocketUser", "SocketGroup"}:
+                unknown = [name for name in names if name not in accounts]
+            else:
+                continue
+            yield from (f"{path}: {key}={name} is not there\n" for name in unknown)
 
 
 JOURNALD = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.golden.droplet import EDGES, droplet, files, succeed, write
-from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate
+from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate, systemd
 
 
 def _name(reading: Reading) -> str:
@@ -87,6 +87,18 @@ def test_a_reader_in_debian_finds_a_slip(machine: Path, reading: Reading) -> Non
     path, _, wrong = reading.slip
     complaints = _slip(machine, reading)
     assert wrong in complaints or path in complaints, complaints
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("machine", ["direct"], indirect=True)
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("network-online.target", "network-onlin.target"), ("Group=django", "Group=jango")]
+)
+def test_units_name_nobody_who_is_not_there(machine: Path, right: str, wrong: str) -> None:
+    """For systemd they may come later; here all are there."""
+    path = "/etc/systemd/system/gunicorn.service"
+    reading = Reading(by=systemd, files=path, slip=(path, right, wrong))
+    assert re.fullmatch(rf"{path}: \w+={wrong.removeprefix('Group=')} is not there\n", _slip(machine, reading))
 
 
 @pytest.mark.full
