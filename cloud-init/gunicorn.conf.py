@@ -8,8 +8,8 @@ preload_app = True  # one copy in memory, and a release that can't be imported f
 bind = "unix:/run/gunicorn.sock"  # only for --check-config; a running Gunicorn inherits its socket
 pythonpath = "/usr/local/lib/web/python"  # droplet_health
 timeout = 30
-graceful_pythonpath = "/usr/local/lib/web/python"  # droplet_health
-timeout = 30
+# What a worker that stops may take for its last requests; TimeoutStopSec of gunicorn.service is longer.
+graceful_timeout = 30
 max_requests = 1000
 max_requests_jitter = 100
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - memory, because fchmod on a busy disk can block a worker's heartbeat

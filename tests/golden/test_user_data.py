@@ -1,49 +1,24 @@
-"""The bytes of the user data, and what the programs that will read its parts say about them."""
+"""The bytes of the user data, and what is refused before there are any."""
 
 import ast
 import dataclasses
 import os
-import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from components.user_data import LIMIT, SOURCES, UserDataError, UserDataSpec, render_user_data
-from sandbox import certificates, images, inherited
+from components.user_data import LIMIT, SOURCES, UserDataError, render_user_data
+from tests.golden.droplet import EDGES, SPEC, rendered
 
 HERE = Path(__file__).parent
-SPEC = UserDataSpec(
-    region="nyc3",
-    domain="polls.example",
-    edge="direct",
-    vpc_cidr="10.10.0.0/20",
-    workers=2,
-    threads=4,
-    packages=("libmagic1t64",),
-    acme_email="ops@polls.example",
-    releases_bucket="polls-releases",
-    state_bucket="polls-state",
-    assets_bucket="polls-assets",
-    agent_access_key="DO00EXAMPLE",
-    agent_secret_key="secret of the agent",
-)
-EDGES = ("direct", "behind_load_balancer")
-
-
-def _rendered(edge: str) -> str:
-    return render_user_data(dataclasses.replace(SPEC, edge=edge))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("edge", EDGES)
 def test_bytes_are_the_golden_ones(edge: str) -> None:
     """Other bytes replace every Droplet; so a change is seen here first. UPDATE_GOLDEN=1 accepts it."""
     golden = HERE / f"{edge}.yaml"
-    text = _rendered(edge)
+    text = rendered(edge)
     if os.environ.get("UPDATE_GOLDEN") == "1":
         golden.write_text(text, encoding="utf-8")
     assert golden.read_text(encoding="utf-8") == text
@@ -51,7 +26,7 @@ def test_bytes_are_the_golden_ones(edge: str) -> None:
 
 def test_only_the_agents_key_is_secret() -> None:
     """The one secret of the user data is in one file, which only root reads."""
-    config = yaml.safe_load(_rendered("direct"))
+    config = yaml.safe_load(rendered("direct"))
     holders = [file for file in config["write_files"] if SPEC.agent_secret_key in file["content"]]
     assert [(file["path"], file["permissions"]) for file in holders] == [("/etc/release-agent/config.json", "0600")]
     assert SPEC.agent_secret_key not in repr(SPEC)
@@ -59,7 +34,7 @@ def test_only_the_agents_key_is_secret() -> None:
 
 def test_a_load_balancers_droplet_has_no_certificate_of_its_own() -> None:
     """Behind a load balancer nothing listens on 443 and certbot is not installed."""
-    text = _rendered("behind_load_balancer")
+    text = rendered("behind_load_balancer")
     paths = {file["path"] for file in yaml.safe_load(text)["write_files"]}
     assert not {path for path in paths if "certificate" in path or "tls" in path}
     assert "listen 443" not in text
@@ -67,7 +42,7 @@ def test_a_load_balancers_droplet_has_no_certificate_of_its_own() -> None:
 
 def test_programs_are_whole_without_their_docstrings() -> None:
     """What words left behind is Python: the same program, but for docstrings of functions and classes."""
-    files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(_rendered("direct"))["write_files"]}
+    files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(rendered("direct"))["write_files"]}
     programs = {name: content for name, content in files.items() if name.endswith(".py")}
     assert {"release-agent.py", "obtain-certificate.py", "run-gunicorn.py"} <= programs.keys()
     for name, content in programs.items():
@@ -114,94 +89,3 @@ def test_values_that_would_be_other_configuration_are_refused_together() -> None
         render_user_data(spec)
     rules = [line.partition(":")[0] for line in str(caught.value).splitlines()]
     assert rules == ["domain", "network.cidr", "web.workers", "web.packages", "web.acmeEmail"]
-
-
-@pytest.fixture(scope="module", params=EDGES)
-def machine(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Root of a Debian 13 with an edge's packages and files, not booted."""
-    if os.geteuid() != 0:
-        pytest.fail("needs root for machines and overlay mounts; deselect it with -m 'not full'")
-    image = images.ensure("base", print)
-    # Beside the image and not in pytest's folder, which may be on a file system that can't be an upper layer.
-    disk = Path(tempfile.mkdtemp(prefix=".golden-", dir=image.parent))
-    root, upper, work = (disk / name for name in ("root", "upper", "work"))
-    for folder in (root, upper, work):
-        folder.mkdir()
-    layers = f"lowerdir={image},upperdir={upper},workdir={work}"
-    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
-    try:
-        _install(root, _rendered(request.param))
-        yield root
-    finally:
-        subprocess.run(["umount", root], check=True)
-        shutil.rmtree(disk)
-
-
-def _install(root: Path, text: str) -> None:
-    """Do what cloud-init would do: files, then packages; no service starts."""
-    config = yaml.safe_load(text)
-    (root / "user-data").write_text(text, encoding="utf-8")
-    for file in config["write_files"]:
-        path = root / file["path"].lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file["content"], encoding="utf-8")
-        path.chmod(int(file.get("permissions", "0644"), 8))
-    for certificate in certificates.host_extras():
-        shutil.copy(certificate, root / "usr/local/share/ca-certificates")
-    (root / "etc/apt/apt.conf.d/90sandbox").write_text("\n".join(inherited.apt_options()) + "\n")
-    _in(root, "update-ca-certificates")
-    _in(root, "apt-get", "update", "--quiet")
-    _in(root, "apt-get", "install", "--yes", "--quiet", *config["packages"])
-
-
-def _in(root: Path, *command: str, options: tuple[str, ...] = ("--resolv-conf=copy-host",)) -> str:
-    """Run a command in the machine's file system; return what it said."""
-    machine = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--directory", str(root)]
-    machine += ["--setenv=DEBIAN_FRONTEND=noninteractive", "--link-journal=no", *options]
-    # To a file, because nspawn itself has things to say that are not the command's.
-    done = subprocess.run([*machine, "--", "sh", "-c", '"$@" >/output 2>&1', "sh", *command], check=False)
-    output = (root / "output").read_text()
-    assert done.returncode == 0, f"{' '.join(command)}:\n{output}"
-    return output
-
-
-@pytest.mark.full
-def test_its_readers_accept_every_file(machine: Path) -> None:
-    """Each program that reads one of the files on a Droplet finds it valid, and none has a warning."""
-    direct = (machine / "etc/nginx/edge-tls.conf").exists()
-    timers = ["release-agent.timer", *(["obtain-certificate.timer"] if direct else [])]
-    units = ["gunicorn.service", "gunicorn.socket", *timers, *(name.replace("timer", "service") for name in timers)]
-    assert "Valid schema" in _in(machine, "cloud-init", "schema", "--config-file", "/user-data")
-    assert _in(machine, "nginx", "-t", "-q") == ""
-    _in(machine, "systemd-sysusers", "/etc/sysusers.d/web.conf")
-    assert _in(machine, "nft", "--check", "--file", "/etc/nftables.conf", options=("--private-network",)) == ""
-    assert _in(machine, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/web.conf") == ""
-    assert _in(machine, "systemd-analyze", "verify", "--man=no", *units) == ""
-    sshd = _in(machine, "sh", "-c", "mkdir /run/sshd && ssh-keygen -A && sshd -T")
-    assert {"passwordauthentication no", "kbdinteractiveauthentication no"} <= set(sshd.splitlines())
-    for script in ("install", "verify"):
-        assert _in(machine, "sh", "-n", f"/usr/local/lib/web/{script}") == ""
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("unit", "tenths"), [("gunicorn.service", 15), ("release-agent.service", 30)])
-def test_services_are_exposed_as_little_as_their_work_allows(machine: Path, unit: str, tenths: int) -> None:
-    """By systemd's own measure, of 10: at most 1.5 what serves strangers, at most 3 what must be root to switch."""
-    report = _in(machine, "systemd-analyze", "security", "--offline=yes", f"--threshold={tenths}", unit)
-    found = re.search(rf"Overall exposure level for {unit}: (\d+\.\d) OK", report)
-    assert found, report
-    assert float(found[1]) * 10 <= tenths
-
-
-@pytest.mark.full
-def test_nginx_accepts_the_tls_server_with_a_certificate(machine: Path) -> None:
-    """What obtain-certificate turns on is valid too, with Debian's own Nginx and OpenSSL."""
-    if not (machine / "etc/nginx/edge-tls.conf").exists():
-        assert "443" not in _in(machine, "nginx", "-T", "-q")
-        return
-    live = "/etc/letsencrypt/live/site"
-    _in(machine, "mkdir", "-p", live)
-    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=polls.example"]
-    _in(machine, *request, "-keyout", f"{live}/privkey.pem", "-out", f"{live}/fullchain.pem")
-    _in(machine, "ln", "-s", "../edge-tls.conf", "/etc/nginx/edge/tls.conf")
-    assert _in(machine, "nginx", "-t", "-q") == ""

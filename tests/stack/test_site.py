@@ -92,6 +92,17 @@ def test_the_boot_was_clean(deployed: Deployment) -> None:
     assert here.run(["systemctl", "--failed", "--no-legend", "--plain"]).stdout == ""
 
 
+def test_nothing_on_the_droplet_met_a_name_that_it_does_not_know(deployed: Deployment) -> None:
+    """It would be said in the journal; but for journald's own words, for which tests/golden listens to it."""
+    here = droplet(deployed)
+    here.run(["cloud-init", "status", "--wait"])
+    here.run(["journalctl", "--sync"])
+    journal = here.run(["journalctl", "--output=cat"]).stdout
+    assert "verify: this Droplet is ready for its first release" in journal  # it is the right journal
+    unknown = r"^.*(?:unknown (?:key|section|option|directive)|failed to parse).*$"
+    assert re.findall(unknown, journal, re.MULTILINE | re.IGNORECASE) == []
+
+
 def test_the_page_comes_over_http2_with_a_certificate_of_the_acme_server(deployed: Deployment) -> None:
     """Verified by the world's trust bundle, issued for the domain by the local ACME server."""
     shown = curl(

@@ -1,0 +1,114 @@
+"""An example of user data, and a Debian 13 that has its files and packages, not booted."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.user_data import UserDataSpec, render_user_data
+from sandbox import certificates, images, inherited
+
+SPEC = UserDataSpec(
+    region="nyc3",
+    domain="polls.example",
+    edge="direct",
+    vpc_cidr="10.10.0.0/20",
+    workers=2,
+    threads=4,
+    packages=("libmagic1t64",),
+    acme_email="ops@polls.example",
+    releases_bucket="polls-releases",
+    state_bucket="polls-state",
+    assets_bucket="polls-assets",
+    agent_access_key="DO00EXAMPLE",
+    agent_secret_key="secret of the agent",
+)
+EDGES = ("direct", "behind_load_balancer")
+USER_DATA = "/user-data"
+
+
+def rendered(edge: str) -> str:
+    """User data of one edge."""
+    return render_user_data(dataclasses.replace(SPEC, edge=edge))  # type: ignore[arg-type]
+
+
+def files(edge: str) -> dict[str, str]:
+    """All that is read on a Droplet: the user data itself, and by path each file that it writes."""
+    text = rendered(edge)
+    return {USER_DATA: text} | {file["path"]: file["content"] for file in yaml.safe_load(text)["write_files"]}
+
+
+def write(root: Path, edge: str) -> None:
+    """Put every file where it is on a Droplet."""
+    modes = {file["path"]: file.get("permissions", "0644") for file in yaml.safe_load(rendered(edge))["write_files"]}
+    for name, content in files(edge).items():
+        path = root / name.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        path.chmod(int(modes.get(name, "0600"), 8))
+
+
+@contextmanager
+def droplet(edge: str) -> Iterator[Path]:
+    """Root of a Debian 13 with an edge's packages and files."""
+    if os.geteuid() != 0:
+        pytest.fail("needs root for machines and overlay mounts; deselect it with -m 'not full'")
+    image = images.ensure("base", print)
+    # Beside the image and not in pytest's folder, which may be on a file system that can't be an upper layer.
+    disk = Path(tempfile.mkdtemp(prefix=".golden-", dir=image.parent))
+    root, upper, work = (disk / name for name in ("root", "upper", "work"))
+    for folder in (root, upper, work):
+        folder.mkdir()
+    layers = f"lowerdir={image},upperdir={upper},workdir={work}"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
+    try:
+        _install(root, edge)
+        yield root
+    finally:
+        subprocess.run(["umount", root], check=True)
+        shutil.rmtree(disk)
+
+
+def _install(root: Path, edge: str) -> None:
+    """Do what cloud-init would do: files, then packages, then users and folders; no service starts."""
+    write(root, edge)
+    for certificate in certificates.host_extras():
+        shutil.copy(certificate, root / "usr/local/share/ca-certificates")
+    (root / "etc/apt/apt.conf.d/90sandbox").write_text("\n".join(inherited.apt_options()) + "\n")
+    (root / "etc/pip.conf").write_text(inherited.pip_configuration(inherited.user_home()))
+    succeed(root, "update-ca-certificates")
+    succeed(root, "apt-get", "update", "--quiet")
+    succeed(root, "apt-get", "install", "--yes", "--quiet", *yaml.safe_load(rendered(edge))["packages"])
+    succeed(root, "systemd-sysusers", "/etc/sysusers.d/web.conf")
+    succeed(root, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/web.conf")
+    succeed(root, "ssh-keygen", "-A")
+    # What obtain-certificate would bring.
+    live = "/etc/letsencrypt/live/site"
+    succeed(root, "mkdir", "-p", live)
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=polls.example"]
+    succeed(root, *request, "-keyout", f"{live}/privkey.pem", "-out", f"{live}/fullchain.pem")
+
+
+def said(root: Path, *command: str, network: str = "--resolv-conf=copy-host") -> str:
+    """Run a command in the machine's file system; return what it printed, and its exit status if that is not 0."""
+    machine = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--pipe", "--directory", str(root)]
+    variables = {"DEBIAN_FRONTEND": "noninteractive", **inherited.variables(os.environ)}
+    machine += [*(f"--setenv={name}={value}" for name, value in variables.items()), "--link-journal=no", network]
+    # To a file, because nspawn itself has things to say that are not the command's.
+    done = subprocess.run([*machine, "--", "sh", "-c", '"$@" >/output 2>&1', "sh", *command], check=False)
+    output = (root / "output").read_text()
+    return output + (f"{command[0]}: exit status {done.returncode}\n" if done.returncode else "")
+
+
+def succeed(root: Path, *command: str) -> str:
+    """Run a command in the machine's file system that must succeed; return what it printed."""
+    output = said(root, *command)
+    assert f"{command[0]}: exit status " not in output, output
+    return output

@@ -1,0 +1,126 @@
+"""What the programs that read the files of a Droplet say about them: unknown names are errors here."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.golden.droplet import EDGES, droplet, files, succeed, write
+from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate, systemd
+
+
+def _name(reading: Reading) -> str:
+    return reading.by.__name__
+
+
+@pytest.fixture(scope="module", params=EDGES)
+def machine(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Root of a Debian 13 with an edge's packages and files, not booted."""
+    with droplet(request.param) as root:
+        yield root
+
+
+def _slip(root: Path, reading: Reading) -> str:
+    """What a reader says of its files when one has a wrong name."""
+    name, right, wrong = reading.slip
+    path = root / name.lstrip("/")
+    before = path.read_text()
+    assert right in before
+    path.write_text(before.replace(right, wrong, 1))
+    try:
+        return reading.by(root, reading.paths(files("direct")))
+    finally:
+        path.write_text(before)
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_every_file_has_a_reader(edge: str) -> None:
+    """A new file of the user data is read strictly by somebody, or this fails."""
+    listed = files(edge)
+    assert listed.keys() - {path for reading in (*HERE, *DEBIAN) for path in reading.paths(listed)} == set()
+
+
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("reading", HERE, ids=_name)
+def test_a_reader_that_is_here_knows_every_name(tmp_path: Path, reading: Reading, edge: str) -> None:
+    """Gunicorn's settings, the agent's, and what its programs call."""
+    write(tmp_path, edge)
+    assert reading.by(tmp_path, reading.paths(files(edge))) == ""
+
+
+@pytest.mark.parametrize("reading", HERE, ids=_name)
+def test_a_reader_that_is_here_finds_a_slip(tmp_path: Path, reading: Reading) -> None:
+    """A name that it doesn't know is an error, and the error names it."""
+    write(tmp_path, "direct")
+    assert reading.slip[2] in _slip(tmp_path, reading)
+
+
+def test_a_setting_that_is_there_twice_is_found(tmp_path: Path) -> None:
+    """The second would win, and whoever changes the first would wonder."""
+    (tmp_path / "gunicorn.conf.py").write_text("timeout = 30\ntimeout = 31\n")
+    assert gunicorn(tmp_path, ["/gunicorn.conf.py"]) == "/gunicorn.conf.py: timeout is set 2 times\n"
+
+
+def test_systemd_waits_longer_than_gunicorn_for_the_last_requests() -> None:
+    """Or it would kill workers that Gunicorn still gives time."""
+    patience = re.search(r"^graceful_timeout = (\d+)$", files("direct")["/etc/gunicorn/gunicorn.conf.py"], re.MULTILINE)
+    limit = re.search(r"^TimeoutStopSec=(\d+)$", files("direct")["/etc/systemd/system/gunicorn.service"], re.MULTILINE)
+    assert patience
+    assert limit
+    assert int(limit[1]) > int(patience[1])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("reading", DEBIAN, ids=_name)
+def test_a_reader_in_debian_knows_every_name(machine: Path, reading: Reading) -> None:
+    """Each program that reads files of a Droplet finds them valid, and has no warning."""
+    edge = "direct" if (machine / "etc/nginx/edge-tls.conf").exists() else "behind_load_balancer"
+    assert reading.by(machine, reading.paths(files(edge))) == ""
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("machine", ["direct"], indirect=True)
+@pytest.mark.parametrize("reading", DEBIAN, ids=_name)
+def test_a_reader_in_debian_finds_a_slip(machine: Path, reading: Reading) -> None:
+    """A name that it doesn't know is an error, and the error names it or its file."""
+    path, _, wrong = reading.slip
+    complaints = _slip(machine, reading)
+    assert wrong in complaints or path in complaints, complaints
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("machine", ["direct"], indirect=True)
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("network-online.target", "network-onlin.target"), ("Group=django", "Group=jango")]
+)
+def test_units_name_nobody_who_is_not_there(machine: Path, right: str, wrong: str) -> None:
+    """For systemd they may come later; here all are there."""
+    path = "/etc/systemd/system/gunicorn.service"
+    reading = Reading(by=systemd, files=path, slip=(path, right, wrong))
+    assert re.fullmatch(rf"{path}: \w+={wrong.removeprefix('Group=')} is not there\n", _slip(machine, reading))
+
+
+@pytest.mark.full
+def test_the_first_ssh_configuration_wins(machine: Path) -> None:
+    """What is said of passwords is what sshd does, whatever Debian and cloud-init say later."""
+    found = succeed(machine, "sh", "-c", "mkdir /run/sshd && sshd -T").splitlines()
+    assert {"passwordauthentication no", "kbdinteractiveauthentication no"} <= set(found)
+
+
+@pytest.mark.full
+def test_only_a_droplet_without_load_balancer_listens_on_443(machine: Path) -> None:
+    """Behind a load balancer there is no server for it; alone, there is one as soon as there is a certificate."""
+    direct = (machine / "etc/nginx/edge-tls.conf").exists()
+    assert "443" not in succeed(machine, "nginx", "-T", "-q")
+    assert ("443" in nginx_with_certificate(machine, "-T")) == direct
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("unit", "tenths"), [("gunicorn.service", 15), ("release-agent.service", 30)])
+def test_services_are_exposed_as_little_as_their_work_allows(machine: Path, unit: str, tenths: int) -> None:
+    """By systemd's own measure, of 10: at most 1.5 what serves strangers, at most 3 what must be root to switch."""
+    report = succeed(machine, "systemd-analyze", "security", "--offline=yes", f"--threshold={tenths}", unit)
+    found = re.search(rf"Overall exposure level for {unit}: (\d+\.\d) OK", report)
+    assert found, report
+    assert float(found[1]) * 10 <= tenths
