@@ -1,6 +1,7 @@
 """Worlds and the deployed site, each started once and shared by the tests that need it."""
 
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import plugin
 from sandbox import world as worlds
 from sandbox.store import Bodies, Store
 from sandbox.world import World
 from tests.commands import run
 from tests.traces import traces
+
+# Whatever this machine has installed: what the tests assert, and how long they take, must not depend on it. The
+# official plugin has tests of its own, in tests/official.
+os.environ[plugin.CHOICE] = "own"
 
 
 def start(depth: worlds.Depth, home: Path) -> World:

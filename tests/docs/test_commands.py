@@ -35,6 +35,7 @@ TESTED = {
     "sandbox logs": "tests/sandbox/test_world_cli.py",
     "sandbox switch": "tests/sandbox/test_world_cli.py",
     "sandbox exec": "tests/conftest.py",
+    "sandbox plugin": "tests/stack/test_plugin_choice.py",
     "sandbox browser": "tests/sandbox/test_bad_input.py",
     "scripts/stack local": "tests/pulumi_stack.py",
     ".venv/bin/pytest": "scripts/test",

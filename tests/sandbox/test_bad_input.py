@@ -71,7 +71,8 @@ class Stranger:
     def run(self, *argv: str, expected: int | None = 0, **variables: str) -> Done:
         """Run a command in the checkout as this user."""
         drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_", "SSL_"))}
+        inherited = ("PIP_", "UV_", "SSL_", "SANDBOX_PLUGIN")
+        kept = {name: value for name, value in os.environ.items() if name.startswith(inherited)}
         environment = kept | {
             "PATH": f"{self.tools}:{self.checkout / '.venv/bin'}:{CLEAN_PATH}",
             "HOME": str(self.checkout.parent / "home"),
@@ -146,8 +147,9 @@ def test_depth_full_without_root(stranger: Stranger, command: list[str]) -> None
 
 @pytest.mark.full
 def test_preview_without_root(stranger: Stranger) -> None:
-    """All stacks are reported on, and the world of the preview is gone afterwards."""
+    """All stacks are reported on, after the provider plugin; the world of the preview is gone afterwards."""
     done = stranger.run("make", "preview")
+    assert "provider plugin: the sandbox's own, chosen by SANDBOX_PLUGIN" in done.stdout
     for stack in ("local", "dev", "staging", "prod"):
         assert f"### `{stack}`: " in done.stdout, done.stdout
     assert not (stranger.checkout.parent / "home/.local/state/django-do/preview").exists()

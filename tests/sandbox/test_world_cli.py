@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sandbox import checks, environment, network, switches
+from sandbox import checks, environment, network, plugin, switches
 from sandbox import world as worlds
 from sandbox.cli import main
 from sandbox.store import Store
@@ -147,7 +147,7 @@ def test_resolver_inside_the_public_range_is_noticed() -> None:
 def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth: Depth) -> None:
     """Nothing that a cloud run hasn't got, but trust, backend, PATH, and at depth `api` the proxy."""
     world = worlds.create(tmp_path / "w", depth, proxy_port=4242)
-    base = {"PATH": "/bin", "SSL_CERT_DIR": "/etc/ssl/certs", "AWS_ENDPOINT_URL": "http://x", "LANG": "C", "HOME": "/"}
+    base = {"PATH": "/bin", "SSL_CERT_DIR": "/etc/ssl/certs", "AWS_ENDPOINT_URL": "http://x", "SANDBOX_PLUGIN": "own"}
     variables = environment.clients(world, base)
     added = variables.keys() - base.keys()
     proxy = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} if depth == "api" else set()
@@ -166,14 +166,42 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     assert variables["PATH"].endswith(":/bin")
 
 
+def looks_on_path(variables: dict[str, str]) -> bool:
+    """Whether the engine finds the sandbox's own plugin: it looks on PATH first, unless it is told not to."""
+    own = str(plugin.OWN) in variables["PATH"].split(":")
+    return own and environment.IGNORE_AMBIENT not in variables
+
+
 def test_the_official_plugin_is_used_where_it_is_installed(tmp_path: Path) -> None:
-    """What is on PATH wins over what is installed, so the sandbox's own plugin stays away then."""
+    """Unless another one is named; an installation that was interrupted is none."""
     world = worlds.create(tmp_path / "w", "api", proxy_port=1)
-    base = {"PATH": "/bin", "PULUMI_HOME": str(tmp_path)}
-    own = str(environment.PROVIDER)
-    assert own in environment.clients(world, base)["PATH"].split(":")
-    (tmp_path / "plugins" / "resource-digitalocean-v4.84.1").mkdir(parents=True)
-    assert own not in environment.clients(world, base)["PATH"].split(":")
+    base = {"PATH": "/bin", "PULUMI_HOME": str(tmp_path), "PULUMI_IGNORE_AMBIENT_PLUGINS": "true"}
+    assert looks_on_path(environment.clients(world, base))
+    folder = tmp_path / "plugins" / "resource-digitalocean-v4.84.1"
+    folder.mkdir(parents=True)
+    assert not looks_on_path(environment.clients(world, base))
+    assert not looks_on_path(environment.clients(world, base | {"SANDBOX_PLUGIN": "official"}))
+    assert looks_on_path(environment.clients(world, base | {"SANDBOX_PLUGIN": "own"}))
+    folder.with_name(f"{folder.name}.partial").touch()
+    assert looks_on_path(environment.clients(world, base))
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ("offical", 'SANDBOX_PLUGIN: must be one of auto, own, official, got "offical"'),
+        ("official", "SANDBOX_PLUGIN: the official plugin must be installed in "),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_refused(
+    running: worlds.World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: str, said: str
+) -> None:
+    """By the commands that would use it, with what is there."""
+    monkeypatch.setenv("SANDBOX_PLUGIN", choice)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))
+    for command in (["plugin"], ["exec", "--home", str(running.home), "true"]):
+        status, text = sandbox(*command)
+        assert (status, said in text) == (1, True), text
 
 
 def test_passphrase_is_made_once_for_its_owner(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_destroy_leaves_no_resource(deployed: Deployment) -> None:
 
 
 def test_down_leaves_no_trace_and_up_works_again(full_world: World, full_machine: set[str]) -> None:
-    """After `make down` nothing of the world is left; `make up` then ends with the site's address."""
+    """After `make down` nothing of the world is left; `make up` says by which plugin, and ends with the address."""
     there = traces(full_world.home)
     # What is never there could not be missed.
     assert {kind for kind, found in there.items() if not found} == set()
@@ -33,6 +33,7 @@ def test_down_leaves_no_trace_and_up_works_again(full_world: World, full_machine
     assert left["settings"] == full_machine
 
     done = run("make", "up", home=full_world.home)
+    assert "provider plugin: the sandbox's own, chosen by SANDBOX_PLUGIN" in done.stdout, done.stdout
     assert "https://polls.example" in done.stdout, done.stdout
     shown = run("sandbox", "exec", "curl", "-sS", "https://polls.example/healthz", home=full_world.home)
     assert '"ok"' in shown.stdout

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from sandbox import environment, network
+from sandbox import environment, network, plugin
 from sandbox import world as worlds
 from sandbox.realiser import RealiserError
 from sandbox.supervisor import Supervisor
@@ -121,10 +121,10 @@ def execute(home: Path | None, depth: Depth | None, command: tuple[str, ...]) ->
     """Run a command as a stranger on the internet side of the world, with its credentials and trust."""
     with _clear_errors():
         world = _running(home, depth)
+        variables = environment.clients(world, os.environ)
     argv = list(command)
     if world.depth == "full":
         argv = ["ip", "netns", "exec", network.INTERNET, *argv]
-    variables = environment.clients(world, os.environ)
     sys.stdout.flush()
     try:
         os.execvpe(argv[0], argv, variables)  # noqa: S606 - the command is the user's
@@ -193,6 +193,13 @@ def print_browser(home: Path | None, depth: Depth | None, url: tuple[str, ...]) 
     with _clear_errors():
         world = _running(home, depth)
         click.echo(browser.command(world, url))
+
+
+@main.command("plugin")
+def show_plugin() -> None:
+    """Say which provider plugin Pulumi gets from `sandbox exec`, and why. $SANDBOX_PLUGIN: auto, own, official."""
+    with _clear_errors():
+        click.echo(plugin.choose(os.environ))
 
 
 @main.command()

@@ -3,14 +3,15 @@
 import os
 import secrets
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
+from sandbox import plugin
 from sandbox.world import World
 
-PROVIDER = Path(__file__).parents[2] / "provider"  # the plugin of machines that can't download the official one
 TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
-# They would win over the bundle, or lead around the world.
+# The engine looks for a plugin on PATH first, unless this is set, and then among those that it installed.
+IGNORE_AMBIENT = "PULUMI_IGNORE_AMBIENT_PLUGINS"
+# They would win over the bundle, lead around the world, or hide the sandbox's own plugin.
 REMOVED = (
     "SSL_CERT_DIR",
     "http_proxy",
@@ -32,6 +33,7 @@ REMOVED = (
     "AWS_PROFILE",
     "PULUMI_ACCESS_TOKEN",
     "PULUMI_CONFIG_PASSPHRASE",
+    IGNORE_AMBIENT,
 )
 
 
@@ -39,9 +41,10 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
     """All variables of a client's command, from those it would have outside."""
     inherited = {name: value for name, value in base.items() if name not in REMOVED}
     cache = Path(base.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do" / "bin"
+    official = plugin.choose(base).official
     variables = {
         **dict.fromkeys(TRUST_VARIABLES, str(world.bundle)),
-        "PATH": os.pathsep.join([*_own_plugin(base), str(cache), base.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([*([] if official else [str(plugin.OWN)]), str(cache), base.get("PATH", os.defpath)]),
         "DIGITALOCEAN_TOKEN": world.token,
         "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
         "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
@@ -51,19 +54,14 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
         "SANDBOX_HOME": str(world.home),
     }
+    if official:
+        variables[IGNORE_AMBIENT] = "true"
     if world.depth == "api":
         # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
         # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
         proxy = f"http://127.0.0.1:{world.proxy_port}"
         variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
     return inherited | variables
-
-
-def _own_plugin(base: Mapping[str, str]) -> list[str]:
-    """Name the folder of the sandbox's plugin, unless the official one is installed: PATH would win over that."""
-    home = Path(base.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    official = home / "plugins" / f"resource-digitalocean-v{version('pulumi-digitalocean')}"
-    return [] if official.is_dir() else [str(PROVIDER)]
 
 
 def prepare_pulumi(world: World) -> None:

@@ -60,6 +60,7 @@ RULES = (
     _spec("Droplet", "backups are a feature, switched by enable_backups and disable_backups", "dropletActions_post"),
     _assumed("Droplet", "with backups enabled the sandbox takes none", "nothing here restores one"),
     _spec("Monitoring", "an alert policy has all of its fields, empty lists included", "alert_policy_request"),
+    _docs("Monitoring", "null for e-mail or Slack is an empty list", "the official provider sends it: godo, Alerts"),
     _assumed(
         "Monitoring", "policies are kept, but nothing is measured and nobody told", "no message leaves the sandbox"
     ),
@@ -131,6 +132,12 @@ RULES = (
     _assumed("Spaces key", "a limited key creates no bucket", "grants name buckets that exist"),
     _docs("Spaces", "buckets answer at <bucket>.<region> and by path, under a region's name", "Spaces API"),
     _spec("CDN", "the TTL is 60, 600, 3600, 86400 or 604800 seconds", "cdn_create_endpoint"),
+    _docs(
+        "CDN",
+        "a TTL of 0 at creation is the default, 3600",
+        "resource_cdn_test.go of the provider: no ttl is sent as 0",
+    ),
+    _assumed("CDN", "a TTL of 0 in a change is the default, too", "the description of both calls is the same"),
     _docs("CDN", "the query string is part of what is cached; signed URLs never are", "Manage the Spaces CDN cache"),
     _assumed("CDN", "an object's Cache-Control rules over the TTL; only successes and redirects are kept", "usual"),
     _assumed("CDN", "writing is refused; X-Cache says HIT or MISS", "the real header is the provider's behind it"),
@@ -146,6 +153,7 @@ RULES = (
     _assumed("VPC", "the first address is the gateway's, Droplets and clusters begin at .10", "not documented"),
     _docs("Domain", "a new zone has SOA and three NS records, TTL 1800", "Networking, domains"),
     _assumed("Domain", "a zone that exists in the account is 422", "provider issue 166 quotes the message"),
+    _docs("Domain", "a record's name may be its full one with a final dot", "resource_record_test.go of the provider"),
     _spec("Domain", "data of CNAME, MX and NS ends with a dot or is @", "domains_create_record"),
 )
 

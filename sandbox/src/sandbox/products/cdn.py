@@ -12,6 +12,7 @@ from sandbox.world import SPACES_DOMAIN
 router = Router("CDN")
 
 _TTLS = (60, 600, 3600, 86400, 604800)  # seconds
+_DEFAULT_TTL = 3600
 _ORIGIN = re.compile(rf"([a-z0-9][a-z0-9-]{{1,61}}[a-z0-9])\.([a-z0-9]+)\.{re.escape(SPACES_DOMAIN)}")
 
 
@@ -42,7 +43,7 @@ async def create(call: Call) -> Response:
         "id": cdn_id,
         "origin": fields.origin,
         "endpoint": f"{match[1]}.{match[2]}.cdn.{SPACES_DOMAIN}",
-        "ttl": _check_ttl(3600 if fields.ttl is None else fields.ttl),
+        "ttl": _ttl(fields.ttl),
         "certificate_id": "",
         "custom_domain": "",
         "created_at": now(),
@@ -70,7 +71,7 @@ async def update(call: Call) -> Response:
     cdn = call.cloud.find("cdn_endpoint", call.path("id"), "CDN endpoint")
     fields = call.fields(_Update)
     if fields.ttl is not None:
-        cdn = call.store.put("cdn_endpoint", cdn.id, cdn.body | {"ttl": _check_ttl(fields.ttl)})
+        cdn = call.store.put("cdn_endpoint", cdn.id, cdn.body | {"ttl": _ttl(fields.ttl)})
         await call.cloud.apply()
     return answer({"endpoint": cdn.body})
 
@@ -84,7 +85,10 @@ async def delete(call: Call) -> Response:
     return nothing()
 
 
-def _check_ttl(ttl: int) -> int:
+def _ttl(ttl: int | None) -> int:
+    """Return the TTL; none, or 0 as Go's clients say that, is the default."""
+    if not ttl:
+        return _DEFAULT_TTL
     if ttl not in _TTLS:
         raise errors.unprocessable(f"ttl: must be one of {', '.join(map(str, _TTLS))}, got {ttl}")
     return ttl

@@ -193,6 +193,10 @@ def _wanted(call: Call) -> Resource:
 
 
 def _check_name(name: str, domain: str) -> str:
+    """Return a record's name as it is stored: below its domain, also when it comes in full, with a dot at the end."""
+    if name == f"{domain}.":
+        return "@"
+    name = name.removesuffix(f".{domain}.")
     if not _RECORD.fullmatch(name):
         raise errors.unprocessable(f'name: must be @ or a name below {domain}, got "{name}"')
     return name

@@ -32,8 +32,9 @@ class _Slack(BaseModel):
 class _Alerts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    email: list[str]
-    slack: list[_Slack]
+    # Both are required; null, as Go's clients send an empty list, is one.
+    email: list[str] | None
+    slack: list[_Slack] | None
 
 
 class _Policy(Fields):
@@ -53,7 +54,9 @@ class _Policy(Fields):
             raise errors.unprocessable(f'type: must be one of {", ".join(sorted(_TYPES))}, got "{self.type}"')
         if not (self.alerts.email or self.alerts.slack):
             raise errors.unprocessable("alerts: must name an e-mail address or a Slack channel, got neither")
-        return {"uuid": uuid} | self.model_dump()
+        body = self.model_dump()
+        body["alerts"] = {name: value or [] for name, value in body["alerts"].items()}
+        return {"uuid": uuid} | body
 
 
 @router.add("POST", "/monitoring/alerts", "monitoring_create_alertPolicy")

@@ -1,0 +1,95 @@
+"""What official clients send is understood, with the zeros and nulls that Go writes for what is not set."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.api_client import Api, Body, until
+
+# The requests of pulumi-digitalocean 4.76.0 for the stacks of this repository, one of each shape, in an order in which
+# they can be sent again; `id` is what the answer called the new resource when they were recorded.
+RECORDED = [json.loads(line) for line in (Path(__file__).parent / "official_requests.jsonl").read_text().splitlines()]
+BUCKETS = ("polls-local-media-430beaf", "polls-local-assets-d234f08")
+ORIGIN = "polls-local-assets-d234f08.nyc3.digitaloceanspaces.com"
+
+
+def settled(api: Api) -> None:
+    """Wait until nothing is under way any more, as the provider does after each request."""
+
+    def busy() -> list[str]:
+        droplets, clusters = api.client.droplets.list()["droplets"], api.client.databases.list_clusters()
+        actions = api.client.actions.list()["actions"]
+        found = [droplet["status"] for droplet in droplets if droplet["status"] == "new"]
+        found += [cluster["status"] for cluster in clusters.get("databases", []) if cluster["status"] != "online"]
+        return found + [action["type"] for action in actions if action["status"] == "in-progress"]
+
+    until(busy, lambda found: not found)
+
+
+def test_the_official_plugin_s_requests_are_accepted(api: Api) -> None:
+    """One after the other, each with the status that it waits for; null for no e-mail and no Slack among them."""
+    for bucket in BUCKETS:
+        api.bucket(bucket)
+    now: dict[str, str] = {}  # ids of the recording: those of this run
+    for recorded in RECORDED:
+        text = json.dumps(recorded)
+        for then, id_ in now.items():
+            text = text.replace(then, id_)
+        request = json.loads(text)
+        answer = api.raw.request(request["method"], request["path"], json=request["body"])
+        assert answer.status_code == request["status"], f"{request}: {answer.text}"
+        if "id" in recorded:
+            [made] = [value for name, value in answer.json().items() if name != "links"]
+            now[recorded["id"]] = str(made.get("fingerprint") or made.get("id") or made["ip"])
+        settled(api)
+
+
+NO_SLACK: Body = {"slack": None, "email": ["a@polls.example"]}
+NO_EMAIL: Body = {"slack": [{"channel": "#a", "url": "https://hooks.slack.com/services/x"}], "email": None}
+
+
+@pytest.mark.parametrize("alerts", [NO_SLACK, NO_EMAIL])
+def test_no_address_is_said_with_null(api: Api, alerts: Body) -> None:
+    """The policy then has an empty list of them."""
+    [policy] = [recorded["body"] for recorded in RECORDED if recorded["path"] == "/v2/monitoring/alerts"]
+    made = api.ok(api.post("/v2/monitoring/alerts", policy | {"alerts": alerts}))["policy"]
+    assert made["alerts"] == {name: value or [] for name, value in alerts.items()}
+
+
+def test_nobody_to_tell_is_refused_also_as_null(api: Api) -> None:
+    """Neither an address nor a channel, however it is said."""
+    [policy] = [recorded["body"] for recorded in RECORDED if recorded["path"] == "/v2/monitoring/alerts"]
+    answer = api.post("/v2/monitoring/alerts", policy | {"alerts": {"slack": None, "email": None}})
+    assert "alerts: must name an e-mail address or a Slack channel, got neither" in answer.json()["message"]
+
+
+def test_no_lifetime_is_said_with_zero(api: Api) -> None:
+    """A CDN endpoint without one keeps files for an hour, as DigitalOcean's own test of its provider expects."""
+    made = api.ok(api.post("/v2/cdn/endpoints", {"origin": ORIGIN, "ttl": 0}))["endpoint"]
+    assert made["ttl"] == 3600
+    api.ok(api.raw.put(f"/v2/cdn/endpoints/{made['id']}", json={"ttl": 60}))
+    assert api.ok(api.raw.put(f"/v2/cdn/endpoints/{made['id']}", json={"ttl": 0}))["endpoint"]["ttl"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("terraform.polls.example.", "terraform"),
+        ("polls.example.", "@"),
+        ("a.b.polls.example.", "a.b"),
+        ("terraform", "terraform"),
+    ],
+)
+def test_a_record_may_have_its_full_name(api: Api, sent: str, kept: str) -> None:
+    """With a dot at the end; the answer has what is below the domain, as DigitalOcean's own test expects."""
+    api.client.domains.create({"name": "polls.example"})
+    record = {"type": "A", "name": sent, "data": "192.0.2.10", "priority": 0, "port": 0, "weight": 0, "flags": 0}
+    assert api.ok(api.post("/v2/domains/polls.example/records", record))["domain_record"]["name"] == kept
+
+
+def test_a_full_name_of_another_domain_is_refused(api: Api) -> None:
+    """Also of one that merely ends the same."""
+    api.client.domains.create({"name": "polls.example"})
+    record = {"type": "A", "name": "www.otherpolls.example.", "data": "192.0.2.10"}
+    assert "name: must be @ or a name below polls.example" in api.post("/v2/domains/polls.example/records", record).text
