@@ -7,7 +7,7 @@ import re
 
 from starlette.responses import Response
 
-from sandbox import addresses, errors, plans
+from sandbox import addresses, errors, images, plans
 from sandbox.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
 from sandbox.products import account, database_firewalls, database_pools, tags, vpcs
 from sandbox.products.database_common import (
@@ -206,6 +206,8 @@ async def upgrade(call: Call) -> Response:
     _check_version(call.cloud, version)
     if int(version) <= int(cluster.body["version"]):
         raise errors.unprocessable(f'version: must be above {cluster.body["version"]}, got "{version}"')
+    if call.cloud.world.depth == "full":
+        raise errors.not_implemented('version: no cluster is upgraded in place at depth "full"; make another one')
     body = cluster.body | {"version": version, "semantic_version": f"{version}.0"}
     call.store.put("database", cluster.id, body)
     return nothing()
@@ -287,9 +289,9 @@ def _check_version(cloud: Cloud, version: str) -> None:
     if version not in plans.POSTGRES_VERSIONS:
         known = ", ".join(plans.POSTGRES_VERSIONS)
         raise errors.unprocessable(f'version: must be one of {known}, got "{version}"')
-    if cloud.world.depth == "full" and version != plans.POSTGRES_DEFAULT:
-        default = plans.POSTGRES_DEFAULT
-        raise errors.not_implemented(f'version: PostgreSQL {default} is the one installed here, got "{version}"')
+    if cloud.world.depth == "full" and version not in images.POSTGRES:
+        known = ", ".join(images.POSTGRES)
+        raise errors.not_implemented(f'version: at depth "full" must be one of {known}, got "{version}"')
 
 
 def _plan(size: str, nodes: int) -> plans.DatabasePlan:
