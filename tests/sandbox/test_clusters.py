@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from config import EXTENSIONS
+from sandbox import images
 from sandbox.clusters import Clusters
 from sandbox.supervisor import Supervisor
 from sandbox.world import World
 from tests.internet_side import python
 
 pytestmark = pytest.mark.full
+
+BUILD = 600  # seconds until an image is built by a busy machine
 
 # Connects to the cluster by its public name, as a runner does while the firewall is still open.
 CONNECT = """
@@ -34,18 +38,20 @@ def refusal(*arguments, **options):
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(full_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+@pytest.fixture(scope="module", params=tuple(images.POSTGRES))
+def cluster(
+    request: pytest.FixtureRequest, full_world: World, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
     """A 1 GiB cluster with a user `app`, a database `polls` and a transaction-mode pool of the largest size."""
     made = python(
         full_world,
         """
 vpc = api("POST", "/v2/vpcs", {"name": "clusters", "region": "nyc3", "ip_range": "10.77.0.0/20"})["vpc"]
 database = api("POST", "/v2/databases", {
-    "name": "clusters", "engine": "pg", "version": "17", "region": "nyc3", "size": "db-s-1vcpu-1gb", "num_nodes": 1,
-    "private_network_uuid": vpc["id"]})["database"]
+    "name": "clusters", "engine": "pg", "version": given["version"], "region": "nyc3", "size": "db-s-1vcpu-1gb",
+    "num_nodes": 1, "private_network_uuid": vpc["id"]})["database"]
 path = "/v2/databases/" + database["id"]
-deadline = time.monotonic() + 100
+deadline = time.monotonic() + given["patience"]
 while database["status"] != "online":
     assert time.monotonic() < deadline, database["status"]
     time.sleep(0.3)
@@ -53,11 +59,14 @@ while database["status"] != "online":
 app = api("POST", path + "/users", {"name": "app"})["user"]
 api("POST", path + "/dbs", {"name": "polls"})
 api("POST", path + "/pools", {"name": "web", "mode": "transaction", "size": 22, "db": "polls", "user": "app"})
-answer = {"id": database["id"], "vpc": vpc["id"], "connection": database["connection"],
+answer = {"id": database["id"], "version": given["version"], "vpc": vpc["id"], "connection": database["connection"],
           "private": database["private_connection"], "app": app["password"],
           "certificate": api("GET", path + "/ca")["ca"]["certificate"]}
 """,
-        timeout=200,
+        timeout=BUILD + 200,
+        version=request.param,
+        # The first cluster of a version may have to wait for its image.
+        patience=100 if images.path_of(images.POSTGRES[request.param]).is_dir() else BUILD,
     )
     made["ca"] = str(tmp_path_factory.mktemp("clusters") / "ca.crt")
     yield made
@@ -81,6 +90,62 @@ answer = None
 def clusters(world: World) -> Clusters:
     """The part of the world that keeps database clusters."""
     return Clusters(world, Supervisor(world))
+
+
+def test_both_ports_lead_to_the_version_asked_for(full_world: World, cluster: dict[str, Any]) -> None:
+    """PostgreSQL itself says which it is, directly and through the pool."""
+    answer = python(
+        full_world,
+        CONNECT
+        + """
+answer = [connect("app", given["app"], database, port).info.server_version // 10000
+          for database, port in (("polls", 25060), ("web", 25061))]
+""",
+        **cluster,
+    )
+    assert answer == [int(cluster["version"])] * 2
+
+
+def test_a_version_that_is_not_made_here_is_refused(full_world: World, cluster: dict[str, Any]) -> None:
+    """Neither a new cluster of another version is made, nor an existing one upgraded in place."""
+    answer = python(
+        full_world,
+        """
+def refusal(method, path, **body):
+    status, _, text = fetch("https://api.digitalocean.com/v2/databases" + path, method, json.dumps(body).encode(),
+                            Authorization="Bearer " + os.environ["DIGITALOCEAN_TOKEN"], Content_Type="application/json")
+    return [status, json.loads(text)["message"]]
+other = {"name": "other", "engine": "pg", "region": "nyc3", "size": "db-s-1vcpu-1gb", "num_nodes": 1}
+answer = [refusal("POST", "", **other, version="16"), refusal("PUT", f"/{given['id']}/upgrade", version="18")]
+""",
+        **cluster,
+    )
+    upgrade = {
+        "17": [501, 'sandbox: version: no cluster is upgraded in place at depth "full"; make another one'],
+        "18": [422, 'version: must be above 18, got "18"'],
+    }
+    made = 'sandbox: version: at depth "full" must be one of 17, 18, got "16"'
+    assert answer == [[501, made], upgrade[cluster["version"]]]
+
+
+def test_doadmin_creates_every_extension_that_the_settings_know(full_world: World, cluster: dict[str, Any]) -> None:
+    """All that `database.extensions` takes is there, in each version, without a superuser."""
+    answer = python(
+        full_world,
+        CONNECT
+        + """
+admin = connect("doadmin", connection["password"], "defaultdb")
+answer = []
+for name in given["extensions"]:
+    try:
+        admin.execute(f'create extension "{name}" cascade')
+    except psycopg.Error as error:
+        answer.append([name, str(error)])
+""",
+        extensions=EXTENSIONS,
+        **cluster,
+    )
+    assert answer == []
 
 
 def test_the_plan_limits_connections_and_keeps_three(full_world: World, cluster: dict[str, Any]) -> None:
@@ -254,7 +319,7 @@ admin.execute("drop table survivor")
     machine.wait_booted()
     while machine.run(["pg_isready", "-q", "-p", "25060"], check=False).returncode:
         if time.monotonic() > started + 60:
-            pytest.fail(machine.journal("-u", "postgresql@17-main", "-n", "20"))
+            pytest.fail(machine.journal("-u", f"postgresql@{cluster['version']}-main", "-n", "20"))
         time.sleep(0.1)
     assert python(full_world, CONNECT + read, **cluster) == [[42]]
     assert "web" in {row["name"] for row in clusters(full_world).show(cluster["id"], "DATABASES")}

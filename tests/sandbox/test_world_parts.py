@@ -5,7 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cgroups, config_drive, full, images, inherited, layer, metadata, names, network, packet_filter
+from sandbox import (
+    cgroups,
+    config_drive,
+    full,
+    images,
+    inherited,
+    layer,
+    metadata,
+    names,
+    network,
+    packet_filter,
+    plans,
+)
 from sandbox import world as worlds
 from sandbox.realiser import DropletSpec, RealiserError
 from sandbox.store import Store
@@ -79,6 +91,8 @@ def test_mirrors_of_this_machine_are_inherited(tmp_path: Path) -> None:
         "deb https://mirror.example/debian trixie-updates main",
         "deb http://security.example/debian-security trixie-security main",
     ]
+    testing = inherited.source_of_testing("forky", tmp_path)
+    assert testing == "deb [check-valid-until=no] https://mirror.example/debian forky main"
 
 
 def test_without_debian_sources_the_usual_mirrors_serve(tmp_path: Path) -> None:
@@ -130,12 +144,32 @@ def test_commands_of_the_internet_side_ask_the_worlds_dns_only(tmp_path: Path) -
 def test_older_versions_of_an_image_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A newly built image takes the place of its predecessors, and of no other image's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(images, "_build", lambda _name, _recipe, target, _report: target.mkdir())
-    for name in ("base-0123456789ab", "postgres-0123456789ab"):
+    monkeypatch.setattr(images, "_build", lambda _name, _recipe, target, *_others: target.mkdir())
+    for name in ("base-0123456789ab", "postgres-0123456789ab", "postgres-18-0123456789ab"):
         (images.folder() / name / "etc").mkdir(parents=True)
-    built = images.ensure("base", lambda _line: None)
+    built = {images.ensure(name, lambda _line: None).name for name in ("base", "postgres")}
     left = {path.name for path in images.folder().iterdir() if path.is_dir()}
-    assert left == {built.name, "postgres-0123456789ab"}
+    assert left == {*built, "postgres-18-0123456789ab"}
+
+
+def test_first_images_are_those_that_every_world_needs() -> None:
+    """The image of a version that few ask for makes nobody else's first start longer."""
+    assert set(images.FIRST) == {"base", images.POSTGRES[plans.POSTGRES_DEFAULT]}
+    assert set(images.RECIPES) == {"base", *images.POSTGRES.values()}
+
+
+def test_only_named_packages_come_from_the_next_release() -> None:
+    """The pooler does for every version; the rest of the system, systemd above all, stays Debian 13's."""
+    newer = {name: set(recipe.newer) for name, recipe in images.RECIPES.items()}
+    assert newer == {
+        "base": set(),
+        "postgres": {"pgbouncer"},
+        "postgres-18": {"pgbouncer", "postgresql-18", "glibc"},
+    }
+    assert images.preferences(images.RECIPES["postgres-18"]) == (
+        "Package: *\nPin: release n=forky\nPin-Priority: 100\n\n"
+        "Package: src:pgbouncer src:postgresql-18 src:glibc\nPin: release n=forky\nPin-Priority: 990\n"
+    )
 
 
 def test_dns_answers_digitaloceans_names_and_the_topologys() -> None:

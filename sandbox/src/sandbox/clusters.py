@@ -1,4 +1,4 @@
-"""Managed PostgreSQL: PostgreSQL 17 and PgBouncer in a machine of their own, as DigitalOcean gives them to its users.
+"""Managed PostgreSQL: PostgreSQL and PgBouncer in a machine of their own, as DigitalOcean gives them to its users.
 
 What is documented: ports 25060 (direct) and 25061 (pools), TLS only, 25 connections per GiB of which 3 are kept for the
 operator. What is assumed: the exact rights of doadmin (see _BOOTSTRAP), that users are created by the operator and so
@@ -8,6 +8,7 @@ can't be altered by doadmin, and one certificate authority per cluster.
 import csv
 import dataclasses
 import json
+import logging
 import os
 import re
 import time
@@ -16,13 +17,15 @@ from pathlib import Path
 
 from psycopg import sql
 
-from sandbox import certificates, images
+from sandbox import certificates, images, network
 from sandbox.machine import Machine, MachineError
 from sandbox.packet_filter import cluster_machine
 from sandbox.plans import RESERVED_CONNECTIONS
 from sandbox.realiser import ClusterSpec, Endpoint, PoolSpec, RealiserError
 from sandbox.supervisor import Supervisor
 from sandbox.world import World
+
+logger = logging.getLogger("sandbox.clusters")
 
 PORT = 25060
 POOL_PORT = 25061
@@ -37,8 +40,8 @@ port = {port}
 max_connections = {max_connections}
 superuser_reserved_connections = {reserved}
 ssl = on
-ssl_cert_file = '/etc/postgresql/17/main/server.crt'
-ssl_key_file = '/etc/postgresql/17/main/server.key'
+ssl_cert_file = '{folder}/server.crt'
+ssl_key_file = '{folder}/server.key'
 ssl_min_protocol_version = 'TLSv1.2'
 timezone = 'UTC'
 """
@@ -54,28 +57,28 @@ _IDENTITIES = "operator postgres all\n"
 # Passwords are looked up as the operator, who may use the reserved connections. PostgreSQL counts the operator's
 # connections too, and a pool of all that are not reserved must find them free: so a look-up's connection is closed
 # after a second (0 would mean the default), and a refused connection is tried again after one.
-_POOLER = f"""\
+_POOLER = """\
 [databases]
-_auth = host=/var/run/postgresql port={PORT} dbname=postgres pool_size=2 server_lifetime=1
+_auth = host=/var/run/postgresql port={port} dbname=postgres pool_size=2 server_lifetime=1
 %include /etc/pgbouncer/pools.ini
 [pgbouncer]
 listen_addr = 0.0.0.0
-listen_port = {POOL_PORT}
+listen_port = {pool_port}
 unix_socket_dir = /var/run/postgresql
 client_tls_sslmode = require
-client_tls_cert_file = /etc/postgresql/17/main/server.crt
-client_tls_key_file = /etc/postgresql/17/main/server.key
+client_tls_cert_file = {folder}/server.crt
+client_tls_key_file = {folder}/server.key
 auth_type = scram-sha-256
 auth_user = postgres
 auth_dbname = _auth
 auth_query = SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1 AND rolcanlogin AND NOT rolsuper
 max_prepared_statements = 200
-max_client_conn = {_MAX_CLIENTS}
+max_client_conn = {max_clients}
 server_login_retry = 1
 ignore_startup_parameters = extra_float_digits
 logfile =
 pidfile = /var/run/postgresql/pgbouncer.pid
-"""  # noqa: S608 - constants of this file
+"""
 _POOLER_LIMITS = "[Service]\nLimitNOFILE=16384\n"
 
 _BOOTSTRAP = """\
@@ -84,15 +87,16 @@ GRANT pg_monitor, pg_read_all_data, pg_signal_backend, pg_maintain TO doadmin WI
 CREATE DATABASE defaultdb OWNER doadmin;
 """
 
-# Runs as root in the machine, once; interrupted, it begins anew.
+# Runs as root in the machine, once; interrupted, it begins anew. Its argument is PostgreSQL's major version.
 _SET_UP = f"""\
 set -eu
+version=$1
 exec 3<&0 </dev/null  # standard input is the bootstrap script: doadmin's password is never on this disk
 cd /{_FOLDER}
 [ ! -e done ] || exit 0
-pg_dropcluster --stop 17 main 2>/dev/null || true
-pg_createcluster 17 main --port {PORT} --locale en_US.UTF-8 --encoding UTF8 >/dev/null
-conf=/etc/postgresql/17/main
+pg_dropcluster --stop $version main 2>/dev/null || true
+pg_createcluster $version main --port {PORT} --locale en_US.UTF-8 --encoding UTF8 >/dev/null
+conf=/etc/postgresql/$version/main
 install -o postgres -g postgres -m 0644 settings.conf $conf/managed.conf
 echo "include 'managed.conf'" >> $conf/postgresql.conf
 install -o postgres -g postgres -m 0640 pg_hba.conf pg_ident.conf $conf/
@@ -103,9 +107,9 @@ install -D -m 0644 limits.conf /etc/systemd/system/pgbouncer.service.d/limits.co
 # By hand: `systemctl enable` takes 0.6 s, because both have a script of the old kind too.
 ln -sf /usr/lib/systemd/system/postgresql.service /usr/lib/systemd/system/pgbouncer.service \\
   /etc/systemd/system/multi-user.target.wants/
-systemctl daemon-reload  # makes postgresql@17-main, which belongs to postgresql.service from now on
+systemctl daemon-reload  # makes postgresql@…-main, which belongs to postgresql.service from now on
 # Not waited for: pg_ctlcluster comes back 2 s after the server is ready.
-systemctl start --no-block postgresql@17-main.service pgbouncer.service
+systemctl start --no-block postgresql@$version-main.service pgbouncer.service
 tries=0
 until pg_isready -q -p {PORT}; do tries=$((tries + 1)); [ $tries -lt 600 ]; sleep 0.05; done
 runuser -u postgres -- psql -X -q -p {PORT} -v ON_ERROR_STOP=1 -f - <&3
@@ -127,16 +131,22 @@ class Clusters:
             list(threads.map(self.create_cluster, clusters))
 
     def create_cluster(self, spec: ClusterSpec) -> None:
-        """Create and start a cluster; return when both ports accept connections. What is done already is kept."""
-        if spec.version != "17":
-            raise RealiserError(f'database.version: this sandbox has PostgreSQL "17", got "{spec.version}"')
+        """Create and start a cluster; return when both ports accept connections. What is done already is kept.
+
+        The first one of a version that `sandbox up` has built no image for takes the minutes that building it takes.
+        """
+        if spec.version not in images.POSTGRES:
+            raise RealiserError(
+                f'database.version: must be one of {", ".join(images.POSTGRES)} at depth "full", got "{spec.version}"'
+            )
+        images.ensure(images.POSTGRES[spec.version], logger.info, network.outside(self._supervisor.pid()))
         self._keep(spec)
         machine = self._machine_of(spec)
         try:
             machine.create(self._files(spec), modes={f"{_FOLDER}/server.key": 0o600})
             machine.start()
             machine.wait_booted(_BOOT_DEADLINE)
-            machine.run(["bash", f"/{_FOLDER}/set-up.sh"], input=_bootstrap(spec), timeout=120)
+            machine.run(["bash", f"/{_FOLDER}/set-up.sh", spec.version], input=_bootstrap(spec), timeout=120)
             self._wait_ready(machine)
         except MachineError as error:
             raise RealiserError(f"database cluster {spec.name}: {error}") from error
@@ -144,8 +154,7 @@ class Clusters:
     def resize_cluster(self, spec: ClusterSpec) -> None:
         """Restart a cluster with another plan's limits; connections are lost, data is kept."""
         machine = self._machine(spec.id)
-        settings = "/etc/postgresql/17/main/managed.conf"
-        machine.run(["tee", settings], input=_settings(spec))
+        machine.run(["tee", f"{_configuration(spec)}/managed.conf"], input=_settings(spec))
         machine.power_off()
         self._keep(spec)
         machine = self._machine_of(spec)
@@ -241,7 +250,9 @@ class Clusters:
             "settings.conf": _settings(spec),
             "pg_hba.conf": _ACCESS,
             "pg_ident.conf": _IDENTITIES,
-            "pgbouncer.ini": _POOLER,
+            "pgbouncer.ini": _POOLER.format(
+                port=PORT, pool_port=POOL_PORT, max_clients=_MAX_CLIENTS, folder=_configuration(spec)
+            ),
             "limits.conf": _POOLER_LIMITS,
             "set-up.sh": _SET_UP,
             "server.crt": certificate.read_text(),
@@ -276,7 +287,7 @@ class Clusters:
             if not any(states):
                 return
             if time.monotonic() > deadline:
-                units = machine.run(["systemctl", "status", "postgresql@17-main", "pgbouncer"], check=False).stdout
+                units = machine.run(["systemctl", "status", "postgresql@*", "pgbouncer"], check=False).stdout
                 raise RealiserError(f"machine {machine.name}: ports {PORT}, {POOL_PORT} don't answer:\n{units}")
             time.sleep(0.05)
 
@@ -290,7 +301,7 @@ class Clusters:
         return Machine(
             self._world,
             cluster_machine(spec.id),
-            image=images.path_of("postgres"),
+            image=images.path_of(images.POSTGRES[spec.version]),
             public_ip=spec.public_ip,
             private_ip=spec.private_ip,
             vpc_range=spec.vpc_range,
@@ -318,8 +329,18 @@ class Clusters:
         return self._world.home / "clusters" / cluster_id
 
 
+def _configuration(spec: ClusterSpec) -> str:
+    """Folder in the machine where Debian keeps a cluster's configuration."""
+    return f"/etc/postgresql/{spec.version}/main"
+
+
 def _settings(spec: ClusterSpec) -> str:
-    return _SETTINGS.format(port=PORT, max_connections=spec.max_connections, reserved=RESERVED_CONNECTIONS)
+    return _SETTINGS.format(
+        port=PORT,
+        max_connections=spec.max_connections,
+        reserved=RESERVED_CONNECTIONS,
+        folder=_configuration(spec),
+    )
 
 
 def _bootstrap(spec: ClusterSpec) -> str:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,6 +54,7 @@ class Recipe:
 
     suite: str
     packages: tuple[str, ...]
+    newer: tuple[str, ...] = ()  # source packages taken from NEWER, with what else only NEWER has for them
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
 
@@ -62,11 +63,12 @@ class Recipe:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
-RECIPES = {
-    "base": Recipe(suite="trixie", packages=BARE, after=FIRST_BOOT),
-    "postgres": Recipe(
+def _postgres(version: str, *newer: str) -> Recipe:
+    """Make the recipe of a database cluster's machine; PgBouncer is always NEWER's: docs/security.md says why."""
+    return Recipe(
         suite="trixie",
-        packages=(*MINIMAL, "pgbouncer", "postgresql-17", "util-linux"),
+        packages=(*MINIMAL, "pgbouncer", f"postgresql-{version}", "util-linux"),
+        newer=("pgbouncer", *newer),
         before=(
             # The cluster is made at a machine's first start, with that cluster's own settings.
             'mkdir -p "$1/etc/postgresql-common"',
@@ -79,8 +81,19 @@ RECIPES = {
             'chroot "$1" systemctl disable postgresql.service pgbouncer.service',
             *FIRST_BOOT,
         ),
-    ),
+    )
+
+
+# Single packages only, never all of a suite: its systemd (258 and newer) starts nowhere where control groups are v1.
+NEWER = "forky"
+RECIPES = {
+    "base": Recipe(suite="trixie", packages=BARE, after=FIRST_BOOT),
+    "postgres": _postgres("17"),
+    # Built against NEWER's C library, whose packages are of one version.
+    "postgres-18": _postgres("18", "postgresql-18", "glibc"),
 }
+POSTGRES = {"17": "postgres", "18": "postgres-18"}  # image for each major version
+FIRST = ("base", "postgres")  # what `sandbox up` builds; the others are built when they are first asked for
 
 
 def folder() -> Path:
@@ -94,8 +107,11 @@ def path_of(name: str) -> Path:
     return folder() / f"{name}-{RECIPES[name].version()}"
 
 
-def ensure(name: str, report: Report) -> Path:
-    """Build an image unless it is there, reporting progress line by line; one builder at a time."""
+def ensure(name: str, report: Report, way: Sequence[str] = ()) -> Path:
+    """Build an image unless it is there, reporting progress line by line; one builder at a time.
+
+    The way to the mirrors is a prefix of the builder's command, for a caller in a network namespace that has none.
+    """
     image = path_of(name)
     if image.is_dir():
         return image
@@ -107,7 +123,7 @@ def ensure(name: str, report: Report) -> Path:
             shutil.rmtree(leftover)
         part = folder() / f".{image.name}.part"
         started = time.monotonic()
-        _build(name, RECIPES[name], part, report)
+        _build(name, RECIPES[name], part, report, way)
         part.rename(image)  # from here on it counts as built
         _remove_older(name)
         report(f"image {name}: built in {time.monotonic() - started:.0f} s, {_mebibytes(image)} MiB in {image}")
@@ -117,16 +133,34 @@ def ensure(name: str, report: Report) -> Path:
 def _remove_older(name: str) -> None:
     """Remove an image's other versions, but for those that the disk of a running machine lies on."""
     mounts = Path("/proc/self/mountinfo").read_text()
-    for old in folder().glob(f"{name}-*"):
+    for old in folder().glob(f"{name}-{'[0-9a-f]' * 12}"):  # not postgres-18-… for postgres
         if old != path_of(name) and str(old) not in mounts:
             shutil.rmtree(old)
 
 
-def _build(name: str, recipe: Recipe, target: Path, report: Report) -> None:
+def preferences(recipe: Recipe) -> str:
+    """Write which packages apt takes from NEWER (apt_preferences(5)): the named ones, and what no other suite has."""
+    pin = f"Pin: release n={NEWER}\nPin-Priority:"
+    named = " ".join(f"src:{package}" for package in recipe.newer)
+    return f"Package: *\n{pin} 100\n\nPackage: {named}\n{pin} 990\n"
+
+
+def _build(name: str, recipe: Recipe, target: Path, report: Report, way: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         options = Path(temporary) / "options"
         options.write_text("\n".join(inherited.apt_options()) + "\n")
+        hooks: list[str] = []
+        sources = inherited.debian_sources(recipe.suite)
+        if recipe.newer:
+            pins = Path(temporary) / "preferences"
+            pins.write_text(preferences(recipe))
+            hooks = [
+                '--setup-hook=mkdir -p "$1/etc/apt/preferences.d"',
+                f'--setup-hook=cp "{pins}" "$1/etc/apt/preferences.d/newer"',
+            ]
+            sources = [*sources, inherited.source_of_testing(NEWER)]
         command = [
+            *way,
             "mmdebstrap",
             "--mode=root",
             "--format=directory",
@@ -135,11 +169,12 @@ def _build(name: str, recipe: Recipe, target: Path, report: Report) -> None:
             f"--aptopt={options}",
             "--dpkgopt=force-confold",  # the files of `before` win over the packages'
             f"--include={','.join(recipe.packages)}",
+            *hooks,
             *(f"--essential-hook={hook}" for hook in recipe.before),
             *(f"--customize-hook={hook}" for hook in recipe.after),
             recipe.suite,
             str(target),
-            *inherited.debian_sources(recipe.suite),
+            *sources,
         ]
         environment = os.environ | {"LC_ALL": "C.UTF-8", "TMPDIR": temporary}
         last: list[str] = []
@@ -154,7 +189,7 @@ def _build(name: str, recipe: Recipe, target: Path, report: Report) -> None:
             shutil.rmtree(target, ignore_errors=True)
             raise ImageError(
                 f"image {name}: mmdebstrap failed with {process.returncode}; its mirrors are this machine's "
-                "(/etc/apt): mend what it says and run the command again; nothing of the image is left\n"
+                "(/etc/apt): fix what it says and run the command again; nothing of the image is left\n"
                 + "\n".join(last)
             )
 

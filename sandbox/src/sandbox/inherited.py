@@ -42,6 +42,25 @@ PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "timeout")
 
 def debian_sources(suite: str, folder: Path = Path("/etc/apt")) -> list[str]:
     """One-line apt sources of a Debian suite, from the mirrors of Debian that this machine uses, else the usual."""
+    mirror, security = _mirrors(folder)
+    return [
+        f"deb {mirror} {suite} main",
+        f"deb {mirror} {suite}-updates main",
+        f"deb {security} {suite}-security main",
+    ]
+
+
+def source_of_testing(suite: str, folder: Path = Path("/etc/apt")) -> str:
+    """One-line apt source of Debian's testing suite, from the same mirror.
+
+    Its index, unlike a stable suite's, is valid for a week. A mirror that lags, or is kept at one date, still serves
+    what Debian has signed, and that is still checked.
+    """
+    return f"deb [check-valid-until=no] {_mirrors(folder)[0]} {suite} main"
+
+
+def _mirrors(folder: Path) -> tuple[str, str]:
+    """URLs of the mirror of Debian and of its security updates that this machine uses, else the usual ones."""
     urls: list[str] = []
     for path in (folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))):
         if path.suffix == ".sources" and path.is_file():
@@ -52,11 +71,7 @@ def debian_sources(suite: str, folder: Path = Path("/etc/apt")) -> list[str]:
     plain = [url.rstrip("/") for url in urls if url.startswith(("http://", "https://"))]
     mirror = next((url for url in plain if url.endswith("/debian")), DEBIAN_MIRROR)
     security = next((url for url in plain if url.endswith("/debian-security")), DEBIAN_SECURITY_MIRROR)
-    return [
-        f"deb {mirror} {suite} main",
-        f"deb {mirror} {suite}-updates main",
-        f"deb {security} {suite}-security main",
-    ]
+    return mirror, security
 
 
 def apt_options() -> list[str]:

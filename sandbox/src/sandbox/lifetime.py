@@ -144,7 +144,7 @@ def _remove_leftover(world: World, report: Report) -> None:
 
 def _build_images(report: Report) -> None:
     with ThreadPoolExecutor() as pool:
-        _all([pool.submit(_image, name, report) for name in images.RECIPES])
+        _all([pool.submit(_image, name, report) for name in images.FIRST])
 
 
 def _up_api(world: World, report: Report) -> None:

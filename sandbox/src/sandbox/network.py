@@ -50,6 +50,14 @@ def in_namespace(namespace: str, argv: list[str]) -> list[str]:
     return ["nsenter", f"--net={NETNS_FOLDER / namespace}", "--", *argv]
 
 
+def outside(process: int) -> list[str]:
+    """Prefix of a command that must reach this machine's own network: a process outside of all namespaces leads there.
+
+    Only the network namespace is entered; mounts are the caller's.
+    """
+    return ["nsenter", f"--net=/proc/{process}/ns/net", "--"]
+
+
 def machine_namespace(name: str) -> str:
     """Name of a machine's network namespace."""
     return f"{ROUTER}-{name}"

@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from sandbox import errors, plans, switches
+from sandbox import errors, images, plans, switches
 from sandbox.calls import Call, Cloud, Router, answer
 from sandbox.store import Body, Store
 
@@ -60,9 +60,9 @@ def check_version(cloud: Cloud, engine_name: str, version: str) -> None:
     known = plans.ENGINES[engine_name].versions
     if version not in known:
         raise errors.unprocessable(f'version: must be one of {", ".join(known)}, got "{version}"')
-    if cloud.world.depth == "full" and version != plans.POSTGRES_DEFAULT:
-        default = plans.POSTGRES_DEFAULT
-        raise errors.not_implemented(f'version: PostgreSQL {default} is the one installed here, got "{version}"')
+    if cloud.world.depth == "full" and version not in images.POSTGRES:
+        installed = ", ".join(images.POSTGRES)
+        raise errors.not_implemented(f'version: at depth "full" must be one of {installed}, got "{version}"')
 
 
 def _options(store: Store, name: str) -> Body:

@@ -202,6 +202,8 @@ async def upgrade(call: Call) -> Response:
     database_plans.check_version(call.cloud, cluster.body["engine"], version)
     if int(version) <= int(cluster.body["version"]):
         raise errors.unprocessable(f'version: must be above {cluster.body["version"]}, got "{version}"')
+    if call.cloud.world.depth == "full":
+        raise errors.not_implemented('version: no cluster is upgraded in place at depth "full"; make another one')
     body = cluster.body | {"version": version, "semantic_version": f"{version}.0"}
     call.store.put("database", cluster.id, body)
     return nothing()
