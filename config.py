@@ -45,8 +45,8 @@ RESERVED_RANGES = (
     IPv4Network("10.246.0.0/24"),
     IPv4Network("10.229.0.0/16"),
 )
-# CPython's versions with security support (PEP 619 to 745); the Droplet's own is Debian 13's.
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+# CPython's versions with security support (PEP 664 to 790); the Droplet's own is Debian 13's.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
 # DigitalOcean accepts 100 trusted sources in all; one is the Droplets' tag.
 TRUSTED_SOURCES = 99
 

@@ -10,7 +10,10 @@ made resource).
 """
 
 import json
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from pulumi.dynamic import CheckFailure, CheckResult
@@ -19,6 +22,26 @@ from pulumi.output import Unknown
 
 class ActionError(Exception):
     """What a provider could not do: path, rule, value, then the fix; never a secret."""
+
+
+def speak_plainly(host: Any) -> None:  # noqa: ANN401  # Pulumi's host of dynamic providers, a module
+    """Let the host answer with what a provider refused, instead of with the way there.
+
+    It answers each failure with `traceback.format_exc()` (`_abort_with_traceback` in pulumi/dynamic/__main__.py), in
+    which the one line that the user needs comes last. What is none of our refusals is a bug: there the traceback is
+    wanted. A module that is no host (the program, a test) is left alone.
+    """
+    if hasattr(host, "DynamicResourceProviderServicer"):
+        host.traceback = SimpleNamespace(format_exc=_words)
+
+
+def _words() -> str:
+    """Say what failed: one of our refusals by itself, anything else with its traceback."""
+    error = sys.exc_info()[1]
+    return str(error) if isinstance(error, ActionError) else traceback.format_exc()
+
+
+speak_plainly(sys.modules["__main__"])
 
 
 def is_unknown(value: object) -> bool:

@@ -178,6 +178,13 @@ def test_a_python_must_fit_the_project(settings: dict[str, Any], project: Path) 
     assert StackConfig.parse(settings).app.python == "3.12"
 
 
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14", "3.15"])
+def test_each_python_with_security_support_is_taken(settings: dict[str, Any], python: str) -> None:
+    """As YAML has it without quotes, too: a number."""
+    settings["app"]["python"] = float(python)
+    assert StackConfig.parse(settings).app.python == python
+
+
 @pytest.mark.parametrize(
     "text", ["[project", '[project]\nrequires-python = "newest"', "[project]\nrequires-python = 3", "project = 1"]
 )

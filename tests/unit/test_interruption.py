@@ -3,44 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from dynamic import ActionError, interruption
-
-ROOT = Path(__file__).parents[2]
-
-# What the engine does: it starts the host as Pulumi does, lets it load a provider's module, and ends it.
-ENGINE = """
-import os, runpy, signal, sys, threading, time
-import grpc
-from google.protobuf.empty_pb2 import Empty
-
-def engine(port):
-    import dynamic.interruption as interruption
-    interruption.listen(sys.modules["__main__"])
-    from pulumi.runtime.proto import provider_pb2_grpc
-    stub = provider_pb2_grpc.ResourceProviderStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
-    end(interruption, stub)
-
-class Port:
-    def write(self, line):
-        threading.Thread(target=engine, args=(int(line),), daemon=True).start()
-
-class Stdout:
-    buffer = Port()
-    def flush(self):
-        pass
-
-sys.stdout = Stdout()
-runpy.run_module("pulumi.dynamic", run_name="__main__", alter_sys=True)
-"""
+from tests.provider_host import host_ended_by
 
 CANCEL = """
 def end(interruption, stub):
@@ -56,19 +25,6 @@ def end(interruption, stub):
     time.sleep(0.5)
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 """
-
-
-def host_ended_by(end: str) -> subprocess.CompletedProcess[str]:
-    """Run the host until it is ended, which must not take a minute."""
-    return subprocess.run(
-        [sys.executable, "-c", end + ENGINE],
-        check=False,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
 
 
 @pytest.fixture(autouse=True)
