@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from sandbox import plugin
@@ -17,6 +18,10 @@ from sandbox.store import Bodies, Store
 from sandbox.world import World
 from tests.commands import run
 from tests.traces import traces
+
+# A busy machine makes examples slower, and must not make them fail: pytest's own durations show what is slow.
+hypothesis.settings.register_profile("django-do", deadline=None)
+hypothesis.settings.load_profile("django-do")
 
 # Whatever this machine has installed: what the tests assert, and how long they take, must not depend on it. The
 # official plugin has tests of its own, in tests/official.

@@ -26,17 +26,10 @@ class Stack:
         self.world = world
         self.folder = folder
 
-    def try_pulumi(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run Pulumi in the world, whether it fails or not."""
-        return self._run(argv, check=False)
-
     def pulumi(self, *argv: str, check: bool = True) -> str:
         """Run Pulumi in the world and return what it printed."""
-        return self._run(argv, check=check).stdout
-
-    def _run(self, argv: tuple[str, ...], *, check: bool) -> subprocess.CompletedProcess[str]:
         command = ("sandbox", "exec", "pulumi", "-C", str(self.folder), "--non-interactive", *argv)
-        return run(*command, home=self.world.home, check=check)
+        return run(*command, home=self.world.home, check=check).stdout
 
     def set(self, name: str, value: str) -> None:
         """Change a setting."""

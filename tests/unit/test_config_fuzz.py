@@ -46,7 +46,7 @@ def accepted_or_explained(given_settings: dict[str, Any]) -> None:
     assert first == f"the settings of this stack have {len(lines)} problem{'s' if len(lines) > 1 else ''}:"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(paths(StackConfig)), values), min_size=1, max_size=4))
 def test_any_value_of_any_setting(changes: list[tuple[tuple[str, ...], Any]]) -> None:
     """A valid stack with other values here and there."""
@@ -61,7 +61,7 @@ def test_any_value_of_any_setting(changes: list[tuple[tuple[str, ...], Any]]) ->
     accepted_or_explained(document)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(values)
 def test_any_yaml(value: Any) -> None:  # noqa: ANN401 - that is the point
     """Whatever a YAML file can hold in the place of settings."""
@@ -70,7 +70,7 @@ def test_any_yaml(value: Any) -> None:  # noqa: ANN401 - that is the point
         accepted_or_explained({str(key): item for key, item in loaded.items()})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_tracked_stack_with_damaged_lines(data: st.DataObject) -> None:
     """As a hand slips in an editor: a line is cut, doubled, indented, or loses a character."""

@@ -15,7 +15,6 @@ LONG_FUNCTIONS = {
     "components/object_storage.py: ObjectStorage.__init__": "four Spaces, their keys and the CDN: a list, no logic",
     "sandbox/src/sandbox/ceph.py: configuration": "one configuration file, as text",
     "sandbox/src/sandbox/front_configuration.py: _main": "one configuration file, as text",
-    "tests/policy/program/__main__.py: violating": "one stack to be refused: a list of cases, no logic",
     "sandbox/src/sandbox/topology_of.py: topology": "one value from one pass over the store",
 }
 LONG_FILES = {
