@@ -92,20 +92,6 @@ def clusters(world: World) -> Clusters:
     return Clusters(world, Supervisor(world))
 
 
-def test_both_ports_lead_to_the_version_asked_for(full_world: World, cluster: dict[str, Any]) -> None:
-    """PostgreSQL itself says which it is, directly and through the pool."""
-    answer = python(
-        full_world,
-        CONNECT
-        + """
-answer = [connect("app", given["app"], database, port).info.server_version // 10000
-          for database, port in (("polls", 25060), ("web", 25061))]
-""",
-        **cluster,
-    )
-    assert answer == [int(cluster["version"])] * 2
-
-
 def test_a_version_that_is_not_made_here_is_refused(full_world: World, cluster: dict[str, Any]) -> None:
     """Neither a new cluster of another version is made, nor an existing one upgraded in place."""
     answer = python(
@@ -189,6 +175,20 @@ answer = [len(held), "SUPERUSER" in direct]
     assert pool["pool_mode"] == "transaction"
     [database] = [row for row in clusters(full_world).show(cluster["id"], "DATABASES") if row["name"] == "web"]
     assert database["pool_size"] == "22"
+
+
+def test_both_ports_lead_to_the_version_asked_for(full_world: World, cluster: dict[str, Any]) -> None:
+    """PostgreSQL itself says which it is, directly and through the pool."""
+    answer = python(
+        full_world,
+        CONNECT
+        + """
+answer = [connect("app", given["app"], database, port).info.server_version // 10000
+          for database, port in (("polls", 25060), ("web", 25061))]
+""",
+        **cluster,
+    )
+    assert answer == [int(cluster["version"])] * 2
 
 
 def test_connections_are_verified_encrypted_and_authenticated(full_world: World, cluster: dict[str, Any]) -> None:

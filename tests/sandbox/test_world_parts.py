@@ -12,6 +12,7 @@ from sandbox import (
     images,
     inherited,
     layer,
+    lifetime,
     metadata,
     names,
     network,
@@ -156,6 +157,15 @@ def test_first_images_are_those_that_every_world_needs() -> None:
     """The image of a version that few ask for makes nobody else's first start longer."""
     assert set(images.FIRST) == {"base", images.POSTGRES[plans.POSTGRES_DEFAULT]}
     assert set(images.RECIPES) == {"base", *images.POSTGRES.values()}
+
+
+def test_a_world_with_a_cluster_needs_its_image_at_the_start(tmp_path: Path) -> None:
+    """Building it again, after its recipe has changed, is no part of the API's own start."""
+    world = worlds.create(tmp_path / "w", "full", proxy_port=1)
+    assert lifetime.images_of(world) == ["base", "postgres"]
+    (world.home / "clusters" / "some-id").mkdir(parents=True)
+    (world.home / "clusters" / "some-id" / "spec.json").write_text('{"version": "18"}')
+    assert lifetime.images_of(world) == ["base", "postgres", "postgres-18"]
 
 
 def test_only_named_packages_come_from_the_next_release() -> None:

@@ -118,6 +118,11 @@ rm -f server.key  # last: beginning anew needs it
 """
 
 
+def versions(world: World) -> set[str]:
+    """Major versions of PostgreSQL of the clusters that a world has."""
+    return {json.loads(path.read_text())["version"] for path in (world.home / "clusters").glob("*/spec.json")}
+
+
 class Clusters:
     """All database clusters of a world. Methods block; they are called from several threads."""
 

@@ -60,7 +60,10 @@ class Recipe:
 
     def version(self) -> str:
         """Name of this content: the same recipe is never built twice, a changed one never meets an old image."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        fields = asdict(self) | {"newer": (NEWER, *self.newer)}
+        if not self.newer:
+            del fields["newer"]  # such an image is what it was before there was this field, and is not built again
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _postgres(version: str, *newer: str) -> Recipe:

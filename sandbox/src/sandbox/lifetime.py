@@ -19,6 +19,7 @@ from sandbox import (
     certificates,
     cgroups,
     checks,
+    clusters,
     environment,
     front,
     images,
@@ -62,7 +63,7 @@ def _up(world: World, report: Report) -> None:
     checks.run(world)
     if world.depth == "full":
         report("checks", "root, tools, control groups, resolver, port")
-        _build_images(report)
+        _build_images(images_of(world), report)
     if worlds.is_leftover(world.home):
         _remove_leftover(world, report)
     worlds.establish(world)
@@ -142,9 +143,17 @@ def _remove_leftover(world: World, report: Report) -> None:
     report("home", f"remains of an earlier world in {world.home} removed")
 
 
-def _build_images(report: Report) -> None:
+def images_of(world: World) -> list[str]:
+    """Names of the images that a world needs at its start: what every world does, and what its clusters run on.
+
+    The latter are there, unless a recipe has changed since; the API would build them, and so answer too late.
+    """
+    return sorted({*images.FIRST, *(images.POSTGRES[version] for version in clusters.versions(world))})
+
+
+def _build_images(names: list[str], report: Report) -> None:
     with ThreadPoolExecutor() as pool:
-        _all([pool.submit(_image, name, report) for name in images.FIRST])
+        _all([pool.submit(_image, name, report) for name in names])
 
 
 def _up_api(world: World, report: Report) -> None:
