@@ -15,7 +15,11 @@ HEADLINES = {
     Level.NOTE: "no downtime",
 }
 # What the engine says beside the reason itself.
-UNSPECIFIC = ("an unhandled error occurred: program exited", "preview failed")
+UNSPECIFIC = (
+    "an unhandled error occurred: program exited",
+    "preview failed",
+    "Resource monitor has terminated, shutting down",
+)
 # What it puts before the words of the program's own refusals.
 REFUSED_BY_HOOK = re.compile(r'(?:Preview failed: )?before hook "[^"]*" failed: ')
 # What is longer than this is counted instead of listed: a whole environment, made or destroyed.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from config import EXTENSIONS
+from components.editions import STANDARD
 from sandbox import images
 from sandbox.clusters import Clusters
 from sandbox.supervisor import Supervisor
@@ -128,7 +128,7 @@ for name in given["extensions"]:
     except psycopg.Error as error:
         answer.append([name, str(error)])
 """,
-        extensions=EXTENSIONS,
+        extensions=STANDARD.extensions,
         **cluster,
     )
     assert answer == []

@@ -225,6 +225,7 @@ def test_what_the_program_refuses_is_told_in_its_own_words() -> None:
     messages = [
         'error: Preview failed: before hook "x-new-cluster" failed: database.size: must; do\ndatabase.nodes: x; y',
         "error: preview failed\n",
+        "error: Resource monitor has terminated, shutting down\n",
     ]
     text = told(
         *(json.dumps({"sequence": 1, "diagnosticEvent": {"severity": "error", "message": m}}) for m in messages)
