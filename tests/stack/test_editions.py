@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.editions import WAYS_OUT, beyond_a_new_cluster
+from components.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
 from sandbox.store import Store
 from sandbox.world import World
 from tests.commands import run
@@ -76,6 +76,18 @@ def refusal(stack: PulumiStack, *argv: str, settings: Settings) -> str:
     return printed
 
 
+def report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch, *argv: str, settings: Settings) -> str:
+    """What `make preview` says."""
+    with monkeypatch.context() as patch:
+        patch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
+        events = stack.run("preview", "--json", *argv, settings=settings, check=False).stdout
+    file = stack.world.home / "events"
+    file.write_text(events)
+    return run(
+        "python", "scripts/preview_report.py", "--stack", stack.name, str(file), home=stack.world.home, check=False
+    ).stdout
+
+
 def words(engine: str, gib: int, nodes: int) -> list[str]:
     """The rules that a new cluster breaks."""
     return [rule for _, rule in beyond_a_new_cluster(engine, gib, nodes)]
@@ -95,19 +107,12 @@ def test_a_new_cluster_beyond_the_limits_is_refused_before_anything_is_made(stac
 
 def test_the_plain_preview_has_the_same_words(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make preview`: refused, for each reason, and nothing about hooks."""
-    monkeypatch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
-    events = stack.run("preview", "--json", *PACK, settings=LARGE, check=False).stdout
-    monkeypatch.delenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW")
-    file = stack.world.home / "events"
-    file.write_text(events)
-    report = run(
-        "python", "scripts/preview_report.py", "--stack", "local", str(file), home=stack.world.home, check=False
-    )
-    head, _, *lines = report.stdout.splitlines()
+    told = report(stack, monkeypatch, *PACK, settings=LARGE)
+    head, _, *lines = told.splitlines()
     assert head == "### `local`: **refused**"
     assert lines[0] == f'- **REFUSED**: database.size: {words("pg", 8, 2)[0]}, got "db-s-4vcpu-8gb"; {WAYS_OUT}'
     assert lines[1] == f"- **REFUSED**: database.nodes: {words('pg', 8, 2)[1]}, got 2; {WAYS_OUT}"
-    assert "hook" not in report.stdout.partition("<details>")[0]
+    assert "hook" not in told.partition("<details>")[0]
 
 
 def test_what_is_accepted_by_name_is_left_to_digitalocean(stack: PulumiStack) -> None:
@@ -159,7 +164,9 @@ def test_an_existing_larger_cluster_is_imported(stack: PulumiStack, api: Api, wo
     assert changes(world, mark) == []
 
 
-def test_a_disk_that_has_grown_by_itself_is_no_drift(stack: PulumiStack, api: Api) -> None:
+def test_a_disk_that_has_grown_by_itself_is_no_drift(
+    stack: PulumiStack, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither refresh nor preview takes it back, a resize keeps it, and the estimate counts it."""
     stack.up()
     cluster = stack.resources()["db"]["id"]
@@ -167,10 +174,12 @@ def test_a_disk_that_has_grown_by_itself_is_no_drift(stack: PulumiStack, api: Ap
     assert stack.steps("refresh") == []
     stack.settled()
     assert stack.resources()["db"]["outputs"]["storageSizeMib"] == str(grown)
-    resized: Settings = {"database.storage.increment": 20}
-    stack.up(settings=resized)
+    # $26.15 as it is in docs/cost.md, and 10 GiB at $0.215.
+    assert "Cost: about $28.30 a month, as before" in report(stack, monkeypatch, settings={"protect": False})
+    stack.up(settings={"database.size": "db-s-1vcpu-2gb", "database.storage.increment": 20})
     found = api.ok(api.raw.get(f"/v2/databases/{cluster}"))["database"]
-    assert found["storage_size_mib"] == grown
+    # The larger plan's 30 GiB, and the 10 that had been added.
+    assert found["storage_size_mib"] == 40 * 1024
 
 
 def test_advanced_lives_and_dies(stack: PulumiStack, world: World) -> None:
@@ -195,14 +204,10 @@ def test_another_edition_is_a_loss_of_data(stack: PulumiStack, world: World, mon
     assert changes(world, mark) == []
 
     stack.up(settings={"protect": False})
-    with monkeypatch.context() as patch:
-        patch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
-        events = stack.run("preview", "--json", settings=ADVANCED).stdout
-    file = world.home / "events"
-    file.write_text(events)
-    report = run("python", "scripts/preview_report.py", "--stack", "local", str(file), home=world.home).stdout
-    assert report.startswith("### `local`: **DATA LOSS**")
-    assert "`polls-local-db` is replaced, and everything in it with it. Because of: `database.edition`" in report
+    told = report(stack, monkeypatch, settings=ADVANCED)
+    assert told.startswith("### `local`: **DATA LOSS**")
+    assert "`polls-local-db` is replaced, and everything in it with it. Because of: `database.edition`" in told
+    assert f"- **CARE**: {POOLS_UNKNOWN}." in told
     stack.up(settings=ADVANCED)
     cluster = Store(world.database, read_only=True).get("database", stack.resources()["db"]["id"])
     assert cluster is not None
