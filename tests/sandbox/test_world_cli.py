@@ -155,6 +155,7 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
         *environment.TRUST_VARIABLES,
         "DIGITALOCEAN_TOKEN",
         "SPACES_ACCESS_KEY_ID",
+        "PULUMI_HOME",
         "SPACES_SECRET_ACCESS_KEY",
         "PULUMI_BACKEND_URL",
         "PULUMI_CONFIG_PASSPHRASE_FILE",

@@ -48,6 +48,7 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
         "DIGITALOCEAN_TOKEN": world.token,
         "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
         "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
+        "PULUMI_HOME": str(plugin.pulumi_home(base)),  # the CLI 3.276 asks the account, not $HOME
         "PULUMI_BACKEND_URL": f"file://{world.pulumi / 'state'}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(world.pulumi / "passphrase"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",

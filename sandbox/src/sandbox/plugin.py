@@ -45,9 +45,13 @@ def choose(base: Mapping[str, str]) -> Plugin:
     return Plugin(official=choice == "official", reason=f"chosen by {CHOICE}")
 
 
+def pulumi_home(base: Mapping[str, str]) -> Path:
+    """Return where Pulumi installs plugins: below $HOME, since the account may have no folder of its own."""
+    return Path(base.get("PULUMI_HOME") or Path.home() / ".pulumi")
+
+
 def _official(base: Mapping[str, str]) -> Path:
-    home = Path(base.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    return home / "plugins" / f"resource-digitalocean-v{_version()}"
+    return pulumi_home(base) / "plugins" / f"resource-digitalocean-v{_version()}"
 
 
 def _version() -> str:
