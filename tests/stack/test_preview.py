@@ -60,13 +60,13 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
             ["replaced without downtime", "`web.size`", "Cost: about $44.15 a month (was $26.15, +$18.00)"],
         ),
         (
-            {"web.size": "s-1vcpu-2gb", "web.backups": True, "database.size": "db-s-1vcpu-2gb", "database.nodes": 2},
+            {"web.size": "s-1vcpu-2gb", "web.backups": True, "database.size": "db-s-1vcpu-2gb"},
             0,
             [
-                "Cost: about $80.30 a month (was $26.15, +$54.15)",
+                "Cost: about $49.85 a month (was $26.15, +$23.70)",
                 "- Droplet `polls-local-web-1`: $12.00 (s-1vcpu-2gb), was $6.00 (s-1vcpu-1gb)",
                 "- backups of `polls-local-web-1`: $2.40 (weekly), new",
-                "- database cluster `polls-local-db`: $60.90 (2 x db-s-1vcpu-2gb), was $15.15 (1 x db-s-1vcpu-1gb)",
+                "- database cluster `polls-local-db`: $30.45 (1 x db-s-1vcpu-2gb), was $15.15 (1 x db-s-1vcpu-1gb)",
                 "- Spaces: $5.00",
             ],
         ),
