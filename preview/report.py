@@ -63,13 +63,13 @@ def _headline(preview: Preview, found: list[Effect]) -> str:
 def _refusals(preview: Preview) -> Iterator[str]:
     for violation in preview.violations:
         yield f"- **REFUSED** by the rule `{violation.rule}`: {violation.message}"
-    # With violations the engine's own error says only that there are some; a program that ended is said by its reason.
-    errors = [] if preview.violations else preview.errors
-    for error in errors:
-        if any(error.startswith(unspecific) for unspecific in UNSPECIFIC) and len(errors) > 1:
-            continue
+    for error in preview.errors:
         if refused := REFUSED_BY_HOOK.match(error):
             yield from (f"- **REFUSED**: {line}" for line in error[refused.end() :].splitlines())
+            continue
+        # With violations the engine's own error says only that there are some; a program that ended is said by its
+        # reason.
+        if preview.violations or (error.startswith(UNSPECIFIC) and len(preview.errors) > 1):
             continue
         yield "- **ERROR**:"
         yield from (f"  {line}" for line in _fenced(error.splitlines()))

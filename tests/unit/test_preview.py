@@ -236,6 +236,22 @@ def test_what_the_program_refuses_is_told_in_its_own_words() -> None:
     assert "**ERROR**" not in text
 
 
+def test_a_refusal_of_the_program_stands_beside_those_of_the_pack() -> None:
+    """Else it would be met only when the others are repaired."""
+    violation = {"policyName": "cors-exact-origins", "message": "why\nassets.corsRules: must name sites"}
+    refusal = 'error: Preview failed: before hook "x-new-cluster" failed: database.nodes: must be 1, got 2'
+    text = told(
+        json.dumps({"sequence": 1, "policyEvent": violation}),
+        json.dumps({"sequence": 2, "diagnosticEvent": {"severity": "error", "message": refusal}}),
+        json.dumps({"sequence": 3, "diagnosticEvent": {"severity": "error", "message": "error: preview failed"}}),
+    )
+    assert text.splitlines()[2:5] == [
+        "- **REFUSED** by the rule `cors-exact-origins`: assets.corsRules: must name sites",
+        "- **REFUSED**: database.nodes: must be 1, got 2",
+        "",
+    ]
+
+
 def test_what_is_accepted_is_said_each_time() -> None:
     """By the setting's name, also when nothing changes, without raising an alarm."""
     for path in ACCEPTED:
