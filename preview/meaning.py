@@ -1,6 +1,5 @@
 """What a change of each kind of resource means to the people who run the site."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -135,19 +134,27 @@ def _cluster(change: Change, preview: Preview) -> Iterator[Effect]:
 
 def _beyond(cluster: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Tell what of a cluster is more than a new one may have."""
-    size, nodes = cluster.get("size"), cluster.get("nodeCount")
-    if size not in sizing.DATABASE_PLANS or not isinstance(nodes, int | float):
-        return []  # not known yet
-    return list(beyond_a_new_cluster(str(cluster.get("engine")), sizing.database_memory(size), int(nodes)))
+    memory, nodes = _memory(cluster.get("size")), _count(cluster.get("nodeCount"))
+    return list(beyond_a_new_cluster(str(cluster.get("engine")), memory, nodes))
 
 
 def _fewer(change: Change) -> str:
     """Tell what of a cluster's nodes or its plan's memory would be less than before."""
-    for name, number in (("nodeCount", r"(\d+)"), ("size", r"-(\d+)gb$")):
-        old, new = (re.search(number, str(side.get(name, ""))) for side in (change.old, change.new))
-        if old and new and int(new[1]) < int(old[1]):
+    for name, number in (("nodeCount", _count), ("size", _memory)):
+        old, new = (number(side.get(name)) for side in (change.old, change.new))
+        if old and new and new < old:
             return f"{because(change)}: {change.new[name]} instead of {change.old[name]}"
     return ""
+
+
+def _count(nodes: object) -> int:
+    """Return the number of nodes, 0 while it is not known."""
+    return int(nodes) if isinstance(nodes, int | float) else 0
+
+
+def _memory(size: object) -> int:
+    """Return the GiB of a cluster's plan, 0 of one that is not known."""
+    return sizing.database_memory(size) if isinstance(size, str) and size in sizing.DATABASE_PLANS else 0
 
 
 def _pool(change: Change, preview: Preview) -> Iterator[Effect]:
