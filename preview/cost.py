@@ -96,15 +96,16 @@ def _cluster(cluster: Resource) -> Iterator[tuple[str, Item]]:
         if engine == STANDARD.engine:
             item = _item(nodes, "DatabaseCluster", size, detail)
         elif engine == ADVANCED.engine and size in ADVANCED.plans:
-            least = _item(nodes, "AdvancedCluster", "node", f"{detail}, of which the smallest has this price")
+            least = _item(nodes, "AdvancedCluster", "node", f"{detail}, at the least price known of a node")
             item = replace(least, at_least=True)
     yield f"database cluster `{cluster.name}`", item
     yield from _added_storage(cluster, size, nodes)
 
 
 def _added_storage(cluster: Resource, size: object, nodes: int | None) -> Iterator[tuple[str, Item]]:
-    """Tell what a disk costs that has grown by itself."""
-    included = prices().get(("IncludedGib", size)) if isinstance(size, str) else None
+    """Tell what a disk costs that has grown by itself; another plan takes along what was added to the old one's."""
+    had = cluster.outputs.get("size", size)
+    included = prices().get(("IncludedGib", had)) if isinstance(had, str) else None
     disk = cluster.outputs.get("storageSizeMib")
     if included is None or not isinstance(disk, str) or not disk.isdecimal():
         return

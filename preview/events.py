@@ -45,7 +45,7 @@ class Resource:
     kind: str
     name: str
     inputs: Mapping[str, Any]
-    outputs: Mapping[str, Any] = field(default_factory=dict)  # as they were before, where there was one
+    outputs: Mapping[str, Any] = field(default_factory=dict)  # as they were before; nothing of what is made anew
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,10 +139,12 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     verb = _VERBS.get(op)
     if not custom or kind.endswith("providers") or (verb is None and op != "same"):
         return
-    for side, inputs in ((preview.had, old), (preview.has, new)):
+    has = {} if op in {"replace", "create-replacement"} else had
+    for side, inputs, outputs in ((preview.had, old, had), (preview.has, new, has)):
         if inputs is not None:
             package = metadata["type"].partition(":")[0]
-            side[urn] = Resource(package=package, kind=kind, name=urn.rpartition("::")[2], inputs=inputs, outputs=had)
+            name = urn.rpartition("::")[2]
+            side[urn] = Resource(package=package, kind=kind, name=name, inputs=inputs, outputs=outputs)
     if verb is None:
         return
     preview.log.append(f"{op:18} {kind:28} {urn.rpartition('::')[2]}")

@@ -81,7 +81,7 @@ def test_advanced_has_a_least_price_for_each_node() -> None:
     first, item, *_ = told([], [advanced])
     assert first == "Cost: at least $260.00 a month (was $0.00, +$260.00 of what is known)"
     assert item == (
-        "- database cluster `db`: at least $260.00 (2 x gd-4vcpu-16gb-intel, of which the smallest has this price)"
+        "- database cluster `db`: at least $260.00 (2 x gd-4vcpu-16gb-intel, at the least price known of a node)"
     )
 
 
@@ -101,6 +101,15 @@ def test_a_disk_that_has_grown_by_itself_is_in_the_estimate(disk: str, nodes: in
     )
     bill = cost.bill([cluster])
     assert {name: str(item) for name, item in bill.items() if name.startswith("storage")} == added
+
+
+def test_a_resized_cluster_keeps_what_its_disk_had_grown_by() -> None:
+    """The API adds it to the new plan's disk, so the estimate of another plan does too."""
+    cluster = replace(
+        resource("DatabaseCluster", "db", engine="pg", size="db-s-2vcpu-4gb", nodeCount=1),
+        outputs={"size": "db-s-1vcpu-2gb", "storageSizeMib": "40960"},
+    )
+    assert str(cost.bill([cluster])["storage of `db`"]) == "$2.15 (10 GiB beyond the plan's)"
 
 
 def test_what_failover_would_cost_is_said_where_it_is_given_up() -> None:

@@ -173,7 +173,14 @@ def test_a_name_that_leaves_digitaloceans_servers_is_an_outage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new"), [("nodeCount", 3, 2), ("size", "db-s-2vcpu-4gb", "db-s-1vcpu-2gb")], ids=["nodes", "size"]
+    ("name", "old", "new"),
+    [
+        ("nodeCount", 3, 2),
+        ("size", "db-s-2vcpu-4gb", "db-s-1vcpu-2gb"),
+        ("size", "gd-4vcpu-16gb-intel", "gd-2vcpu-8gb-intel"),
+        ("size", "c-96-intel", "gd-40vcpu-160gb"),
+    ],
+    ids=["nodes", "size", "advanced", "without-its-memory"],
 )
 def test_a_cluster_gets_no_smaller(name: str, old: object, new: object) -> None:
     """DigitalOcean refuses it, after other things may have been done."""
@@ -258,6 +265,16 @@ def test_what_is_accepted_is_said_each_time() -> None:
         accepted = outputs({"accepted": [path]}, {"accepted": [path]})
         text = report.markdown(events.read([event("same", "Vpc", "polls-dev-vpc"), accepted, END]))
         assert text.startswith(f"### `dev`: nothing changes\n\nAccepted:\n- `{path}`: ")
+
+
+@pytest.mark.parametrize(("op", "disk"), [("update", "40960"), ("same", "40960"), ("replace", None)])
+def test_a_cluster_that_is_made_anew_has_not_grown(op: str, disk: str | None) -> None:
+    """What is known of the old one is told of the old one only."""
+    step = json.loads(event(op, "DatabaseCluster", "polls-dev-db", old={}, new={}))
+    step["resourcePreEvent"]["metadata"]["old"]["outputs"] = {"storageSizeMib": "40960"}
+    preview = events.read([json.dumps(step), END])
+    [had], [has] = preview.had.values(), preview.has.values()
+    assert (had.outputs.get("storageSizeMib"), has.outputs.get("storageSizeMib")) == ("40960", disk)
 
 
 @pytest.mark.parametrize(
