@@ -169,6 +169,8 @@ async def resize(call: Call) -> Response:
     plan = database_plans.plan(cluster.body["engine"], fields.size, fields.num_nodes)
     if fields.num_nodes < cluster.body["num_nodes"]:
         raise errors.unprocessable(f"num_nodes: can't be reduced from {cluster.body['num_nodes']}")
+    if plan.memory_gib < plans.DATABASE_PLANS[cluster.body["size"]].memory_gib:
+        raise errors.unprocessable(f'size: can\'t be reduced from {cluster.body["size"]}, got "{plan.slug}"')
     storage = database_storage.resized(cluster, plan, fields.storage_size_mib)
     pools = [pool.body for pool in children(call.store, "database_pool", cluster.id)]
     database_pools.check_size(plan, pools)
