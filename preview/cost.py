@@ -14,6 +14,7 @@ from preview.events import Preview, Resource
 PRICES = Path(__file__).with_name("prices.toml")
 CENT = Decimal("0.01")
 NO_FAILOVER = "database.acceptNoFailover"
+GROWN = "storage of"
 
 # DigitalOcean bills none of them by itself (docs/cost.md). What is neither here nor in BILLED has an unknown price.
 NOT_BILLED = frozenset(
@@ -113,7 +114,7 @@ def _added_storage(cluster: Resource, size: object, nodes: int | None) -> Iterat
     if added > 0:
         # Whether it is paid once or for each node, no source says.
         each = added if nodes == 1 else None
-        yield f"storage of `{cluster.name}`", _item(each, "Use", "database-storage", f"{added} GiB beyond the plan's")
+        yield f"{GROWN} `{cluster.name}`", _item(each, "Use", "database-storage", f"{added} GiB beyond the plan's")
 
 
 def _load_balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
@@ -179,7 +180,7 @@ def lines(preview: Preview) -> Iterator[str]:
             yield f"- {name}: {now}, new"
         elif before and now != was:
             yield f"- {name}: {now}, was {was}"
-        elif before != after or now.monthly is None:
+        elif before != after or now.monthly is None or name.startswith(GROWN):  # nobody ordered that
             yield f"- {name}: {now}"
     if before != after:
         dates = sorted({item.since for item in [*before.values(), *after.values()] if item.since})
@@ -198,8 +199,8 @@ def _not_included() -> str:
     use = {plan: price.amount for (kind, plan), price in prices().items() if kind == "Use"}
     return (
         f"taxes; for each GiB: traffic above what is included ${use['droplet-traffic']}, Spaces above 250 GiB "
-        f"${use['spaces-storage']}, snapshots ${use['snapshots']}, storage added to the database "
-        f"${use['database-storage']}"
+        f"${use['spaces-storage']}, snapshots ${use['snapshots']}, storage that the "
+        f"database adds from now on ${use['database-storage']}"
     )
 
 

@@ -101,6 +101,8 @@ def test_a_disk_that_has_grown_by_itself_is_in_the_estimate(disk: str, nodes: in
     )
     bill = cost.bill([cluster])
     assert {name: str(item) for name, item in bill.items() if name.startswith("storage")} == added
+    unchanged = Preview(ended=True, has={"db": cluster}, had={"db": cluster})
+    assert list(cost.lines(unchanged))[1:] == [f"- {name}: {item}" for name, item in added.items()]
 
 
 def test_a_resized_cluster_keeps_what_its_disk_had_grown_by() -> None:
