@@ -646,3 +646,16 @@ def test_a_named_python_is_found_or_downloaded(world: World) -> None:
         "UV_PYTHON_PREFERENCE": "system",
     }
     assert world.current == world.desire(2, python="3.12")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cluster_may_have_no_authority_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    """In the edition advanced no release fails for the lack of one, and no file is written for it."""
+    if not own:
+        monkeypatch.delitem(ENVIRONMENT, "database_ca")
+    release = world.desire(1)
+    world.run()
+    assert world.current == release
+    assert world.machine.database_ca.exists() == own
