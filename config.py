@@ -26,7 +26,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 import config_rules
-from components import sizing
+from components import editions, sizing
 from components.editions import EDITIONS
 
 NAMESPACE = config_rules.NAMESPACE
@@ -276,7 +276,7 @@ class DatabaseConfig(_Section):
     @property
     def accepted(self) -> list[str]:
         """The settings by which the user has accepted something that is otherwise refused."""
-        paths = {"database.acceptPlan": self.accept_plan, "database.acceptNoFailover": self.accept_no_failover}
+        paths = {editions.ACCEPT_PLAN: self.accept_plan, editions.ACCEPT_NO_FAILOVER: self.accept_no_failover}
         return [path for path, is_accepted in paths.items() if is_accepted]
 
 
@@ -464,6 +464,7 @@ class StackConfig(_Section):
             droplets=self.web.count,
             workers=workers if self.web.workers == "auto" else self.web.workers,
             threads=sizing.DEFAULT_THREADS if self.web.threads == "auto" else self.web.threads,
+            assumed=self.database.edition == editions.ADVANCED.name,
         )
 
     @classmethod

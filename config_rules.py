@@ -60,7 +60,7 @@ def _node_rules(config: "StackConfig") -> Iterator[str]:
     if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
         yield (
             f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
-            "choose a larger database.size or 1 node"
+            "choose 1 node, or a larger database.size where the cluster may have a standby (docs/cost.md)"
         )
 
 

@@ -72,8 +72,13 @@ LIMITS = (
 )
 WAYS_OUT = (
     f"choose that, or database.edition: {ADVANCED.name}, which has larger plans and standby nodes (docs/cost.md), or "
-    "database.acceptPlan: true if DigitalOcean lets this account have it"
+    "database.acceptPlan: true if DigitalOcean lets this account have it. A cluster that is there already would be "
+    "replaced and lose its data: then take the change back"
 )
+
+# What a user accepts by a setting, named by its path in the settings: those of `accepted` in the stack's outputs.
+ACCEPT_PLAN = "database.acceptPlan"
+ACCEPT_NO_FAILOVER = "database.acceptNoFailover"
 
 # Of Advanced nobody says whether it has pools (docs/adr/0012).
 POOLS_UNKNOWN = (

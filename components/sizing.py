@@ -115,6 +115,7 @@ class ConnectionBudget:
     droplets: int
     workers: int
     threads: int
+    assumed: bool = False  # the limits are those of another edition: nobody says what this one has
 
     @property
     def reserved(self) -> int:
@@ -131,6 +132,7 @@ class ConnectionBudget:
         return (
             f"pool {self.pool_size} + direct {self.direct_connections} + DigitalOcean's reserve {PLATFORM_RESERVE}"
             f" = {self.pool_size + self.reserved} of {self.max_connections} backend connections"
+            f"{', assumed as on Standard' if self.assumed else ''}"
         )
 
     def demand(self) -> str:

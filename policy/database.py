@@ -88,7 +88,7 @@ def fits_plan(stack: Stack) -> Findings:
 
 def new_cluster(stack: Stack) -> Findings:
     """Find clusters that are to be made, and that DigitalOcean does not sell to new ones any more."""
-    if "database.acceptPlan" in stack.accepted:
+    if editions.ACCEPT_PLAN in stack.accepted:
         return
     for cluster in stack.of("DatabaseCluster"):
         size, nodes = cluster.get("size"), cluster.get("nodeCount")

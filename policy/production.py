@@ -1,5 +1,6 @@
 """Rules for stacks that say `production: true`: what a site that matters needs to have."""
 
+from components.editions import ACCEPT_NO_FAILOVER
 from policy.resources import UNKNOWN, Resource, Stack
 from policy.rule import Findings, StackRule
 
@@ -25,7 +26,7 @@ def protected(stack: Stack) -> Findings:
 
 def standby(stack: Stack) -> Findings:
     """Find clusters that are down while their only node is, where nobody has accepted that."""
-    if "database.acceptNoFailover" in stack.accepted:
+    if ACCEPT_NO_FAILOVER in stack.accepted:
         return
     for cluster in stack.of("DatabaseCluster"):
         nodes = cluster.get("nodeCount")

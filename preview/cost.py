@@ -8,12 +8,11 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from components.editions import ADVANCED, STANDARD
+from components.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
 from preview.events import Preview, Resource
 
 PRICES = Path(__file__).with_name("prices.toml")
 CENT = Decimal("0.01")
-NO_FAILOVER = "database.acceptNoFailover"
 GROWN = "storage of"
 
 # DigitalOcean bills none of them by itself (docs/cost.md). What is neither here nor in BILLED has an unknown price.
@@ -186,8 +185,9 @@ def lines(preview: Preview) -> Iterator[str]:
         dates = sorted({item.since for item in [*before.values(), *after.values()] if item.since})
         known = f"; list prices of {dates[0]} to {dates[-1]}" if dates else ""
         yield f"- not in it: {_not_included()}{known} (docs/cost.md)"
-    if NO_FAILOVER in (preview.after.get("accepted") or ()):
-        yield f"- no failover (`{NO_FAILOVER}`); with a standby, in the edition advanced, at least ${_failover()}"
+    if ACCEPT_NO_FAILOVER in (preview.after.get("accepted") or ()):
+        instead = f"with a standby, in the edition advanced, at least ${_failover()}"
+        yield f"- no failover (`{ACCEPT_NO_FAILOVER}`); {instead}"
 
 
 def _failover() -> Decimal:

@@ -6,7 +6,14 @@ from enum import IntEnum
 from typing import Any
 
 from components import sizing
-from components.editions import ADVANCED, LIMITS, POOLS_UNKNOWN, beyond_a_new_cluster
+from components.editions import (
+    ACCEPT_NO_FAILOVER,
+    ACCEPT_PLAN,
+    ADVANCED,
+    LIMITS,
+    POOLS_UNKNOWN,
+    beyond_a_new_cluster,
+)
 from preview.events import Change, Preview
 
 
@@ -71,9 +78,9 @@ SETTINGS = {
 }
 # What the user has accepted by a setting of that name: said in each preview.
 ACCEPTED = {
-    "database.acceptPlan": "a new Standard cluster may have more than DigitalOcean sells to new ones: if the account "
+    ACCEPT_PLAN: "a new Standard cluster may have more than DigitalOcean sells to new ones: if the account "
     "may not have it, `pulumi up` fails when it creates the cluster",
-    "database.acceptNoFailover": "the database has one node: when that fails, the site is down until DigitalOcean has "
+    ACCEPT_NO_FAILOVER: "the database has one node: when that fails, the site is down until DigitalOcean has "
     "recovered it from its backup, and what was written last may be lost",
 }
 INSTEAD = (

@@ -38,6 +38,7 @@ def test_the_edition_advanced(settings: dict[str, Any]) -> None:
     inputs = graph["db"].inputs
     assert (inputs["engine"], inputs["size"], inputs["nodeCount"]) == ("advanced_pg", "gd-2vcpu-8gb", 2)
     assert graph["grants"].inputs["ca"] == ""
+    assert graph.outputs["connection_budget"]["supply"].endswith("of 200 backend connections, assumed as on Standard")
     assert "database_ca" not in json.loads(graph["environment"].inputs["document"])
 
 

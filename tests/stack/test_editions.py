@@ -218,8 +218,9 @@ def test_an_advanced_cluster_without_pools_says_what_is_known(stack: PulumiStack
     """The API's words, and that nobody has said whether there are any."""
     api.switch(advanced_pools=False)
     printed = refusal(stack, "up", "--yes", "--skip-preview", settings=ADVANCED)
-    assert "422" in printed
-    assert "docs/adr/0012" in printed
+    diagnostics = printed.split("Diagnostics:")[1]
+    assert POOLS_UNKNOWN in diagnostics
+    assert f"/v2/databases/{stack.resources()['db']['id']}/pools: 422" in diagnostics
     api.switch(advanced_pools=True)
     stack.up(settings=ADVANCED)
 

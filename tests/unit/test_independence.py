@@ -46,20 +46,3 @@ def test_no_module_of_the_sandbox_imports_the_program() -> None:
     names = imported(files("sandbox"))
     assert "starlette" in names
     assert names & {"app", "components", "config", "dynamic", "mysite", "polls"} == set()
-
-
-def test_no_preview_asks_the_calendar() -> None:
-    """What is planned, refused or priced today is so tomorrow: rules have dates in their words, and compare none."""
-    planning = files("__main__.py", "config.py", "config_rules.py", "components", "policy", "preview")
-    called = {
-        f"{path.name}: {node.func.attr}"
-        for path in planning
-        if path.suffix == ".py"
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
-    assert "config.py: model_validate" in called
-    assert {
-        one for one in called if one.rpartition(" ")[2] in {"today", "now", "utcnow", "localtime", "gmtime"}
-    } == set()
-    assert imported(planning) & {"time", "calendar", "zoneinfo"} == set()

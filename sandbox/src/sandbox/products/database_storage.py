@@ -45,7 +45,7 @@ def checked(autoscale: Autoscale | None, storage: StorageAutoscale | None = None
         if value is None or (value == 0 and not wanted.enabled):  # the official provider sends 0 for what isn't set
             continue
         if not least <= value <= most:
-            raise errors.unprocessable(f"autoscale.storage.{name}: must be from {least} to {most}, got {value}")
+            raise errors.unprocessable(f"storage.{name}: must be from {least} to {most}, got {value}")
         kept[name] = value
     return {"storage": kept}
 
