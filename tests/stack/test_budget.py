@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.full
 
 VISITS = 600
 AT_ONCE = 60  # more than there are threads
+WITHIN = 180  # seconds
 EXTRA = 5  # clients that the pool has no backend for
 
 # Run on the Droplet: takes every backend of the pool and more clients than that, then connects past it until refused.
@@ -91,10 +93,8 @@ def budget(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> dict[str, i
     return shown
 
 
-def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
-    deployed: Deployment, budget: dict[str, int | str]
-) -> None:
-    """Each thread of Gunicorn is a client; the pool answers them with no more backends than it has."""
+def visited(deployed: Deployment) -> list[Counted]:
+    """Visit the site more often at once than it has threads, and count meanwhile."""
     # Named once: the name server is not what is counted here.
     options = ["--resolve", f"{urlsplit(deployed.url).hostname}:443:{deployed.outputs['reserved_ip']}"]
     options += ["--parallel", "--parallel-immediate", "--parallel-max", str(AT_ONCE), "--http1.1"]
@@ -111,8 +111,18 @@ def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
             seen.append(counted(deployed))
         assert visits.stdout is not None
         assert visits.stdout.read().split() == ["200"] * VISITS
-    assert len(seen) > 5
+    return seen
+
+
+def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
+    deployed: Deployment, budget: dict[str, int | str]
+) -> None:
+    """Each thread of Gunicorn is a client; the pool answers them with no more backends than it has."""
     of_this_droplet = int(budget["clients"]) // (1 + SURGE_DROPLETS)
+    # A busy machine counts seldom, and may miss the moment in which all threads are at work: then once more.
+    seen, deadline = visited(deployed), time.monotonic() + WITHIN
+    while max(found.clients for found in seen) < of_this_droplet and time.monotonic() < deadline:
+        seen += visited(deployed)
     assert max(found.clients for found in seen) == of_this_droplet
     assert 1 < max(found.servers for found in seen) <= int(budget["pool_size"])
     assert 1 < max(found.backends for found in seen) <= int(budget["pool_size"])
