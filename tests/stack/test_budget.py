@@ -121,7 +121,7 @@ def test_under_load_there_are_as_many_clients_and_backends_as_the_preview_says(
     of_this_droplet = int(budget["clients"]) // (1 + SURGE_DROPLETS)
     # A busy machine counts seldom, and may miss the moment in which all threads are at work: then once more.
     seen, deadline = visited(deployed), time.monotonic() + WITHIN
-    while max(found.clients for found in seen) < of_this_droplet and time.monotonic() < deadline:
+    while max((found.clients for found in seen), default=0) < of_this_droplet and time.monotonic() < deadline:
         seen += visited(deployed)
     assert max(found.clients for found in seen) == of_this_droplet
     assert 1 < max(found.servers for found in seen) <= int(budget["pool_size"])
