@@ -1,9 +1,10 @@
 """Cdn: an endpoint of the content delivery network in front of a Space."""
 
+from plugin_base.wire import Properties
+
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema
-from digitalocean_provider.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/cdn:Cdn",
