@@ -16,8 +16,9 @@ from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.plugin import Provider
 from digitalocean_provider.resources.database_cluster import uri
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
-from plugin_base.wire import UNKNOWN, Secret, decode, encode
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
+
+from plugin_base.wire import UNKNOWN, Secret, decode, encode
 
 LAUNCHER = Path(__file__).parents[2] / "sandbox" / "provider" / "pulumi-resource-digitalocean"
 VPC_URN = "urn:pulumi:s::p::digitalocean:index/vpc:Vpc::net"

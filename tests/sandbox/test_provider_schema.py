@@ -9,6 +9,7 @@ import pytest
 from digitalocean_provider import schema
 from digitalocean_provider.resources import resource
 from digitalocean_provider.schema import COMPUTED, DEFAULTS, REQUIRED, Change, Failure, Naming, Schema
+
 from plugin_base.wire import UNKNOWN, Secret
 
 with warnings.catch_warnings():

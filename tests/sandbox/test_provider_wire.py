@@ -2,6 +2,7 @@ import pytest
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
+
 from plugin_base.wire import (
     SECRET_SIGNATURE,
     SIGNATURE_KEY,

@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from dynamic import spaces_client
-from dynamic.spaces_client import Credentials, Spaces
+from provider import spaces_client
+from provider.spaces_client import Credentials, Spaces
 
 NUMBERS = itertools.count(1)
 KEYS = Credentials("DO00TEST", "spaces-secret")

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic import ActionError, artifact
-from dynamic.artifact import Artifact, ArtifactProvider, app_problems, artifact_key, build, stored_gzip
+from provider import artifact
+from provider.actions import ActionError
+from provider.artifact import ArtifactProvider, app_problems, artifact_key, build, stored_gzip
+from provider.resources import Artifact
 from tests.unit.conftest import Buckets
 
 

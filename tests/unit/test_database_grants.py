@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, grants_sql
-from dynamic.database_grants import DatabaseGrantsProvider
+from plugin_base.wire import UNKNOWN
+from provider import grants_sql
+from provider.actions import ActionError
+from provider.database_grants import DatabaseGrantsProvider
 from tests.certificates import Authority
 from tests.postgres_server import HOST, PostgresServer, postgres_server
 

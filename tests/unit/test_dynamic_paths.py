@@ -6,13 +6,13 @@ import pytest
 from pulumi.dynamic import ResourceProvider
 from pulumi.dynamic.dynamic import serialize_provider
 
-from dynamic.artifact import Artifact, ArtifactProvider
-from dynamic.database_grants import DatabaseGrants, DatabaseGrantsProvider
-from dynamic.discarded_key import DiscardedKey, DiscardedKeyProvider
-from dynamic.environment import Environment, EnvironmentProvider
-from dynamic.probe import Probe, ProbeProvider
-from dynamic.rollout import Rollout, RolloutProvider
-from dynamic.secret import Secret, SecretProvider
+from provider.artifact import Artifact, ArtifactProvider
+from provider.database_grants import DatabaseGrants, DatabaseGrantsProvider
+from provider.discarded_key import DiscardedKey, DiscardedKeyProvider
+from provider.environment import Environment, EnvironmentProvider
+from provider.probe import Probe, ProbeProvider
+from provider.rollout import Rollout, RolloutProvider
+from provider.secret import Secret, SecretProvider
 
 # Written down in the state of every stack. Never change a line of this table: add lines.
 FROZEN: list[tuple[type[ResourceProvider], type[Any], str, str]] = [

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from dynamic import ActionError, interruption
+from provider import interruption
+from provider.actions import ActionError
 from tests.provider_host import host_ended_by
 
 CANCEL = """

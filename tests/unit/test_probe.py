@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, probe
-from dynamic.probe import ProbeProvider
-from dynamic.rollout import GOOD
+from plugin_base.wire import UNKNOWN
+from provider import probe
+from provider.actions import ActionError
+from provider.probe import ProbeProvider
+from provider.rollout import GOOD
 from tests.certificates import Authority
 from tests.unit.conftest import Buckets
 

@@ -8,7 +8,7 @@ from tests.provider_host import host_ended_by
 CREATE = """
 def end(interruption, stub):
     from google.protobuf.struct_pb2 import Struct
-    from dynamic.artifact import ArtifactProvider
+    from provider.artifact import ArtifactProvider
     from pulumi.dynamic.dynamic import serialize_provider
     from pulumi.runtime.proto.provider_pb2 import CreateRequest
 

@@ -3,10 +3,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, rollout
-from dynamic.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
+from plugin_base.wire import UNKNOWN
+from provider import rollout
+from provider.actions import ActionError
+from provider.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
 from tests.unit.conftest import Buckets
 
 Report = tuple[str, bool, str | None]

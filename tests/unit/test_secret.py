@@ -3,9 +3,9 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pulumi.output import UNKNOWN
 
-from dynamic.secret import ALPHABET, SecretProvider, generate
+from plugin_base.wire import UNKNOWN
+from provider.secret import ALPHABET, SecretProvider, generate
 
 
 @given(length=st.integers(16, 200))

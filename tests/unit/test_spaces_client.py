@@ -5,8 +5,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 from pulumi.dynamic import Config
 
-from dynamic import ActionError, spaces_client
-from dynamic.spaces_client import Credentials, credentials
+from provider import spaces_client
+from provider.actions import ActionError
+from provider.spaces_client import Credentials, credentials
 from tests.unit.conftest import Buckets
 
 KEYS = Credentials("DO00KEY", "spaces-secret")

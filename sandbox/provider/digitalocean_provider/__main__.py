@@ -2,9 +2,8 @@
 
 import sys
 
-from plugin_base.sdk import spare_the_sdk
-
 from digitalocean_provider.guard import refusal
+from plugin_base.sdk import spare_the_sdk
 
 
 def main() -> None:
@@ -12,9 +11,8 @@ def main() -> None:
     if problem := refusal():
         sys.exit(f"pulumi-resource-digitalocean (sandbox): {problem}")
     spare_the_sdk()
-    from plugin_base.process import serve  # noqa: PLC0415 -- after the SDK is spared
-
     from digitalocean_provider.plugin import Provider  # noqa: PLC0415 -- the same
+    from plugin_base.process import serve  # noqa: PLC0415 -- after the SDK is spared
 
     serve(Provider(engine=sys.argv[1] if len(sys.argv) > 1 else ""))
 

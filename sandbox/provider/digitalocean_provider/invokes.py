@@ -3,10 +3,9 @@
 import base64
 from collections.abc import Callable
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
+from plugin_base.wire import Properties
 
 
 def get_database_ca(op: Operation, arguments: Properties) -> Properties:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.clients import RETRIED_STATUSES, Clients, result
 from digitalocean_provider.errors import ApiError, Cancelled, ProviderError, SpacesError, Unreachable
+from plugin_base.wire import Properties
 
 FIRST_POLL = 0.1  # seconds; the official plugin waits 10 to 20
 SLOWEST_POLL = 1.0  # seconds

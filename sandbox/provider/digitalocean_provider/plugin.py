@@ -7,8 +7,6 @@ import logging
 from typing import NoReturn
 
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
-from plugin_base.service import Context, Message, Service, keep_partial, kind_of, refuse
-from plugin_base.wire import Properties, bare, decode, encode
 from pulumi.runtime.proto import provider_pb2
 
 from digitalocean_provider import guard, schema
@@ -17,6 +15,8 @@ from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.invokes import invoke
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources import Resource, resource
+from plugin_base.service import Context, Message, Service, keep_partial, kind_of, refuse
+from plugin_base.wire import Properties, bare, decode, encode
 
 VERSION = "4.84.1"  # of pulumi-digitalocean, whose properties these are
 AUTONAMING_DISABLED = 2  # CheckRequest.AutonamingOptions.Mode

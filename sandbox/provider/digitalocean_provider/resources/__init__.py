@@ -5,11 +5,10 @@ import importlib.util
 import re
 from typing import Protocol, cast
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import Schema
+from plugin_base.wire import Properties
 
 
 class Resource(Protocol):

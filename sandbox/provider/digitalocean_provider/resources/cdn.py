@@ -1,10 +1,9 @@
 """Cdn: an endpoint of the content delivery network in front of a Space."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/cdn:Cdn",

@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Failure, Field, Schema, lower, tag_set
+from plugin_base.wire import Properties
 
 
 def without_seconds(windows: list[Properties]) -> list[Properties]:

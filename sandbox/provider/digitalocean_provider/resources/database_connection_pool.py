@@ -1,11 +1,10 @@
 """DatabaseConnectionPool: a PgBouncer pool of a cluster. Nothing about it can be updated, as in the official plugin."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.database_cluster import connections
 from digitalocean_provider.resources.database_user import part_of_cluster
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/databaseConnectionPool:DatabaseConnectionPool",

@@ -1,10 +1,9 @@
 """DatabaseDb: a database in a cluster."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.database_user import part_of_cluster
 from digitalocean_provider.schema import REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/databaseDb:DatabaseDb",

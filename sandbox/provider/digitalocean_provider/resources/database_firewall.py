@@ -2,10 +2,9 @@
 
 import uuid
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import REQUIRED, Field, Schema, unordered
+from plugin_base.wire import Properties
 
 
 def type_and_value(rules: list[Properties]) -> object:

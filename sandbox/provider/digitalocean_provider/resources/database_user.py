@@ -1,10 +1,9 @@
 """DatabaseUser: a login role of a cluster."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/databaseUser:DatabaseUser",

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema, tag_set, unordered
+from plugin_base.wire import Properties
 
 # property suffix -> member of the API's `sources` and `destinations`
 PEERS = {

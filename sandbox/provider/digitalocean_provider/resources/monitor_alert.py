@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, tag_set, unordered
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/monitorAlert:MonitorAlert",

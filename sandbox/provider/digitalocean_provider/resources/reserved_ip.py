@@ -1,9 +1,8 @@
 """ReservedIp: a public address that outlives Droplets. Assign it with ReservedIpAssignment."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, lower
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/reservedIp:ReservedIp",

@@ -2,11 +2,10 @@
 
 import uuid
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/reservedIpAssignment:ReservedIpAssignment",

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ProviderError, SpacesError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema, is_empty, lower
+from plugin_base.wire import Properties
 
 NOT_FOUND = 404
 BATCH = 1000  # keys per delete request: S3's limit

@@ -1,9 +1,8 @@
 """SpacesKey: an access key for Spaces with grants on buckets."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/spacesKey:SpacesKey",

@@ -1,9 +1,8 @@
 """SshKey: a public key of the account."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/sshKey:SshKey",

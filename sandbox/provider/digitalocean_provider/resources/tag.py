@@ -1,9 +1,8 @@
 """Tag: a name by which firewalls, trusted sources and load balancers find their Droplets."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/tag:Tag",

@@ -1,10 +1,9 @@
 """Vpc: a private network."""
 
-from plugin_base.wire import Properties
-
 from digitalocean_provider.errors import ApiError
 from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/vpc:Vpc",

@@ -20,8 +20,7 @@ import certifi
 import psycopg
 from psycopg import conninfo, sql
 
-from dynamic import ActionError
-from dynamic.interruption import pause
+from provider.actions import ActionError, pause, report
 
 # A new cluster's name may take a minute to be known everywhere; a closed firewall is reported in the same time.
 CONNECT_SECONDS = 90.0
@@ -208,6 +207,7 @@ def connect(login: Login, ca: str) -> psycopg.Connection:
     """Connect, trying again for a bounded time."""
     end = time.monotonic() + CONNECT_SECONDS
     while True:
+        report(f"connecting as {login!r}")
         try:
             return psycopg.connect(
                 host=login.host,
