@@ -34,7 +34,7 @@ FIREWALL = (
     "the database answers trusted sources only: add this machine's public address to database.trustedSources, "
     "`pulumi up --target` the firewall, run `pulumi up`, and take the address out again"
 )
-# What libpq says of problems that time does not mend, and of those that it may: a role or a name can be seconds old.
+# What libpq says of problems that time does not fix, and of those that it may: a role or a name can be seconds old.
 CERTIFICATE_FIXES = {
     "certificate verify failed": (
         "`pulumi refresh` reads the cluster's CA again; something may also sit in between; in the edition advanced "

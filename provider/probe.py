@@ -66,7 +66,7 @@ class ProbeProvider(SpacesProvider):
 
 
 class Answer(NamedTuple):
-    """What one round of questions found: nothing wrong, or what, and how to mend it."""
+    """What one round of questions found: nothing wrong, or what, and how to fix it."""
 
     problem: str = ""
     fix: str = ""

@@ -276,7 +276,7 @@ def test_check_reports_all_problems_and_no_value_of_a_secret() -> None:
         "settings": {"timezone; DROP": "UTC", "lock_timeout": 5},
         "extensions": [],
     }
-    reasons = "\n".join(failure.reason for failure in DatabaseGrantsProvider().check({}, news).failures)
+    reasons = "\n".join(DatabaseGrantsProvider().check({}, news).failures)
     for path in ("admin_uri", "migrator_password", "port", "settings.timezone; DROP", "settings.lock_timeout"):
         assert f"database_grants.{path}: must" in reasons
     assert "hunter2" not in reasons
