@@ -58,7 +58,8 @@ def credentials() -> Credentials:
         return Credentials(access_key, secret_key)
     raise ActionError(
         "Spaces keys: must be set, found none (or half a pair); export SPACES_ACCESS_KEY_ID and "
-        "SPACES_SECRET_ACCESS_KEY (control panel: API, Spaces Keys, full access)"
+        "SPACES_SECRET_ACCESS_KEY (control panel: API, Spaces Keys, full access); digitalocean:spacesAccessId in the "
+        "settings reaches DigitalOcean's provider alone"
     )
 
 
