@@ -83,6 +83,11 @@ class Runner(Service):
     @answered
     def Check(self, request: Message) -> Message:
         """Refuse what can't be done."""
+        if "__provider" in request.olds.fields:
+            raise ActionError(
+                "this stack: must be made by this version, was made by an older one, whose dynamic providers it can't "
+                "use; destroy it with that version, then make it anew"
+            )
         result = self._provider(request).check(bare(decode(request.olds)), bare(decode(request.news)))
         failures = [provider_pb2.CheckFailure(reason=reason) for reason in result.failures]
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)

@@ -18,7 +18,11 @@ class _Resource(pulumi.CustomResource):
     """A resource of this package; its type has its class's name, which the state of every stack has, too."""
 
     def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
-        super().__init__(f"{PACKAGE}:index:{type(self).__name__}", name, dict(props), opts)
+        kind = type(self).__name__
+        # So that the plugin is shown what an older version made, and refuses it: without, the engine would plan to make
+        # all of it anew, other secrets too.
+        older = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/django-do:{kind}")])
+        super().__init__(f"{PACKAGE}:index:{kind}", name, dict(props), pulumi.ResourceOptions.merge(opts, older))
 
 
 class Secret(_Resource):

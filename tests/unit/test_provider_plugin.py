@@ -157,6 +157,15 @@ def test_problems_of_inputs_are_told_and_name_no_property(served: Served) -> Non
     assert answer.inputs == news
 
 
+def test_what_a_dynamic_provider_made_is_refused_with_what_to_do(served: Served) -> None:
+    """The program's aliases lead to it; it would be made anew else, secrets too."""
+    request = provider_pb2.CheckRequest(urn=urn("Secret"), type=f"{PACKAGE}:index:Secret", news=encode({"length": 50}))
+    request.olds.CopyFrom(encode({"length": 50, "__provider": "pickled"}))
+    with pytest.raises(grpc.RpcError) as error:
+        served.stub.Check(request)
+    assert "destroy it with that version" in refused(error)
+
+
 def test_a_difference_is_found_below_the_marks_of_secrets(served: Served) -> None:
     """A value that became secret is the same one; what is not known yet is another."""
     request = provider_pb2.DiffRequest(id="id", type=f"{PACKAGE}:index:Secret", olds=encode({"length": 50}))
@@ -285,6 +294,7 @@ def clone(tmp_path: Path) -> Path:
     """Another clone of the program, without an environment of its own."""
     clone = tmp_path / "clone"
     (clone / "provider").mkdir(parents=True)
+    (clone / "plugin_base" / "src").mkdir(parents=True)  # not to be taken for the package that is in there
     for file in (ROOT / "provider").iterdir():
         if file.is_file():
             shutil.copy(file, clone / "provider")
