@@ -58,7 +58,7 @@ def engine_events(log: Path, began: float) -> list[Event]:
         elif "resOutputsEvent" in event:
             urn = event["resOutputsEvent"]["metadata"]["urn"]
             kind, name = urn.split("::")[-2].split(":")[-1].split("$")[-1], urn.split("::")[-1]
-            component = "::django-do:" in urn.replace("$", "::") and "dynamic" not in urn
+            component = urn.split("::")[-2].rpartition("$")[2].startswith("django-do:")
             # What takes less than a second is not where the time goes; a component is the sum of its parts.
             if at - started.get(urn, at) >= 1 and not component and kind != "Stack":
                 events.append(Event(at, "pulumi", f"{kind} {name} ({at - started[urn]:.1f} s)"))

@@ -8,7 +8,7 @@ import pulumi_digitalocean as digitalocean
 from components import sizing
 from components.database_ca import certificate
 from components.editions import WAYS_OUT, Edition, beyond_a_new_cluster
-from dynamic.database_grants import DatabaseGrants
+from provider.resources import DatabaseGrants
 
 DATABASE = "app"
 APP_ROLE = "app"

@@ -8,7 +8,7 @@ import pulumi_digitalocean as digitalocean
 
 from components.public_address import PublicAddress
 from components.release import Release
-from dynamic.probe import Probe
+from provider.resources import Probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,10 +8,7 @@ import pulumi
 
 from components.environment import DatabaseAddress, EnvironmentSpec, environment_document
 from components.object_storage import ScopedKey
-from dynamic.artifact import Artifact
-from dynamic.environment import Environment
-from dynamic.rollout import Rollout
-from dynamic.secret import Secret
+from provider.resources import Artifact, Environment, Rollout, Secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import pulumi_digitalocean as digitalocean
 from components.object_storage import ScopedKey
 from components.user_data import UserDataSpec, render_user_data
 from components.web_firewall import WebFirewall
-from dynamic.discarded_key import DiscardedKey
+from provider.resources import DiscardedKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

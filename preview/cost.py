@@ -21,8 +21,8 @@ NOT_BILLED = frozenset(
     | {"Firewall", "MonitorAlert", "ReservedIpAssignment", "SpacesBucketCorsConfiguration", "SpacesKey", "SshKey"}
     | {"Tag", "Vpc"}
 )
-# Packages whose resources are done by Pulumi itself: the program's own, in dynamic/.
-OWN_PACKAGES = frozenset({"pulumi", "pulumi-python"})
+# Packages whose resources cost nothing: the engine's, and the program's own, in provider/.
+OWN_PACKAGES = frozenset({"pulumi", "django-do-runner"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

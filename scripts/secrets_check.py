@@ -90,8 +90,7 @@ def secrets_of_state(state: Json) -> Iterator[tuple[str, str]]:
     for resource in resources:
         name = resource["urn"].rpartition("::")[2]
         for path, value in _leaves([resource.get("inputs"), resource.get("outputs")]):
-            if path != ".__provider":  # code of a dynamic provider: the SDK marks it, and it is in the repository
-                yield name + path, value
+            yield name + path, value
 
 
 def _leaves(found: Json, path: str = "", *, secret: bool = False) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from sandbox import world as worlds
 from sandbox.store import Store
 from sandbox.world import World
 from tests.commands import run
+from tests.processes import session
 from tests.pulumi_stack import PulumiStack
 from tests.sandbox.api_client import Api, Body, connect
 
@@ -141,17 +142,6 @@ def hold(api: Api, *methods: str) -> None:
     """Keep back the answers to the first call of each kind."""
     for method in methods:
         api.fault(each=True, kind="hold", method=method)
-
-
-def session(leader: int) -> set[int]:
-    """Processes of a session: Pulumi, the program and the plugins."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # gone meanwhile
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.add(int(stat.parent.name))
-    return found
 
 
 def killed_at_its_next_call(world: World, api: Api, command: str) -> bool:

@@ -14,8 +14,9 @@ from sandbox import world as worlds
 from sandbox.store import Store
 from sandbox.world import World
 from tests.commands import run
+from tests.processes import plugins
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import connect
+from tests.sandbox.api_client import connect, until
 
 MOMENTS = 10
 
@@ -42,6 +43,7 @@ def kill_update(world: World, after: int) -> None:
         time.sleep(0.01)
     os.killpg(update.pid, signal.SIGKILL)
     update.communicate(timeout=30)
+    until(lambda: plugins(update.pid), lambda left: left == [], 10)  # they have process groups of their own
 
 
 def test_an_update_that_is_killed_at_ten_moments(own_world: World) -> None:

@@ -46,7 +46,7 @@ def secrets(deployed: Deployment, state: dict[str, Any]) -> dict[str, str]:
         name = resource["urn"].rpartition("::")[2].removeprefix("polls-local-")
         for path, value in _secrets(resource.get("outputs", {})):
             # Longer ones, and addresses, are made of the others.
-            if path != ".__provider" and "://" not in value and len(value) <= LONGEST:
+            if "://" not in value and len(value) <= LONGEST:
                 names.setdefault(value, name + path)
     return {name: value for value, name in names.items()}
 

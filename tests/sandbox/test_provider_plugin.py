@@ -15,9 +15,10 @@ from digitalocean_provider.errors import ApiError, Unreachable
 from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.plugin import Provider
 from digitalocean_provider.resources.database_cluster import uri
-from digitalocean_provider.wire import UNKNOWN, Secret, decode, encode
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
+
+from plugin_base.wire import UNKNOWN, Secret, decode, encode
 
 LAUNCHER = Path(__file__).parents[2] / "sandbox" / "provider" / "pulumi-resource-digitalocean"
 VPC_URN = "urn:pulumi:s::p::digitalocean:index/vpc:Vpc::net"

@@ -9,7 +9,8 @@ import pytest
 from digitalocean_provider import schema
 from digitalocean_provider.resources import resource
 from digitalocean_provider.schema import COMPUTED, DEFAULTS, REQUIRED, Change, Failure, Naming, Schema
-from digitalocean_provider.wire import UNKNOWN, Secret
+
+from plugin_base.wire import UNKNOWN, Secret
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns of its own functions when it is imported

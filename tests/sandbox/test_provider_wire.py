@@ -1,5 +1,9 @@
 import pytest
-from digitalocean_provider.wire import (
+from google.protobuf import struct_pb2  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plugin_base.wire import (
     SECRET_SIGNATURE,
     SIGNATURE_KEY,
     UNKNOWN,
@@ -10,9 +14,6 @@ from digitalocean_provider.wire import (
     encode,
     has_unknown,
 )
-from google.protobuf import struct_pb2  # type: ignore[import-untyped]
-from hypothesis import given
-from hypothesis import strategies as st
 
 plain = st.recursive(
     st.none()

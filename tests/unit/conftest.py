@@ -1,4 +1,4 @@
-"""Spaces for the tests of the dynamic providers: moto's server in this process."""
+"""Spaces for the tests of the providers: moto's server in this process."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from dynamic import spaces_client
-from dynamic.spaces_client import Credentials, Spaces
+from provider import spaces_client
+from provider.spaces_client import Credentials, Spaces
 
 NUMBERS = itertools.count(1)
 KEYS = Credentials("DO00TEST", "spaces-secret")
@@ -46,7 +46,7 @@ def spaces_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def buckets(spaces_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Buckets:
-    """Make two buckets where `dynamic` looks for Spaces, with the runner's keys in the environment."""
+    """Make two buckets where `provider` looks for Spaces, with the runner's keys in the environment."""
     by_path = Config(s3={"addressing_style": "path"})
     monkeypatch.setattr(spaces_client, "CLIENT_CONFIG", spaces_client.CLIENT_CONFIG.merge(by_path))
     monkeypatch.setattr(spaces_client, "endpoint", lambda _region: spaces_endpoint)

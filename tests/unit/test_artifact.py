@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamic import ActionError, artifact
-from dynamic.artifact import Artifact, ArtifactProvider, app_problems, artifact_key, build, stored_gzip
+from provider import artifact
+from provider.actions import ActionError
+from provider.artifact import ArtifactProvider, app_problems, artifact_key, build, stored_gzip
+from provider.resources import Artifact
 from tests.unit.conftest import Buckets
 
 
@@ -178,7 +180,6 @@ def props(app: Path, buckets: Buckets) -> dict[str, Any]:
         "path": str(app),
         "sha256": sha256,
         "key": artifact_key(sha256),
-        "__provider": "pickled",
     }
 
 
@@ -187,7 +188,7 @@ def test_the_archive_is_uploaded_under_its_digest(app: Path, buckets: Buckets) -
     inputs = props(app, buckets)
     created = ArtifactProvider().create(inputs)
     assert buckets.keys(buckets.releases) == [inputs["key"]]
-    assert created.outs == {name: value for name, value in inputs.items() if name != "__provider"}
+    assert created.outs == inputs
 
 
 def test_a_changed_tree_is_uploaded_beside_the_old_one(app: Path, buckets: Buckets) -> None:
@@ -239,12 +240,12 @@ def test_refresh_finds_an_object_that_was_deleted_by_hand(app: Path, buckets: Bu
     assert ArtifactProvider().read("id", inputs).id == "id"
 
 
-def test_missing_keys_are_said_with_both_ways_to_give_them(
+def test_missing_keys_are_said_with_the_way_to_give_them(
     app: Path, buckets: Buckets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a pair is none."""
     monkeypatch.delenv("SPACES_SECRET_ACCESS_KEY")
-    with pytest.raises(ActionError, match=r"export SPACES_ACCESS_KEY_ID and .* `pulumi config set --secret`"):
+    with pytest.raises(ActionError, match=r"export SPACES_ACCESS_KEY_ID and SPACES_SECRET_ACCESS_KEY"):
         ArtifactProvider().create(props(app, buckets))
 
 

@@ -64,7 +64,7 @@ def test_every_priced_plan_is_one_of_the_settings() -> None:
         (ADDRESS, "5.00"),
         (SPACE, "5.00"),
         (resource("Vpc", "vpc"), "0.00"),
-        (resource("Rollout", "rollout", package="pulumi-python"), "0.00"),
+        (resource("Rollout", "rollout", package="django-do-runner"), "0.00"),
     ],
     ids=lambda value: value.kind if isinstance(value, Resource) else None,
 )

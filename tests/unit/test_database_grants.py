@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, grants_sql
-from dynamic.database_grants import DatabaseGrantsProvider
+from plugin_base.wire import UNKNOWN
+from provider import grants_sql
+from provider.actions import ActionError
+from provider.database_grants import DatabaseGrantsProvider
 from tests.certificates import Authority
 from tests.postgres_server import HOST, PostgresServer, postgres_server
 
@@ -275,7 +276,7 @@ def test_check_reports_all_problems_and_no_value_of_a_secret() -> None:
         "settings": {"timezone; DROP": "UTC", "lock_timeout": 5},
         "extensions": [],
     }
-    reasons = "\n".join(failure.reason for failure in DatabaseGrantsProvider().check({}, news).failures)
+    reasons = "\n".join(DatabaseGrantsProvider().check({}, news).failures)
     for path in ("admin_uri", "migrator_password", "port", "settings.timezone; DROP", "settings.lock_timeout"):
         assert f"database_grants.{path}: must" in reasons
     assert "hunter2" not in reasons

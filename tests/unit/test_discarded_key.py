@@ -3,7 +3,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
-from dynamic.discarded_key import DiscardedKeyProvider
+from provider.discarded_key import DiscardedKeyProvider
 
 
 def test_the_public_half_is_a_key_in_openssh_format() -> None:

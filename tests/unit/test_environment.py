@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError
-from dynamic.environment import EnvironmentProvider, canonical, content_hash, environment_key
+from plugin_base.wire import UNKNOWN
+from provider.actions import ActionError
+from provider.environment import EnvironmentProvider, canonical, content_hash, environment_key
 from tests.unit.conftest import Buckets
 
 DOCUMENT: dict[str, Any] = {

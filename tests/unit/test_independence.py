@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM = ("__main__.py", "config.py", "state_folder.py", "components", "dynamic", "policy", "cloud-init", "app")
+PROGRAM = ("__main__.py", "config.py", "state_folder.py", "components", "provider", "policy", "cloud-init", "app")
 
 
 def files(*places: str) -> list[Path]:
@@ -45,4 +45,12 @@ def test_no_module_of_the_sandbox_imports_the_program() -> None:
     """It is DigitalOcean for every program."""
     names = imported(files("sandbox"))
     assert "starlette" in names
-    assert names & {"app", "components", "config", "dynamic", "mysite", "polls"} == set()
+    assert names & {"app", "components", "config", "mysite", "polls", "provider"} == set()
+
+
+def test_what_both_plugins_share_knows_neither() -> None:
+    """Its place is below both of them."""
+    names = imported(files("plugin_base"))
+    assert "grpc" in names
+    assert names & {"app", "components", "config", "digitalocean_provider", "provider", "sandbox"} == set()
+    assert [str(path) for path in files("plugin_base") if "sandbox" in path.read_text().lower()] == []

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, probe
-from dynamic.probe import ProbeProvider
-from dynamic.rollout import GOOD
+from plugin_base.wire import UNKNOWN
+from provider import probe
+from provider.actions import ActionError
+from provider.probe import ProbeProvider
+from provider.rollout import GOOD
 from tests.certificates import Authority
 from tests.unit.conftest import Buckets
 
@@ -274,7 +275,7 @@ def test_another_release_place_or_droplet_is_asked(
 def test_check_reports_what_cannot_be_asked(buckets: Buckets) -> None:
     """All problems at once."""
     news = props(buckets, url="http://polls.example/x", dns="none", address="")
-    assert [failure.reason for failure in ProbeProvider().check({}, news).failures] == [
+    assert ProbeProvider().check({}, news).failures == [
         "probe.address: must be a non-empty text, got an empty one",
         "probe.url: must be https:// and a name, got 'http://polls.example/x'",
         "probe.dns: must be managed or external, got 'none'; see `dns`",

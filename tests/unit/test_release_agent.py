@@ -205,7 +205,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def _archive(files: dict[str, str], *, links: Mapping[str, str] | None = None) -> bytes:
-    """Return a gzipped tar archive, the same one for the same files, as dynamic/artifact.py does."""
+    """Return a gzipped tar archive, the same one for the same files, as provider/artifact.py does."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():

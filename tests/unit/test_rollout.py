@@ -1,12 +1,14 @@
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pulumi.output import UNKNOWN
 
-from dynamic import ActionError, rollout
-from dynamic.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
+from plugin_base.wire import UNKNOWN
+from provider import rollout
+from provider.actions import ActionError, Operation, PartlyMade, running
+from provider.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
 from tests.unit.conftest import Buckets
 
 Report = tuple[str, bool, str | None]
@@ -166,7 +168,7 @@ def test_after_a_failure_the_good_release_is_desired_again(cloud: Cloud) -> None
 
 
 def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attempt(cloud: Cloud) -> None:
-    """There is nothing to go back to; what failed once may work after mending, so the Droplets must try again."""
+    """There is nothing to go back to; what failed once may work after a fix, so the Droplets must try again."""
     cloud.upload(1)
     cloud.script = {"101": [FAILED, DONE]}
     with pytest.raises(ActionError, match="There is no earlier good release"):
@@ -186,6 +188,58 @@ def test_a_droplet_that_joins_is_waited_for_without_a_new_attempt(cloud: Cloud) 
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(1, "101", "102"))
     assert updated.outs is not None
     assert (updated.outs["attempt"], cloud.get(DESIRED)["attempt"], cloud.waits) == (4, 4, 2)
+
+
+@pytest.mark.parametrize("unhealthy", [None, ("build", False, None)])
+def test_an_interrupted_rollout_is_kept_and_the_next_update_goes_on(cloud: Cloud, unhealthy: Report | None) -> None:
+    """With the same attempt: the Droplets went on meanwhile, and the healthy one is not to start again."""
+    cloud.upload(1)
+    cloud.script = {"101": [DONE], "102": [unhealthy]}
+
+    def interrupted(seconds: float) -> None:
+        cloud.step(seconds)
+        if cloud.waits == 2:
+            raise ActionError("interrupted")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollout, "pause", interrupted)
+        with pytest.raises(PartlyMade, match="interrupted") as caught:
+            RolloutProvider().create(cloud.props(1, "101", "102"))
+    assert caught.value.id == f"{cloud.buckets.releases}/{DESIRED}"
+    kept = cloud.props(1, "101", "102") | {"attempt": 1, "unfinished": True}
+    assert caught.value.outs == kept
+
+    assert RolloutProvider().diff("id", kept, cloud.props(1, "101", "102")).changes is True
+    refreshed = RolloutProvider().read("id", kept).outs
+    assert RolloutProvider().diff("id", refreshed, cloud.props(1, "101", "102")).changes is True
+    cloud.script = {"102": [DONE]}
+    updated = RolloutProvider().update("id", kept, cloud.props(1, "101", "102"))
+    assert updated.outs == cloud.props(1, "101", "102") | {"attempt": 1}
+    assert cloud.get(DESIRED)["attempt"] == 1
+
+
+def test_the_state_knows_what_is_desired_after_a_failure(cloud: Cloud) -> None:
+    """The good release, which the Droplets go back to: what comes next, even that one, is a change."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.upload(2)
+    cloud.script = {"101": [FAILED]}
+    with pytest.raises(PartlyMade) as caught:
+        RolloutProvider().update("id", cloud.props(1), cloud.props(2))
+    assert caught.value.outs == cloud.props(1) | {"attempt": 2, "unfinished": True}
+    assert RolloutProvider().diff("id", caught.value.outs, cloud.props(1)).changes is True
+
+
+def test_a_rollout_says_where_each_droplet_is(cloud: Cloud) -> None:
+    """Once for each news."""
+    cloud.upload(1)
+    cloud.script = {"101": [("build", False, None), None, ("done", True, None)], "102": [None, None, DONE]}
+    said: list[str] = []
+    with running(Operation(threading.Event(), said.append)):
+        RolloutProvider().create(cloud.props(1, "101", "102"))
+    assert said == [
+        "attempt 1, Droplet 101: not begun, Droplet 102: not begun",
+        "attempt 1, Droplet 101: build, Droplet 102: not begun",
+    ]
 
 
 def test_a_wait_that_ran_out_says_what_was_seen_last(cloud: Cloud) -> None:
@@ -298,7 +352,7 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
 def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     """All problems at once."""
     news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar.gz", "droplet_ids": []}
-    assert [failure.reason for failure in RolloutProvider().check({}, news).failures] == [
+    assert RolloutProvider().check({}, news).failures == [
         "rollout.release: must be a non-empty text, got an empty one",
         "rollout.artifact: must be artifacts/1.tar.gz, got 'artifacts/other.tar.gz'",
         "rollout.droplet_ids: must name at least one Droplet, got none; see web.count",
@@ -309,7 +363,7 @@ def test_check_refuses_half_a_release(cloud: Cloud) -> None:
     """All of its parts, or only its name."""
     news = cloud.props(1) | {"sha256": None}
     (failure,) = RolloutProvider().check({}, news).failures
-    assert "must be given together, or none for a recorded release; got artifact, environment" in failure.reason
+    assert "must be given together, or none for a recorded release; got artifact, environment" in failure
 
 
 @pytest.mark.parametrize("change", [dict, recorded, lambda props: dict.fromkeys(props, UNKNOWN)])

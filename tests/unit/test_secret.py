@@ -3,9 +3,9 @@ import string
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pulumi.output import UNKNOWN
 
-from dynamic.secret import ALPHABET, SecretProvider, generate
+from plugin_base.wire import UNKNOWN
+from provider.secret import ALPHABET, SecretProvider, generate
 
 
 @given(length=st.integers(16, 200))
@@ -46,7 +46,7 @@ def test_another_length_replaces() -> None:
 def test_a_length_that_is_no_secret_is_refused(length: object) -> None:
     """The message has path, rule and value."""
     (failure,) = SecretProvider().check({}, {"length": length}).failures
-    assert failure.reason == f"secret.length: must be a whole number from 16 to 1024 characters, got {length!r}"
+    assert failure == f"secret.length: must be a whole number from 16 to 1024 characters, got {length!r}"
 
 
 @pytest.mark.parametrize("length", [16, 50.0, UNKNOWN])

@@ -66,9 +66,9 @@ def test_a_private_key_is_found_in_a_display_that_indents() -> None:
 
 
 def test_the_state_is_searched_to_its_leaves() -> None:
-    """Secrets in lists and mappings, and secrets that are lists and mappings; what is plain, or code, is none."""
+    """Secrets in lists and mappings, and secrets that are lists and mappings; what is plain is none."""
     found = state(
-        plain="not a secret", deep=[{"password": secret("in-a-list")}], __provider=secret("code"),
+        plain="not a secret", deep=[{"password": secret("in-a-list")}],
         whole=secret({"a": ["in-a-secret"], "port": 5432}),
     )  # fmt: skip
     assert list(secrets_check.secrets_of_state(found)) == [

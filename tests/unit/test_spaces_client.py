@@ -3,18 +3,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
-from pulumi.dynamic import Config
 
-from dynamic import ActionError, spaces_client
-from dynamic.spaces_client import Credentials, credentials
+from provider import spaces_client
+from provider.actions import ActionError
+from provider.spaces_client import Credentials, credentials
 from tests.unit.conftest import Buckets
 
 KEYS = Credentials("DO00KEY", "spaces-secret")
-
-
-def config(**values: str) -> Config:
-    """Return a stack's configuration with values for the provider."""
-    return Config({f"digitalocean:{name}": value for name, value in values.items()}, "django-do")
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +22,14 @@ def test_keys_of_the_environment_are_found(monkeypatch: pytest.MonkeyPatch) -> N
     """CI sets these."""
     monkeypatch.setenv("SPACES_ACCESS_KEY_ID", "id")
     monkeypatch.setenv("SPACES_SECRET_ACCESS_KEY", "key")
-    assert credentials(config()) == ("id", "key")
-
-
-def test_keys_of_the_stack_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for the provider: buckets and objects must be of one account."""
-    monkeypatch.setenv("SPACES_ACCESS_KEY_ID", "id")
-    monkeypatch.setenv("SPACES_SECRET_ACCESS_KEY", "key")
-    assert credentials(config(spacesAccessId="stack's", spacesSecretKey="own")) == ("stack's", "own")
+    assert credentials() == ("id", "key")
 
 
 def test_half_a_pair_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two halves of two accounts would be refused by Spaces with a riddle."""
     monkeypatch.setenv("SPACES_ACCESS_KEY_ID", "id")
     with pytest.raises(ActionError, match=r"found none \(or half a pair\)"):
-        credentials(config(spacesSecretKey="own"))
+        credentials()
 
 
 def test_keys_are_not_shown() -> None:

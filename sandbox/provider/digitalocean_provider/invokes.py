@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 
 def get_database_ca(op: Operation, arguments: Properties) -> Properties:

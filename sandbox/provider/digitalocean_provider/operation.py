@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from digitalocean_provider.clients import RETRIED_STATUSES, Clients, result
 from digitalocean_provider.errors import ApiError, Cancelled, ProviderError, SpacesError, Unreachable
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 FIRST_POLL = 0.1  # seconds; the official plugin waits 10 to 20
 SLOWEST_POLL = 1.0  # seconds

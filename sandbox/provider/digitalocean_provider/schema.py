@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-from digitalocean_provider.wire import UNKNOWN, Properties, Secret, bare, has_unknown
+from plugin_base.wire import UNKNOWN, Properties, Secret, bare, has_unknown
 
 # The input under which the official plugin's bridge keeps the names of the inputs that it filled in itself, so that
 # an explicit name can be told from an automatic one: pulumi-terraform-bridge, pkg/tfbridge/schema.go `defaultsKey`.

@@ -8,7 +8,7 @@ from typing import Protocol, cast
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import Schema
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 
 class Resource(Protocol):

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Failure, Field, Schema, lower, tag_set
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 
 def without_seconds(windows: list[Properties]) -> list[Properties]:

@@ -4,7 +4,7 @@ from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.database_cluster import connections
 from digitalocean_provider.resources.database_user import part_of_cluster
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/databaseConnectionPool:DatabaseConnectionPool",

@@ -4,7 +4,7 @@ import uuid
 
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import REQUIRED, Field, Schema, unordered
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 
 def type_and_value(rules: list[Properties]) -> object:

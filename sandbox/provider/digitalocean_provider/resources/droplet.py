@@ -7,7 +7,7 @@ from digitalocean_provider.errors import ApiError, ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema, lower, tag_set, unordered
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 
 def sha1(text: str) -> str:

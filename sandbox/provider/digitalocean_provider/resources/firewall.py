@@ -4,7 +4,7 @@ from typing import Any
 
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema, tag_set, unordered
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 # property suffix -> member of the API's `sources` and `destinations`
 PEERS = {

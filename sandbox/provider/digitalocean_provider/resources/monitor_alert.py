@@ -4,7 +4,7 @@ from typing import Any
 
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, tag_set, unordered
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/monitorAlert:MonitorAlert",

@@ -5,7 +5,7 @@ import uuid
 from digitalocean_provider.errors import ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import REQUIRED, Field, Schema
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/reservedIpAssignment:ReservedIpAssignment",

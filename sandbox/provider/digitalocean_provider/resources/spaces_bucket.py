@@ -5,7 +5,7 @@ from typing import Any
 from digitalocean_provider.errors import ProviderError, SpacesError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema, is_empty, lower
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 NOT_FOUND = 404
 BATCH = 1000  # keys per delete request: S3's limit

@@ -6,7 +6,7 @@ from digitalocean_provider.errors import SpacesError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.spaces_bucket import REGIONS, in_region
 from digitalocean_provider.schema import REQUIRED, Field, Schema, is_empty, lower
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 # property -> S3's name; the order in which S3 returns list members is not the program's
 MEMBERS = {

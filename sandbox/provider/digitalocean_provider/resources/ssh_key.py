@@ -2,7 +2,7 @@
 
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/sshKey:SshKey",

@@ -3,7 +3,7 @@
 from digitalocean_provider.errors import ApiError
 from digitalocean_provider.operation import Operation, go_time
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema
-from digitalocean_provider.wire import Properties
+from plugin_base.wire import Properties
 
 SCHEMA = Schema(
     type_name="digitalocean:index/vpc:Vpc",

@@ -4,11 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CheckResult, Resource
-
-from dynamic import ActionError, checked, json_bytes, text_problems
-from dynamic.spaces_provider import ImmutableObjectProvider
+from provider.actions import ActionError, CheckResult, checked, json_bytes, report, text_problems
+from provider.spaces_provider import ImmutableObjectProvider
 
 TEXTS = ("wsgi",)
 MAPPINGS = ("env", "release_env")
@@ -32,6 +29,7 @@ class EnvironmentProvider(ImmutableObjectProvider):
             raise ActionError("environment.hash: must be the document's SHA-256; this is a mistake in the program")
         spaces = self.spaces(props["region"])
         if not spaces.exists(props["bucket"], props["key"]):
+            report(f"uploading {props['key']}, {len(body)} bytes")
             spaces.put(props["bucket"], props["key"], body, "application/json")
         # Not the document: outputs are read by more people than inputs, and nothing needs it there.
         return {name: props[name] for name in ("bucket", "region", "hash", "key")}
@@ -80,32 +78,3 @@ def content_hash(text: str) -> str:
 def environment_key(content: str) -> str:
     """Return the object's key for a hash."""
     return f"environments/{content}.json"
-
-
-class Environment(Resource, module="django-do", name="Environment"):
-    """The environment `document` (docs/releases.md), a secret, as an object that is named by its hash."""
-
-    hash: pulumi.Output[str]
-    key: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        bucket: pulumi.Input[str],
-        region: pulumi.Input[str],
-        document: pulumi.Input[Mapping[str, Any]],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        text = pulumi.Output.secret(document).apply(canonical)
-        # The hash is no secret: it names the object, and what it stands for holds several random keys.
-        # Made here and not by the provider, so that preview knows the release.
-        content = pulumi.Output.unsecret(text.apply(content_hash))
-        props = {
-            "bucket": bucket,
-            "region": region,
-            "document": text,
-            "hash": content,
-            "key": content.apply(environment_key),
-        }
-        super().__init__(EnvironmentProvider(), name, props, opts)

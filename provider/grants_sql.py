@@ -20,8 +20,7 @@ import certifi
 import psycopg
 from psycopg import conninfo, sql
 
-from dynamic import ActionError
-from dynamic.interruption import pause
+from provider.actions import ActionError, pause, report
 
 # A new cluster's name may take a minute to be known everywhere; a closed firewall is reported in the same time.
 CONNECT_SECONDS = 90.0
@@ -35,7 +34,7 @@ FIREWALL = (
     "the database answers trusted sources only: add this machine's public address to database.trustedSources, "
     "`pulumi up --target` the firewall, run `pulumi up`, and take the address out again"
 )
-# What libpq says of problems that time does not mend, and of those that it may: a role or a name can be seconds old.
+# What libpq says of problems that time does not fix, and of those that it may: a role or a name can be seconds old.
 CERTIFICATE_FIXES = {
     "certificate verify failed": (
         "`pulumi refresh` reads the cluster's CA again; something may also sit in between; in the edition advanced "
@@ -208,6 +207,7 @@ def connect(login: Login, ca: str) -> psycopg.Connection:
     """Connect, trying again for a bounded time."""
     end = time.monotonic() + CONNECT_SECONDS
     while True:
+        report(f"connecting as {login!r}")
         try:
             return psycopg.connect(
                 host=login.host,

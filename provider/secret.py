@@ -4,10 +4,7 @@ import secrets
 import string
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider
-
-from dynamic import checked, differing, is_unknown
+from provider.actions import CheckResult, CreateResult, DiffResult, ResourceProvider, checked, differing, is_unknown
 
 # Safe in a URL, a shell, an environment file and YAML without quoting: 6 bits a character.
 ALPHABET = string.ascii_letters + string.digits + "-_"
@@ -22,6 +19,8 @@ def generate(length: int) -> str:
 
 class SecretProvider(ResourceProvider):
     """Make the value once; only another length makes another one."""
+
+    secrets = ("value",)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse a length that is no secret."""
@@ -41,15 +40,3 @@ class SecretProvider(ResourceProvider):
         """Make the value."""
         length = int(props["length"])
         return CreateResult(secrets.token_hex(8), {"length": length, "value": generate(length)})
-
-
-class Secret(Resource, module="django-do", name="Secret"):
-    """Random text of `length` characters (letters, digits, `-` and `_`)."""
-
-    value: pulumi.Output[str]
-
-    def __init__(self, name: str, *, length: int = 50, opts: pulumi.ResourceOptions | None = None) -> None:
-        options = pulumi.ResourceOptions(additional_secret_outputs=["value"])
-        super().__init__(
-            SecretProvider(), name, {"length": length, "value": None}, pulumi.ResourceOptions.merge(opts, options)
-        )

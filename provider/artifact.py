@@ -12,11 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CheckResult, Resource
-
-from dynamic import ActionError, checked, text_problems
-from dynamic.spaces_provider import ImmutableObjectProvider
+from provider.actions import ActionError, CheckResult, checked, report, text_problems
+from provider.spaces_provider import ImmutableObjectProvider
 
 # What never belongs to a release: history, caches, local databases, local secrets.
 LEFT_OUT = (
@@ -60,6 +57,7 @@ class ArtifactProvider(ImmutableObjectProvider):
                     f"app.path: must not change during the update, {props['path']} was {props['sha256'][:8]} and is "
                     f"{sha256[:8]}; run `pulumi up` again"
                 )
+            report(f"uploading {props['key']}, {len(body) / 2**20:.1f} MiB")
             spaces.put(props["bucket"], props["key"], body, "application/gzip")
         return {name: props[name] for name in ("bucket", "region", "path", "sha256", "key")}
 
@@ -165,39 +163,6 @@ def app_problems(path: Path, settings: str | None = None) -> list[str]:
                 "see DJANGO_SETTINGS_MODULE in manage.py"
             )
     return problems
-
-
-class Artifact(Resource, module="django-do", name="Artifact"):
-    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar.gz`.
-
-    The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
-    `settings` is the module that Django is configured by: it is looked for, not stored.
-    """
-
-    sha256: pulumi.Output[str]
-    key: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        bucket: pulumi.Input[str],
-        region: pulumi.Input[str],
-        path: str | Path,
-        settings: str | None = None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        if problems := app_problems(Path(path), settings):
-            raise ActionError("\n".join(problems))
-        _, sha256 = build(Path(path))
-        props = {
-            "bucket": bucket,
-            "region": region,
-            "path": Path(path).as_posix(),
-            "sha256": sha256,
-            "key": artifact_key(sha256),
-        }
-        super().__init__(ArtifactProvider(), name, props, opts)
 
 
 def artifact_key(sha256: str) -> str:

@@ -1,13 +1,19 @@
 """What the two database roles may do: DigitalOcean makes roles without rights, the runner gives them some by SQL."""
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
-
-from dynamic import checked, differing, is_unknown, text_problems
+from provider.actions import (
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ResourceProvider,
+    UpdateResult,
+    checked,
+    differing,
+    is_unknown,
+    text_problems,
+)
 
 SECRETS = ("admin_uri", "migrator_password", "app_password")
 TEXTS = ("admin_uri", "database", "host", "migrator", "migrator_password", "app", "app_password")
@@ -16,6 +22,8 @@ SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 
 class DatabaseGrantsProvider(ResourceProvider):
     """Run the same idempotent SQL whenever something that it depends on changes; take nothing away at the end."""
+
+    secrets = SECRETS
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse what is no login, role or setting."""
@@ -56,48 +64,7 @@ class DatabaseGrantsProvider(ResourceProvider):
 
 def _grant(props: dict[str, Any]) -> dict[str, Any]:
     """Grant, and return the outputs."""
-    from dynamic import grants_sql
+    from provider import grants_sql
 
     grants_sql.grant(props)
-    return {name: value for name, value in props.items() if not name.startswith("__")}
-
-
-class DatabaseGrants(Resource, module="django-do", name="DatabaseGrants"):
-    """Rights of the roles `migrator` (owns the tables) and `app` (rows only) in a database, and the roles' settings.
-
-    `settings` are set on both roles, the timeouts among them on the app's only. An empty `ca` stands for the trust
-    store of this machine. Deleting this changes nothing: the database goes with its cluster.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        admin_uri: pulumi.Input[str],
-        host: pulumi.Input[str],
-        port: pulumi.Input[int],
-        database: pulumi.Input[str],
-        ca: pulumi.Input[str],
-        migrator: pulumi.Input[str],
-        migrator_password: pulumi.Input[str],
-        app: pulumi.Input[str],
-        app_password: pulumi.Input[str],
-        settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
-        extensions: Sequence[str] = (),
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {
-            "admin_uri": pulumi.Output.secret(admin_uri),
-            "host": host,
-            "port": port,
-            "database": database,
-            "ca": ca,
-            "migrator": migrator,
-            "migrator_password": pulumi.Output.secret(migrator_password),
-            "app": app,
-            "app_password": pulumi.Output.secret(app_password),
-            "settings": settings,
-            "extensions": list(extensions),
-        }
-        options = pulumi.ResourceOptions(additional_secret_outputs=list(SECRETS))
-        super().__init__(DatabaseGrantsProvider(), name, props, pulumi.ResourceOptions.merge(opts, options))
+    return props

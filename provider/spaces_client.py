@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
-from pulumi.dynamic import Config
 
-from dynamic import ActionError, json_bytes
+from provider.actions import ActionError, json_bytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,8 +30,8 @@ CLIENT_CONFIG = ClientConfig(
 
 FIXES = {
     "AccessDenied": "these keys may not do this: use the account's Spaces keys, not keys limited to some buckets",
-    "InvalidAccessKeyId": "check SPACES_ACCESS_KEY_ID or digitalocean:spacesAccessId",
-    "SignatureDoesNotMatch": "check SPACES_SECRET_ACCESS_KEY or digitalocean:spacesSecretKey",
+    "InvalidAccessKeyId": "check SPACES_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "check SPACES_SECRET_ACCESS_KEY",
     "NoSuchBucket": "if it was deleted by hand, `pulumi refresh` lets the next `pulumi up` make it again",
 }
 
@@ -48,22 +47,19 @@ class Credentials(NamedTuple):
         return "Credentials(…)"
 
 
-def credentials(config: Config) -> Credentials:
-    """Find the runner's Spaces keys: the stack's configuration, then the environment, as the provider does.
+def credentials() -> Credentials:
+    """Return the runner's Spaces keys from the environment.
 
-    Both halves come from one place.
+    Not from the stack's settings: those of DigitalOcean's provider reach no other one, and what is given to a provider
+    as its own is kept in the state.
     """
-    pairs = [
-        (config.get("digitalocean:spacesAccessId"), config.get("digitalocean:spacesSecretKey")),
-        (os.environ.get("SPACES_ACCESS_KEY_ID"), os.environ.get("SPACES_SECRET_ACCESS_KEY")),
-    ]
-    for access_key, secret_key in pairs:
-        if access_key and secret_key:
-            return Credentials(access_key, secret_key)
+    access_key, secret_key = os.environ.get("SPACES_ACCESS_KEY_ID"), os.environ.get("SPACES_SECRET_ACCESS_KEY")
+    if access_key and secret_key:
+        return Credentials(access_key, secret_key)
     raise ActionError(
         "Spaces keys: must be set, found none (or half a pair); export SPACES_ACCESS_KEY_ID and "
-        "SPACES_SECRET_ACCESS_KEY, or `pulumi config set --secret` digitalocean:spacesAccessId and "
-        "digitalocean:spacesSecretKey (control panel: API, Spaces Keys, full access)"
+        "SPACES_SECRET_ACCESS_KEY (control panel: API, Spaces Keys, full access); digitalocean:spacesAccessId in the "
+        "settings reaches DigitalOcean's provider alone"
     )
 
 

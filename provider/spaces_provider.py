@@ -3,36 +3,20 @@
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pulumi.dynamic import (
-    Config,
-    ConfigureRequest,
-    CreateResult,
-    DiffResult,
-    ReadResult,
-    ResourceProvider,
-    UpdateResult,
-)
-
-from dynamic import differing
+from provider.actions import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult, differing
 
 if TYPE_CHECKING:
-    from dynamic.spaces_client import Spaces
+    from provider.spaces_client import Spaces
 
 
 class SpacesProvider(ResourceProvider):
     """A provider that works on buckets with the runner's keys."""
 
-    _config: Config | None = None
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Keep the configuration; keys are asked for when they are needed, since planning needs none."""
-        self._config = req.config
-
     def spaces(self, region: str) -> "Spaces":
         """Return the buckets of a region."""
-        from dynamic.spaces_client import Spaces, credentials
+        from provider.spaces_client import Spaces, credentials
 
-        return Spaces(region, credentials(self._config or Config({}, "")))
+        return Spaces(region, credentials())
 
 
 class ImmutableObjectProvider(SpacesProvider):

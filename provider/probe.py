@@ -1,20 +1,26 @@
 """The public URL, asked from outside: a Droplet could lie. Only what passes is called good."""
 
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, UpdateResult
-
-from dynamic import ActionError, checked, differing, text_problems
-from dynamic.interruption import pause
-from dynamic.rollout import GOOD, PARTS, Release
-from dynamic.spaces_provider import SpacesProvider
+from provider.actions import (
+    ActionError,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    UpdateResult,
+    checked,
+    differing,
+    pause,
+    report,
+    text_problems,
+)
+from provider.rollout import GOOD, PARTS, Release
+from provider.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
     import httpx
@@ -60,7 +66,7 @@ class ProbeProvider(SpacesProvider):
 
 
 class Answer(NamedTuple):
-    """What one round of questions found: nothing wrong, or what, and how to mend it."""
+    """What one round of questions found: nothing wrong, or what, and how to fix it."""
 
     problem: str = ""
     fix: str = ""
@@ -87,6 +93,7 @@ def wait(props: dict[str, Any], end: float) -> str:
                 f"{url}: must serve release {props['release']} within {props['deadline']:.0f} s, {answer.problem}; "
                 f"{answer.fix}"
             )
+        report(f"waiting for release {props['release']}: {answer.problem}")
         pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
 
 
@@ -171,47 +178,3 @@ def addresses(url: str) -> set[str]:
     except socket.gaierror:
         return set()
     return {str(sockaddr[0]) for *_, sockaddr in found}
-
-
-class Probe(Resource, module="django-do", name="Probe"):
-    """The proof that `url` serves the release, within `deadline` seconds; then the release is a good one.
-
-    `pending` is what is left to do by hand with `dns="external"`, else empty. `droplet_ids` are there so that a new
-    Droplet is asked too.
-    """
-
-    release: pulumi.Output[str]
-    pending: pulumi.Output[str]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        url: pulumi.Input[str],
-        address: pulumi.Input[str],
-        dns: Literal["managed", "external"],
-        release: pulumi.Input[str],
-        artifact: pulumi.Input[str],
-        sha256: pulumi.Input[str],
-        environment: pulumi.Input[str],
-        releases_bucket: pulumi.Input[str],
-        region: pulumi.Input[str],
-        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]] = (),
-        deadline: int = 300,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {
-            "url": url,
-            "address": address,
-            "dns": dns,
-            "release": release,
-            "artifact": artifact,
-            "sha256": sha256,
-            "environment": environment,
-            "releases_bucket": releases_bucket,
-            "region": region,
-            "droplet_ids": droplet_ids,
-            "deadline": deadline,
-            "pending": None,
-        }
-        super().__init__(ProbeProvider(), name, props, opts)

@@ -5,16 +5,26 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-import pulumi
-from pulumi.dynamic import CheckResult, CreateResult, DiffResult, ReadResult, Resource, UpdateResult
-
-from dynamic import ActionError, checked, differing, is_unknown, text_problems
-from dynamic.artifact import artifact_key
-from dynamic.interruption import pause
-from dynamic.spaces_provider import SpacesProvider
+from provider.actions import (
+    ActionError,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    PartlyMade,
+    ReadResult,
+    UpdateResult,
+    checked,
+    differing,
+    is_unknown,
+    pause,
+    report,
+    text_problems,
+)
+from provider.artifact import artifact_key
+from provider.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
-    from dynamic.spaces_client import Spaces
+    from provider.spaces_client import Spaces
 
 DESIRED = "desired.json"
 GOOD = "good.json"
@@ -105,7 +115,8 @@ class RolloutProvider(SpacesProvider):
         replaces = differing(olds, news, ["releases_bucket", "state_bucket", "region"])
         changed = differing(olds, news, ["release", *(name for name in PARTS if news.get(name) is not None)])
         moved = is_unknown(news["droplet_ids"]) or set(olds.get("droplet_ids", [])) != set(news["droplet_ids"])
-        return DiffResult(changes=bool(replaces or changed or moved), replaces=replaces)
+        unfinished = bool(olds.get("unfinished"))
+        return DiffResult(changes=bool(replaces or changed or moved or unfinished), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Roll the release out."""
@@ -139,11 +150,31 @@ class RolloutProvider(SpacesProvider):
         good = None if good_document is None else Release.parse(good_document, f"{bucket}/{GOOD}")
         nodes = Nodes(spaces, props["state_bucket"], props["droplet_ids"])
         attempt = _start(spaces, bucket, release, good, nodes)
-        failure = nodes.wait(release.release, attempt, float(props["deadline"]))
-        if failure:
-            _give_up(spaces, bucket, release=release, good=good, attempt=attempt, failure=failure)
-        inputs = ("releases_bucket", "state_bucket", "region", "droplet_ids", "deadline")
-        return {**{name: props[name] for name in inputs}, **release.document(), "attempt": attempt}
+        try:
+            failure = nodes.wait(release.release, attempt, float(props["deadline"]))
+            if failure:
+                _give_up(spaces, props, release=release, good=good, attempt=attempt, failure=failure)
+        except PartlyMade:
+            raise
+        except ActionError as error:
+            # Interrupted, or Spaces can't be reached any more: the Droplets go on, and the next update joins them.
+            raise _partly(str(error), props, release, attempt) from None
+        return _outputs(props, release, attempt)
+
+
+def _outputs(props: Mapping[str, Any], release: Release, attempt: int) -> dict[str, Any]:
+    """Return what the state is to have."""
+    inputs = ("releases_bucket", "state_bucket", "region", "droplet_ids", "deadline")
+    return {**{name: props[name] for name in inputs}, **release.document(), "attempt": attempt}
+
+
+def _partly(problem: str, props: Mapping[str, Any], desired: Release, attempt: int) -> PartlyMade:
+    """Say what is desired now, whatever came of it: the state has to know, or going back to it would change nothing.
+
+    `unfinished` makes the next update look at the Droplets even if a refresh has come between.
+    """
+    outs = _outputs(props, desired, attempt) | {"unfinished": True}
+    return PartlyMade(problem, f"{props['releases_bucket']}/{DESIRED}", outs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +195,7 @@ class Nodes:
     def wait(self, release: str, attempt: int, deadline: float) -> str | None:
         """Poll until every Droplet runs the release; return what went wrong, None when nothing did."""
         end = monotonic() + deadline
+        shown = ""
         while True:
             states = self.states()
             current = {
@@ -184,6 +216,10 @@ class Nodes:
             ]
             if not missing:
                 return None
+            phases = [f"Droplet {one}: {current[one].phase if one in current else 'not begun'}" for one in states]
+            if (line := f"attempt {attempt}, {', '.join(phases)}") != shown:
+                report(line)
+                shown = line
             if monotonic() >= end:
                 return "\n".join(_late(droplet, states[droplet], deadline) for droplet in missing)
             pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
@@ -257,63 +293,23 @@ def _write_desired(spaces: "Spaces", bucket: str, release: Release, good: Releas
 
 
 def _give_up(
-    spaces: "Spaces", bucket: str, *, release: Release, good: Release | None, attempt: int, failure: str
+    spaces: "Spaces", props: Mapping[str, Any], *, release: Release, good: Release | None, attempt: int, failure: str
 ) -> NoReturn:
     """Make the good release the desired one again and fail.
 
     Without one (the first release failed) desired.json stays, so that the next update is another attempt at it.
     """
+    desired, number = release, attempt
     if good is None:
         outcome = "There is no earlier good release to go back to."
     elif good == release:
         outcome = "It was good before, so it stays the desired one."
     else:
-        _write_desired(spaces, bucket, good, None, attempt + 1)
+        desired, number = good, attempt + 1
+        _write_desired(spaces, props["releases_bucket"], good, None, number)
         outcome = f"The Droplets go back to {good.release}."
-    raise ActionError(
+    problem = (
         f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "
-        f"Mend the cause, then run `pulumi up` again.\n{failure}"
+        f"Fix the cause, then run `pulumi up` again.\n{failure}"
     )
-
-
-class Rollout(Resource, module="django-do", name="Rollout"):
-    """The release that the Droplets run; done when each of `droplet_ids` reports it within `deadline` seconds.
-
-    Without `artifact`, `sha256` and `environment` it is a release that was rolled out before (`app.release`).
-    `attempt` counts the changes of desired.json.
-    """
-
-    release: pulumi.Output[str]
-    artifact: pulumi.Output[str]
-    sha256: pulumi.Output[str]
-    environment: pulumi.Output[str]
-    attempt: pulumi.Output[int]
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        releases_bucket: pulumi.Input[str],
-        state_bucket: pulumi.Input[str],
-        region: pulumi.Input[str],
-        release: pulumi.Input[str],
-        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
-        artifact: pulumi.Input[str] | None = None,
-        sha256: pulumi.Input[str] | None = None,
-        environment: pulumi.Input[str] | None = None,
-        deadline: int = 600,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        props = {
-            "releases_bucket": releases_bucket,
-            "state_bucket": state_bucket,
-            "region": region,
-            "release": release,
-            "artifact": artifact,
-            "sha256": sha256,
-            "environment": environment,
-            "droplet_ids": droplet_ids,
-            "deadline": deadline,
-            "attempt": None,
-        }
-        super().__init__(RolloutProvider(), name, props, opts)
+    raise _partly(problem, props, desired, number)

@@ -4,8 +4,7 @@ import base64
 import hashlib
 from typing import Any
 
-import pulumi
-from pulumi.dynamic import CreateResult, DiffResult, Resource, ResourceProvider
+from provider.actions import CreateResult, DiffResult, ResourceProvider
 
 
 class DiscardedKeyProvider(ResourceProvider):
@@ -30,12 +29,3 @@ def fingerprint(public_key: str) -> str:
     """Return the fingerprint that `ssh-keygen -l` shows for a public key in OpenSSH's format."""
     digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-class DiscardedKey(Resource, module="django-do", name="DiscardedKey"):
-    """An ed25519 key that nobody can log in with; `public_key` is in OpenSSH's format."""
-
-    public_key: pulumi.Output[str]
-
-    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__(DiscardedKeyProvider(), name, {"public_key": None}, opts)

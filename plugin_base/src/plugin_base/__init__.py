@@ -1,0 +1,1 @@
+"""The common part of Pulumi provider plugins in Python."""

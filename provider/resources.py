@@ -1,0 +1,234 @@
+"""The resources as the program declares them; what they do is in the other files of this folder, in another process."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pulumi
+
+from provider.actions import ActionError
+from provider.artifact import app_problems, artifact_key, build
+from provider.environment import canonical, content_hash, environment_key
+
+# Not the project's name: the engine passes every setting of a namespace to the provider of that name.
+PACKAGE = "django-do-runner"
+
+
+class _Resource(pulumi.CustomResource):
+    """A resource of this package; its type has its class's name, which the state of every stack has, too."""
+
+    def __init__(self, name: str, props: Mapping[str, Any], opts: pulumi.ResourceOptions | None) -> None:
+        kind = type(self).__name__
+        # So that the plugin is shown what an older version made, and refuses it: without, the engine would plan to make
+        # all of it anew, other secrets too.
+        older = pulumi.ResourceOptions(aliases=[pulumi.Alias(type_=f"pulumi-python:dynamic/django-do:{kind}")])
+        super().__init__(f"{PACKAGE}:index:{kind}", name, dict(props), pulumi.ResourceOptions.merge(opts, older))
+
+
+class Secret(_Resource):
+    """Random text of `length` characters (letters, digits, `-` and `_`)."""
+
+    value: pulumi.Output[str]
+
+    def __init__(self, name: str, *, length: int = 50, opts: pulumi.ResourceOptions | None = None) -> None:
+        options = pulumi.ResourceOptions(additional_secret_outputs=["value"])
+        super().__init__(name, {"length": length, "value": None}, pulumi.ResourceOptions.merge(opts, options))
+
+
+class DiscardedKey(_Resource):
+    """An ed25519 key that nobody can log in with; `public_key` is in OpenSSH's format."""
+
+    public_key: pulumi.Output[str]
+
+    def __init__(self, name: str, *, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(name, {"public_key": None}, opts)
+
+
+class DatabaseGrants(_Resource):
+    """Rights of the roles `migrator` (owns the tables) and `app` (rows only) in a database, and the roles' settings.
+
+    `settings` are set on both roles, the timeouts among them on the app's only. An empty `ca` stands for the trust
+    store of this machine. Deleting this changes nothing: the database goes with its cluster.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        admin_uri: pulumi.Input[str],
+        host: pulumi.Input[str],
+        port: pulumi.Input[int],
+        database: pulumi.Input[str],
+        ca: pulumi.Input[str],
+        migrator: pulumi.Input[str],
+        migrator_password: pulumi.Input[str],
+        app: pulumi.Input[str],
+        app_password: pulumi.Input[str],
+        settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        extensions: Sequence[str] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "admin_uri": pulumi.Output.secret(admin_uri),
+            "host": host,
+            "port": port,
+            "database": database,
+            "ca": ca,
+            "migrator": migrator,
+            "migrator_password": pulumi.Output.secret(migrator_password),
+            "app": app,
+            "app_password": pulumi.Output.secret(app_password),
+            "settings": settings,
+            "extensions": list(extensions),
+        }
+        options = pulumi.ResourceOptions(additional_secret_outputs=["admin_uri", "migrator_password", "app_password"])
+        super().__init__(name, props, pulumi.ResourceOptions.merge(opts, options))
+
+
+class Artifact(_Resource):
+    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar.gz`.
+
+    The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
+    `settings` is the module that Django is configured by: it is looked for, not stored.
+    """
+
+    sha256: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        path: str | Path,
+        settings: str | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        if problems := app_problems(Path(path), settings):
+            raise ActionError("\n".join(problems))
+        _, sha256 = build(Path(path))
+        props = {
+            "bucket": bucket,
+            "region": region,
+            "path": Path(path).as_posix(),
+            "sha256": sha256,
+            "key": artifact_key(sha256),
+        }
+        super().__init__(name, props, opts)
+
+
+class Environment(_Resource):
+    """The environment `document` (docs/releases.md), a secret, as an object that is named by its hash."""
+
+    hash: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        document: pulumi.Input[Mapping[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        text = pulumi.Output.secret(document).apply(canonical)
+        # The hash is no secret: it names the object, and what it stands for holds several random keys.
+        # Made here and not by the provider, so that preview knows the release.
+        content = pulumi.Output.unsecret(text.apply(content_hash))
+        props = {
+            "bucket": bucket,
+            "region": region,
+            "document": text,
+            "hash": content,
+            "key": content.apply(environment_key),
+        }
+        super().__init__(name, props, opts)
+
+
+class Rollout(_Resource):
+    """The release that the Droplets run; done when each of `droplet_ids` reports it within `deadline` seconds.
+
+    Without `artifact`, `sha256` and `environment` it is a release that was rolled out before (`app.release`).
+    `attempt` counts the changes of desired.json.
+    """
+
+    release: pulumi.Output[str]
+    artifact: pulumi.Output[str]
+    sha256: pulumi.Output[str]
+    environment: pulumi.Output[str]
+    attempt: pulumi.Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        releases_bucket: pulumi.Input[str],
+        state_bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        release: pulumi.Input[str],
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
+        artifact: pulumi.Input[str] | None = None,
+        sha256: pulumi.Input[str] | None = None,
+        environment: pulumi.Input[str] | None = None,
+        deadline: int = 600,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "releases_bucket": releases_bucket,
+            "state_bucket": state_bucket,
+            "region": region,
+            "release": release,
+            "artifact": artifact,
+            "sha256": sha256,
+            "environment": environment,
+            "droplet_ids": droplet_ids,
+            "deadline": deadline,
+            "attempt": None,
+        }
+        super().__init__(name, props, opts)
+
+
+class Probe(_Resource):
+    """The proof that `url` serves the release, within `deadline` seconds; then the release is a good one.
+
+    `pending` is what is left to do by hand with `dns="external"`, else empty. `droplet_ids` are there so that a new
+    Droplet is asked too.
+    """
+
+    release: pulumi.Output[str]
+    pending: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: pulumi.Input[str],
+        address: pulumi.Input[str],
+        dns: Literal["managed", "external"],
+        release: pulumi.Input[str],
+        artifact: pulumi.Input[str],
+        sha256: pulumi.Input[str],
+        environment: pulumi.Input[str],
+        releases_bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]] = (),
+        deadline: int = 300,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "url": url,
+            "address": address,
+            "dns": dns,
+            "release": release,
+            "artifact": artifact,
+            "sha256": sha256,
+            "environment": environment,
+            "releases_bucket": releases_bucket,
+            "region": region,
+            "droplet_ids": droplet_ids,
+            "deadline": deadline,
+            "pending": None,
+        }
+        super().__init__(name, props, opts)
