@@ -1,6 +1,5 @@
 """One release of the app: its code and its environment, brought to the Droplets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
@@ -8,6 +7,7 @@ import pulumi
 
 from components.environment import DatabaseAddress, EnvironmentSpec, environment_document
 from components.object_storage import ScopedKey
+from protocol.release import release_id
 from provider.resources import Artifact, Environment, Rollout, Secret
 
 
@@ -56,11 +56,6 @@ class _Content(TypedDict):
     environment: NotRequired[pulumi.Input[str]]
 
 
-def release_id(digests: Sequence[str]) -> str:
-    """Name a release by the digests of its artifact and its environment."""
-    return "-".join(digest[:8] for digest in digests)
-
-
 class Release(pulumi.ComponentResource):
     """Uploads artifact and environment, then waits until every Droplet reports the release healthy."""
 
@@ -94,7 +89,7 @@ class Release(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
             content: _Content = {
-                "release": pulumi.Output.all(artifact.sha256, environment.hash).apply(release_id),
+                "release": pulumi.Output.all(artifact.sha256, environment.hash).apply(lambda digests: release_id(*digests)),
                 "artifact": artifact.key,
                 "sha256": artifact.sha256,
                 "environment": environment.key,

@@ -4,7 +4,6 @@ They work on plain dictionaries, keep nothing between two requests, wait with de
 ends the wait), and say by `report` what they wait for.
 """
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -167,7 +166,3 @@ def text_problems(inputs: Mapping[str, Any], resource: str, *names: str) -> list
             problems.append(f"{resource}.{name}: must be a non-empty text, got {got}")
     return problems
 
-
-def json_bytes(document: Any) -> bytes:  # noqa: ANN401  # any JSON
-    """Return the one form in which a document is stored and hashed."""
-    return (json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()

@@ -164,7 +164,3 @@ def app_problems(path: Path, settings: str | None = None) -> list[str]:
             )
     return problems
 
-
-def artifact_key(sha256: str) -> str:
-    """Return the object's key for a digest."""
-    return f"artifacts/{sha256}.tar.gz"

@@ -12,6 +12,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from plugin_base.service import Context, Message, Service, keep_partial, kind_of, refuse
 from plugin_base.wire import Properties, Secret, bare, decode, encode, has_secret
+from protocol.document import DocumentError
 from provider.actions import ActionError, Operation, PartlyMade, ResourceProvider, pause, running
 from provider.artifact import ArtifactProvider
 from provider.database_grants import DatabaseGrantsProvider
@@ -58,7 +59,7 @@ def answered(method: Method) -> Callable[["Runner", Message, Context], Message]:
                 return method(self, request)
         except PartlyMade as error:
             partly = error
-        except ActionError as error:
+        except (ActionError, DocumentError) as error:
             refuse(context, str(error))
         except Exception as error:
             log.exception("a bug in provider/")

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from protocol.release import GOOD, Release
 from provider.actions import (
     ActionError,
     CheckResult,
@@ -19,7 +20,7 @@ from provider.actions import (
     report,
     text_problems,
 )
-from provider.rollout import GOOD, PARTS, Release
+from provider.rollout import PARTS
 from provider.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import pulumi
 
+from protocol.environment import canonical, content_hash, environment_key
+from protocol.release import artifact_key
 from provider.actions import ActionError
-from provider.artifact import app_problems, artifact_key, build
-from provider.environment import canonical, content_hash, environment_key
+from provider.artifact import app_problems, build
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"

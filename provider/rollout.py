@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from protocol.node import NodeReport, node_key
+from protocol.release import DESIRED, GOOD, RECORDS, Desired, Release, artifact_key, record_key
 from provider.actions import (
     ActionError,
     CheckResult,
@@ -20,72 +22,15 @@ from provider.actions import (
     report,
     text_problems,
 )
-from provider.artifact import artifact_key
 from provider.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
     from provider.spaces_client import Spaces
 
-DESIRED = "desired.json"
-GOOD = "good.json"
 PARTS = ("artifact", "sha256", "environment")
 POLL_SECONDS = 1.0
 # Enough of the agent's text for the cause, little enough for a terminal.
 ERROR_TAIL = 4000
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Release:
-    """What a release consists of: the fields of releases/<id>.json, good.json and previous_good."""
-
-    release: str
-    artifact: str
-    sha256: str
-    environment: str
-
-    @classmethod
-    def parse(cls, document: object, source: str) -> Self:
-        """Read one from a document, of which other fields are ignored; `source` names it in errors."""
-        if not isinstance(document, dict):
-            raise ActionError(f"{source}: must be a JSON object, got {type(document).__name__}; see docs/releases.md")
-        if problems := text_problems(document, source, "release", *PARTS):
-            raise ActionError("\n".join(problems) + "; see docs/releases.md")
-        return cls(**{name: document[name] for name in ("release", *PARTS)})
-
-    def document(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return {
-            "release": self.release,
-            "artifact": self.artifact,
-            "sha256": self.sha256,
-            "environment": self.environment,
-        }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NodeState:
-    """What one Droplet last reported: state/nodes/<id>.json."""
-
-    release: str
-    attempt: int
-    phase: str
-    healthy: bool
-    error: str | None
-    at: str
-
-    @classmethod
-    def parse(cls, document: object) -> Self | None:
-        """Read one from a document, None when it is none: an agent's mistake must not end the wait for the others."""
-        types = {"release": str, "attempt": int, "phase": str, "healthy": bool, "error": str | None, "at": str}
-        if not isinstance(document, dict):
-            return None
-        if not all(isinstance(document.get(name), kind) for name, kind in types.items()):
-            return None
-        return cls(**{name: document[name] for name in types})
-
-    def __str__(self) -> str:
-        """Say where the Droplet is."""
-        return f"release {self.release}, attempt {self.attempt}: {self.phase} since {self.at}"
 
 
 class RolloutProvider(SpacesProvider):
@@ -131,8 +76,8 @@ class RolloutProvider(SpacesProvider):
         document = self.spaces(props["region"]).get_json(props["releases_bucket"], DESIRED)
         if document is None:
             return ReadResult(None, {})
-        desired = Release.parse(document, f"{props['releases_bucket']}/{DESIRED}")
-        return ReadResult(id_, {**props, **desired.document()})
+        desired = Desired.parse(document, f"{props['releases_bucket']}/{DESIRED}")
+        return ReadResult(id_, {**props, **desired.release.document()})
 
     def _roll_out(self, props: dict[str, Any]) -> dict[str, Any]:
         spaces = self.spaces(props["region"])
@@ -144,12 +89,12 @@ class RolloutProvider(SpacesProvider):
                     f"{bucket}/{key}: must be uploaded before release {release.release}; "
                     "`pulumi refresh`, then `pulumi up`, uploads it again"
                 )
-        spaces.put_json(bucket, f"releases/{release.release}.json", release.document())
+        spaces.put_json(bucket, record_key(release.release), release.document())
 
         good_document = spaces.get_json(bucket, GOOD)
         good = None if good_document is None else Release.parse(good_document, f"{bucket}/{GOOD}")
         nodes = Nodes(spaces, props["state_bucket"], props["droplet_ids"])
-        attempt = _start(spaces, bucket, release, good, nodes)
+        attempt = _start(spaces, bucket, release, nodes)
         try:
             failure = nodes.wait(release.release, attempt, float(props["deadline"]))
             if failure:
@@ -185,10 +130,10 @@ class Nodes:
     bucket: str
     droplet_ids: Sequence[str]
 
-    def states(self) -> dict[str, NodeState | None]:
+    def states(self) -> dict[str, NodeReport | None]:
         """Read the last report of each Droplet."""
         return {
-            droplet: NodeState.parse(self.spaces.get_json(self.bucket, f"nodes/{droplet}.json"))
+            droplet: NodeReport.parse(self.spaces.get_json(self.bucket, node_key(droplet)))
             for droplet in map(str, self.droplet_ids)
         }
 
@@ -225,7 +170,7 @@ class Nodes:
             pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
 
 
-def _late(droplet: str, state: NodeState | None, deadline: float) -> str:
+def _late(droplet: str, state: NodeReport | None, deadline: float) -> str:
     """Say how far a Droplet came that is not done."""
     if state is None:
         return (
@@ -244,19 +189,19 @@ def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
     if props.get("artifact") is not None:
         return Release(**{name: props[name] for name in ("release", *PARTS)})
     bucket, name = props["releases_bucket"], props["release"]
-    document = spaces.get_json(bucket, f"releases/{name}.json")
+    document = spaces.get_json(bucket, record_key(name))
     if document is None:
         recorded = [
-            key.removeprefix("releases/").removesuffix(".json") for key in spaces.newest(bucket, "releases/", 10)
+            key.removeprefix(RECORDS).removesuffix(".json") for key in spaces.newest(bucket, RECORDS, 10)
         ]
         raise ActionError(
             f"app.release: must be a release that was rolled out before, got {name!r}; "
             f"the newest are {', '.join(recorded) or 'none'}; `pulumi config rm` it to release the tree at app.path"
         )
-    return Release.parse(document, f"{bucket}/releases/{name}.json")
+    return Release.parse(document, f"{bucket}/{record_key(name)}")
 
 
-def _start(spaces: "Spaces", bucket: str, release: Release, good: Release | None, nodes: Nodes) -> int:
+def _start(spaces: "Spaces", bucket: str, release: Release, nodes: Nodes) -> int:
     """Write desired.json and return the attempt's number.
 
     When it says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), it is left alone:
@@ -265,31 +210,17 @@ def _start(spaces: "Spaces", bucket: str, release: Release, good: Release | None
     document = spaces.get_json(bucket, DESIRED)
     attempt = 0
     if document is not None:
-        desired = Release.parse(document, f"{bucket}/{DESIRED}")
-        attempt = _attempt_of(document, f"{bucket}/{DESIRED}")
+        desired = Desired.parse(document, f"{bucket}/{DESIRED}")
+        attempt = desired.attempt
         failed = any(
             state is not None and (state.phase, state.attempt) == ("failed", attempt)
             for state in nodes.states().values()
         )
-        if desired == release and not failed:
+        if desired.release == release and not failed:
             return attempt
     attempt += 1
-    _write_desired(spaces, bucket, release, good, attempt)
+    spaces.put_json(bucket, DESIRED, Desired(release=release, attempt=attempt).document())
     return attempt
-
-
-def _attempt_of(document: Mapping[str, Any], source: str) -> int:
-    """Read the number of the last attempt: numbers only grow, so that no Droplet mistakes one for another."""
-    attempt = document.get("attempt")
-    if not isinstance(attempt, int) or isinstance(attempt, bool) or attempt < 1:
-        raise ActionError(f"{source}.attempt: must be a whole number from 1, got {attempt!r}; see docs/releases.md")
-    return attempt
-
-
-def _write_desired(spaces: "Spaces", bucket: str, release: Release, good: Release | None, attempt: int) -> None:
-    """Tell the Droplets what to run."""
-    previous_good = None if good is None else good.document()
-    spaces.put_json(bucket, DESIRED, {**release.document(), "previous_good": previous_good, "attempt": attempt})
 
 
 def _give_up(
@@ -306,7 +237,8 @@ def _give_up(
         outcome = "It was good before, so it stays the desired one."
     else:
         desired, number = good, attempt + 1
-        _write_desired(spaces, props["releases_bucket"], good, None, number)
+        document = Desired(release=good, attempt=number).document()
+        spaces.put_json(props["releases_bucket"], DESIRED, document)
         outcome = f"The Droplets go back to {good.release}."
     problem = (
         f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "

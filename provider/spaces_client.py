@@ -11,7 +11,8 @@ import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from provider.actions import ActionError, json_bytes
+from protocol.document import json_bytes
+from provider.actions import ActionError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

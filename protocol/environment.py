@@ -1,0 +1,82 @@
+"""A release's environment: what the app is started with, one immutable object per content."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from protocol.document import DocumentError, json_bytes, json_object
+
+_TEXTS = ("wsgi",)
+_OPTIONAL_TEXTS = ("database_ca", "python")
+_MAPPINGS = ("env", "release_env")
+
+
+def content_hash(text: str) -> str:
+    """Return the SHA-256 of a document as it is stored."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def environment_key(content: str) -> str:
+    """Return the object's key for a hash."""
+    return f"environments/{content}.json"
+
+
+def canonical(document: Mapping[str, Any]) -> str:
+    """Return the document as it is stored; all of its problems are reported together, by path and without values."""
+    if problems := _problems(document):
+        raise DocumentError("\n".join(f"environment.{problem}" for problem in problems))
+    return json_bytes(document).decode()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Environment:
+    """The document; `release_env` is for migrations only and never reaches the disk."""
+
+    wsgi: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    release_env: Mapping[str, str] = field(default_factory=dict)
+    database_ca: str = ""
+    python: str = ""  # a version for uv to find or download; none: the Droplet's own
+
+    @classmethod
+    def parse(cls, body: bytes, key: str) -> Self:
+        """Check that it is the document that the release was made with; raises DocumentError."""
+        if key != environment_key(hashlib.sha256(body).hexdigest()):
+            raise DocumentError(f"{key}: its content does not have this hash; upload it again with `pulumi up`")
+        document = json_object(body, key)
+        if problems := _problems(document):
+            raise DocumentError("\n".join(f"{key}: {problem}" for problem in problems))
+        return cls(**document)
+
+
+def _problems(document: Mapping[str, Any]) -> list[str]:
+    """Say what breaks the protocol, never by value: values are secrets."""
+    known = {*_TEXTS, *_OPTIONAL_TEXTS, *_MAPPINGS}
+    problems = [f"{name}: unknown, must be one of {', '.join(sorted(known))}" for name in sorted(document.keys() - known)]
+    for name in (*_TEXTS, *(name for name in _OPTIONAL_TEXTS if name in document)):
+        value = document.get(name)
+        if not isinstance(value, str) or not value or "\0" in value:
+            problems.append(f"{name}: must be a text, got {type(value).__name__}")
+    for name in _MAPPINGS:
+        mapping = document.get(name)
+        if not isinstance(mapping, Mapping):
+            problems.append(f"{name}: must be a mapping of texts, got {type(mapping).__name__}")
+            continue
+        problems += [
+            f"{name}.{variable}: {rule}"
+            for variable, value in sorted(mapping.items())
+            for rule in _broken_rules(variable, value)
+        ]
+    return problems
+
+
+def _broken_rules(variable: str, value: object) -> list[str]:
+    rules = []
+    if not variable or "=" in variable or not variable.isprintable():
+        rules.append("must be a name without `=`; rename the variable")
+    if not isinstance(value, str):
+        rules.append(f"must be a text, got {type(value).__name__}; put it in quotes")
+    elif "\0" in value:
+        rules.append("must not hold a NUL character, no process could get it; encode the value")
+    return rules

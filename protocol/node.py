@@ -1,0 +1,44 @@
+"""What a Droplet says of itself: nodes/<droplet id>.json in the Space `state`."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+PHASES = ("bootstrap", "waiting", "fetch", "build", "check", "static", "migrate", "switch", "health", "done", "failed")
+
+
+def node_key(droplet_id: object) -> str:
+    """Return the key of a Droplet's report."""
+    return f"nodes/{droplet_id}.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NodeReport:
+    """Which attempt at which release a Droplet is busy with, and how far it is.
+
+    `bootstrap` stands before all releases: the Droplet can't start its agent, and `error` says why.
+    """
+
+    release: str
+    attempt: int
+    phase: str
+    healthy: bool
+    error: str | None
+    at: str  # RFC 3339, UTC
+
+    @classmethod
+    def parse(cls, document: object) -> Self | None:
+        """Read one, None when it is not valid: an agent's mistake must not end the wait for the others."""
+        types = {"release": str, "attempt": int, "phase": str, "healthy": bool, "error": str | None, "at": str}
+        if not isinstance(document, dict):
+            return None
+        if not all(isinstance(document.get(name), kind) for name, kind in types.items()):
+            return None
+        return cls(**{name: document[name] for name in types})
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        """Say where the Droplet is."""
+        return f"release {self.release}, attempt {self.attempt}: {self.phase} since {self.at}"
