@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parent))
-agent = importlib.import_module("release-agent")  # its client of Spaces
+from agent import config, machine, spaces
 
 DOMAIN = "@DOMAIN@"
 CONTACT = ["--email", "@ACME_EMAIL@"] if "@ACME_EMAIL@" else ["--register-unsafely-without-email"]

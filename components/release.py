@@ -88,8 +88,9 @@ class Release(pulumi.ComponentResource):
                 document=self._document(args, secret_key.value, superuser.value),
                 opts=pulumi.ResourceOptions(parent=self),
             )
+            digests = pulumi.Output.all(artifact.sha256, environment.hash)
             content: _Content = {
-                "release": pulumi.Output.all(artifact.sha256, environment.hash).apply(lambda digests: release_id(*digests)),
+                "release": digests.apply(lambda both: release_id(*both)),
                 "artifact": artifact.key,
                 "sha256": artifact.sha256,
                 "environment": environment.key,

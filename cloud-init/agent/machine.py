@@ -1,0 +1,105 @@
+"""This Droplet: where things are, who runs them, what systemd does."""
+
+import contextlib
+import os
+import pwd
+import re
+import signal
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from agent.errors import AgentError
+
+METADATA = "http://169.254.169.254/metadata/v1/"
+STEP_DEADLINE = 1800  # seconds; a migration may take its time, a hanging one must end
+# What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
+INHERITED = re.compile(r"UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUNDLE|PROXY)")
+
+
+class Machine:
+    """Where things are, and who runs them."""
+
+    def __init__(self, root: Path = Path("/"), user: str = "release") -> None:
+        self.user = user
+        self.releases = root / "srv/app/releases"  # one folder per release: app, venv, static, environment.json
+        self.current = root / "srv/app/current"  # the link to the release that serves
+        self.state = root / "var/lib/release-agent/state.json"
+        self.home = root / "srv/app/cache"  # of the user `release`
+        self.pythons = root / "srv/app/pythons"  # those that uv downloads
+        self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
+
+    @contextlib.contextmanager
+    def acting_as_user(self) -> Iterator[None]:
+        """Touch files as the user `release`, so that no link of its making leads root astray."""
+        account = pwd.getpwnam(self.user)
+        os.setgroups([])
+        os.setegid(account.pw_gid)
+        os.seteuid(account.pw_uid)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
+        """Run code of the app as the user `release` in a clean environment; return what it printed."""
+        inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            env=inherited | {"HOME": str(self.home), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"} | dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            umask=0o022,
+            user=self.user,
+            group=self.user,
+            extra_groups=[],
+        )
+        # A program given with -c is not what an error should begin with.
+        name = " ".join([Path(command[0]).name, *("…" if "\n" in part else part for part in command[1:])])
+        try:
+            output, _ = process.communicate(timeout=STEP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}") from None
+        if process.returncode != 0:
+            raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
+        return output
+
+    def systemctl(self, *arguments: str) -> None:
+        """Ask systemd for something; its own words say what went wrong."""
+        result = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise AgentError(f"`systemctl {' '.join(arguments)}` ended with {result.returncode}\n{result.stderr}")
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """Replace a file in one step, whenever the power goes away; it never has wider permissions."""
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def log(text: str) -> None:
+    """Write to the journal."""
+    print(text, flush=True)  # noqa: T201 - the journal is the reader
+
+
+def metadata(name: str) -> str:
+    """Ask the metadata service, which only root may; https://docs.digitalocean.com/reference/api/metadata/."""
+    with urllib.request.urlopen(METADATA + name, timeout=5) as answer:  # noqa: S310 - a constant http URL
+        text: str = answer.read().decode()
+        return text.strip()
