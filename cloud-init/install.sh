@@ -5,8 +5,11 @@ set -eu
 systemd-sysusers /etc/sysusers.d/web.conf
 systemd-tmpfiles --create /etc/tmpfiles.d/web.conf
 
+certificate= # only there on an edge that has a certificate of its own
+if [ -e /etc/systemd/system/certificate.service ]; then certificate="certificate.service certificate.timer"; fi
+
 # Once for all, because each call makes systemd read every unit again. Gunicorn starts with the first release.
-systemctl enable nftables.service nginx.service gunicorn.socket gunicorn.service release-agent.timer
+systemctl enable nftables.service nginx.service gunicorn.socket gunicorn.service release-agent.service $certificate
 
 # First the walls.
 systemctl reload-or-restart nftables.service
@@ -25,21 +28,13 @@ fi
 nginx -t -q
 systemctl reload-or-restart nginx.service
 
-# The certificate that an earlier Droplet has kept. Before the agent starts: once that reports a healthy release, the
-# address moves, and visitors expect HTTPS here. What goes wrong is tried again by the timer, once certbot is there.
-edge=/etc/systemd/system/obtain-certificate.timer # only there on an edge that has a certificate of its own
-if [ -e $edge ]; then systemctl start obtain-certificate.service || true; fi
-
-# A Droplet made from a snapshot has the memory of another one, and would have nothing to report.
-rm -f /var/lib/release-agent/state.json
-systemctl start release-agent.timer
+# Both fetch the agent's package, and say so to the runner when they can't.
+# shellcheck disable=SC2086 # two units
+systemctl start --no-block $certificate release-agent.service
 
 # Beside the first release: first what HTTPS waits for, last what nobody waits for.
 later() {
     DEBIAN_FRONTEND=noninteractive nice apt-get install --yes --quiet --option DPkg::Lock::Timeout=300 "$@"
 }
-if [ -e $edge ]; then
-    later certbot # its own timer renews
-    systemctl enable --now obtain-certificate.timer
-fi
+[ -z "$certificate" ] || later lego # which certificate.service waits for
 later logrotate systemd-timesyncd unattended-upgrades

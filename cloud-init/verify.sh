@@ -7,7 +7,8 @@ fail() {
     exit 1
 }
 
-for unit in nginx.service nftables.service release-agent.timer unattended-upgrades.service; do
+systemctl start release-agent.service || fail "release-agent.service: must start; see journalctl -u release-agent"
+for unit in nginx.service nftables.service release-agent.service unattended-upgrades.service; do
     systemctl is-active --quiet "$unit" || fail "$unit: must be active, is $(systemctl is-active "$unit" || true)"
 done
 nginx -t -q || fail "nginx: its configuration must be valid"

@@ -1,6 +1,5 @@
 """User data of a web Droplet: the files of cloud-init/, filled in and wrapped as cloud-config."""
 
-import ast
 import ipaddress
 import json
 import re
@@ -19,6 +18,7 @@ PACKAGES = (
     "nftables",
     "nginx",
     "openssh-server",
+    "python3-pycurl",  # the agent's way to Spaces
     "python3-pip-whl",  # the wheel of pip, which installs uv; python3-pip would recommend a compiler
 )
 
@@ -42,6 +42,7 @@ class UserDataSpec:
     releases_bucket: str
     state_bucket: str
     assets_bucket: str
+    agent_package: str  # SHA-256
     agent_access_key: str
     agent_secret_key: str = field(repr=False)
 
@@ -63,7 +64,6 @@ _UNITS = "/etc/systemd/system"
 _FILES = (
     _File("apt.conf", "/etc/apt/apt.conf.d/60web"),
     _File("do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
-    _File("enable-tls.sh", "/etc/letsencrypt/renewal-hooks/deploy/enable-tls", "0755", _DIRECT),
     _File("droplet_health.py", f"{_LIBRARY}/python/droplet_health.py"),
     _File("gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
     _File("nftables.conf", "/etc/nftables.conf"),
@@ -78,23 +78,19 @@ _FILES = (
     _File("journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
     _File("gunicorn.service", f"{_UNITS}/gunicorn.service"),
     _File("gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
-    _File("obtain-certificate.service", f"{_UNITS}/obtain-certificate.service", edges=_DIRECT),
-    _File("obtain-certificate.timer", f"{_UNITS}/obtain-certificate.timer", edges=_DIRECT),
+    _File("certificate.service", f"{_UNITS}/certificate.service", edges=_DIRECT),
+    _File("certificate.timer", f"{_UNITS}/certificate.timer", edges=_DIRECT),
     _File("release-agent.service", f"{_UNITS}/release-agent.service"),
-    _File("release-agent.timer", f"{_UNITS}/release-agent.timer"),
     _File("sysusers.conf", "/etc/sysusers.d/web.conf"),
     _File("tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
     _File("install.sh", f"{_LIBRARY}/install", "0755"),
-    _File("obtain-certificate.py", f"{_LIBRARY}/obtain-certificate.py", edges=_DIRECT),
-    _File("release-agent.py", f"{_LIBRARY}/release-agent.py"),
     _File("run-gunicorn.py", f"{_LIBRARY}/run-gunicorn.py"),
+    _File("start.py", f"{_LIBRARY}/start.py"),
     _File("uv-requirements.txt", f"{_LIBRARY}/uv-requirements.txt"),
     _File("verify.sh", f"{_LIBRARY}/verify", "0755"),
 )
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-# Comments and docstrings stay in the repository: user data has a limit, and a change of words is none of the machine.
-_COMMENT = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
 _NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
@@ -104,7 +100,6 @@ def render_user_data(spec: UserDataSpec) -> str:
     """Return the cloud-config, the same bytes for the same spec; raises UserDataError."""
     _check(spec)
     values = {
-        "ACME_EMAIL": spec.acme_email or "",
         "DOMAIN": spec.domain,
         "THREADS": str(spec.threads),
         "VPC_CIDR": spec.vpc_cidr,
@@ -117,11 +112,13 @@ def render_user_data(spec: UserDataSpec) -> str:
         "region": spec.region,
         "endpoint": f"https://{spec.region}.digitaloceanspaces.com",
         "domain": spec.domain,
+        "acme_email": spec.acme_email or "",
         "releases_bucket": spec.releases_bucket,
         "state_bucket": spec.state_bucket,
         "assets_bucket": spec.assets_bucket,
         "access_key": spec.agent_access_key,
         "secret_key": spec.agent_secret_key,
+        "package": spec.agent_package,
     }
     files = [_entry("/etc/release-agent/config.json", json.dumps(agent, indent=2) + "\n", "0600")]
     files += [
@@ -172,27 +169,14 @@ def _check(spec: UserDataSpec) -> None:
 
 
 def _fill(source: str, values: dict[str, str]) -> str:
-    """Return a file of cloud-init/ without comments, its placeholders replaced; an unknown one is an error."""
+    """Return a file of cloud-init/ with its placeholders replaced; an unknown one is an error."""
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
             raise UserDataError(f"cloud-init/{source}: unknown placeholder {match[0]}; known: {', '.join(values)}")
         return values[match[1]]
 
-    text = _COMMENT.sub("", (SOURCES / source).read_text(encoding="utf-8"))
-    return _PLACEHOLDER.sub(value, _without_docstrings(text) if source.endswith(".py") else text)
-
-
-def _without_docstrings(text: str) -> str:
-    """Return a Python file without docstrings of functions and classes; its own, which says what it is for, stays."""
-    lines = text.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
-            words = node.body[0]
-            lines[words.lineno - 1 : words.end_lineno] = [""] * ((words.end_lineno or 0) - words.lineno + 1)
-            if len(node.body) == 1:
-                lines[words.lineno - 1] = f"{' ' * words.col_offset}pass\n"
-    return "".join(lines)
+    return _PLACEHOLDER.sub(value, (SOURCES / source).read_text(encoding="utf-8"))
 
 
 def _entry(path: str, content: str, permissions: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pulumi_digitalocean as digitalocean
 from components.object_storage import ScopedKey
 from components.user_data import UserDataSpec, render_user_data
 from components.web_firewall import WebFirewall
-from provider.resources import DiscardedKey
+from provider.resources import AgentPackage, DiscardedKey
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +51,14 @@ class WebServer(pulumi.ComponentResource):
                 f"{name}-ssh-key", public_key=discarded.public_key, opts=pulumi.ResourceOptions(parent=self)
             )
             ssh_keys = [key.fingerprint]
-        user_data = self._user_data(args)
+        # Of itself, and not with the release: installation would wait for the database.
+        package = AgentPackage(
+            f"{name}-agent",
+            bucket=args.releases_bucket,
+            region=args.region,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        user_data = self._user_data(args, package)
         droplets = [
             digitalocean.Droplet(
                 # No explicit name: a replacement is then created before the old Droplet is deleted.
@@ -75,12 +82,13 @@ class WebServer(pulumi.ComponentResource):
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
     @staticmethod
-    def _user_data(args: WebServerArgs) -> pulumi.Output[str]:
+    def _user_data(args: WebServerArgs, package: AgentPackage) -> pulumi.Output[str]:
         """Render the cloud-config once its buckets and key exist; secret, because the agent's key is in it."""
         known = pulumi.Output.all(
             releases_bucket=args.releases_bucket,
             state_bucket=args.state_bucket,
             assets_bucket=args.assets_bucket,
+            package=package.sha256,
             access_key=args.agent_key.access_key,
             secret_key=args.agent_key.secret_key,
         )
@@ -99,6 +107,7 @@ class WebServer(pulumi.ComponentResource):
                     releases_bucket=values["releases_bucket"],
                     state_bucket=values["state_bucket"],
                     assets_bucket=values["assets_bucket"],
+                    agent_package=values["package"],
                     agent_access_key=values["access_key"],
                     agent_secret_key=values["secret_key"],
                 )

@@ -1,4 +1,4 @@
-"""This Droplet: where things are, who runs them, what systemd does."""
+"""This Droplet: where things are, who runs them, what systemd and the metadata service say."""
 
 import contextlib
 import os
@@ -6,15 +6,19 @@ import pwd
 import re
 import signal
 import subprocess
-import urllib.parse
+import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from agent.errors import AgentError
+from agent.health import health
+from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 STEP_DEADLINE = 1800  # seconds; a migration may take its time, a hanging one must end
+PULSE = 5  # seconds between two signs of life to the watchdog
+
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
 INHERITED = re.compile(r"UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUNDLE|PROXY)")
 
@@ -31,6 +35,14 @@ class Machine:
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
+    def droplet_id(self) -> str:
+        """Return the id by which DigitalOcean, and so the runner, knows this Droplet."""
+        return metadata("id")
+
+    def alive(self) -> None:
+        """Tell the watchdog that work goes on."""
+        alive()
+
     @contextlib.contextmanager
     def acting_as_user(self) -> Iterator[None]:
         """Touch files as the user `release`, so that no link of its making leads root astray."""
@@ -44,41 +56,69 @@ class Machine:
             os.seteuid(0)
             os.setegid(0)
 
-    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
-        """Run code of the app as the user `release` in a clean environment; return what it printed."""
+    def popen(
+        self, command: list[str], *, directory: Path, environment: Mapping[str, str], **options: object
+    ) -> subprocess.Popen[bytes]:
+        """Start code of the app as the user `release`, in a session and a clean environment of its own."""
         inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=directory,
             env=inherited | {"HOME": str(self.home), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"} | dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
             start_new_session=True,
             umask=0o022,
             user=self.user,
             group=self.user,
             extra_groups=[],
+            **options,  # type: ignore[call-overload]  # files and descriptors
         )
-        # A program given with -c is not what an error should begin with.
-        name = " ".join([Path(command[0]).name, *("…" if "\n" in part else part for part in command[1:])])
-        try:
-            output, _ = process.communicate(timeout=STEP_DEADLINE)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}") from None
+
+    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
+        """Run code of the app as the user `release` to its end; return what it printed."""
+        process = self.popen(
+            command,
+            directory=directory,
+            environment=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        name = " ".join([Path(command[0]).name, *command[1:]])
+        end = time.monotonic() + STEP_DEADLINE
+        while True:
+            try:
+                output = process.communicate(timeout=PULSE)[0].decode(errors="replace")
+                break
+            except subprocess.TimeoutExpired:
+                self.alive()
+            if time.monotonic() > end:
+                os.killpg(process.pid, signal.SIGKILL)
+                output = process.communicate()[0].decode(errors="replace")
+                raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}")
         if process.returncode != 0:
             raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
         return output
+
+    def sync(self, folder: Path) -> None:
+        """Return when what was written to a folder's file system would survive a power cut."""
+        result = subprocess.run(["sync", "--file-system", folder], capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise AgentError(f"`sync` ended with {result.returncode}\n{result.stderr}")
 
     def systemctl(self, *arguments: str) -> None:
         """Ask systemd for something; its own words say what went wrong."""
         result = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise AgentError(f"`systemctl {' '.join(arguments)}` ended with {result.returncode}\n{result.stderr}")
+
+    def journal(self) -> str:
+        """Return Gunicorn's last words."""
+        command = ["journalctl", "--unit=gunicorn.service", "--lines=40", "--output=cat", "--no-pager"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def health(self, domain: str, release: str) -> str | None:
+        """Return why the release does not serve, None when it does."""
+        return health(domain, release)
 
 
 def write(path: Path, text: str, mode: int) -> None:
@@ -100,6 +140,8 @@ def log(text: str) -> None:
 
 def metadata(name: str) -> str:
     """Ask the metadata service, which only root may; https://docs.digitalocean.com/reference/api/metadata/."""
-    with urllib.request.urlopen(METADATA + name, timeout=5) as answer:  # noqa: S310 - a constant http URL
+    # Never by a proxy: the address is this machine's own.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(METADATA + name, timeout=5) as answer:
         text: str = answer.read().decode()
         return text.strip()

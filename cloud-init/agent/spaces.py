@@ -1,51 +1,30 @@
-"""The agent's client of Spaces."""
+"""The agent's client of Spaces: libcurl, which signs the requests and keeps the connection between two of them."""
 
-import datetime as dt
-import functools
 import hashlib
-import hmac
 import http
-import http.client
+import io
+import os
 import re
-import ssl
 import time
 import urllib.parse
-import urllib.request
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import IO, NamedTuple
+
+import pycurl
 
 from agent.config import Config
 from agent.errors import AgentError
 
+# Debian's; SSL_CERT_FILE as everywhere.
+TRUST = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+CONNECT_SECONDS = 10
+STALLED_SECONDS = 30  # for so long nothing may arrive
+NO_BODY = hashlib.sha256(b"").hexdigest()
+
 
 class SpacesError(AgentError):
     """Spaces refused, or could not be reached."""
-
-
-def signed_headers(
-    *, method: str, host: str, target: str, headers: Mapping[str, str], body: bytes, config: Config, now: dt.datetime
-) -> dict[str, str]:
-    """Return the headers of a request, signed by AWS Signature Version 4.
-
-    `target` is the path and query as sent. Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-    """
-    digest = hashlib.sha256(body).hexdigest()
-    moment = now.strftime("%Y%m%dT%H%M%SZ")
-    sent = {name.lower(): value for name, value in headers.items()}
-    sent |= {"host": host, "x-amz-date": moment, "x-amz-content-sha256": digest}
-    names = ";".join(sorted(sent))
-    path, _, query = target.partition("?")
-    lines = [method, path, "&".join(sorted(query.split("&"))), *(f"{name}:{sent[name]}" for name in sorted(sent))]
-    canonical = "\n".join([*lines, "", names, digest])
-    scope = f"{moment[:8]}/{config.region}/s3/aws4_request"
-    to_sign = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    key = b"AWS4" + config.secret_key.encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    credential = f"Credential={config.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return sent | {"authorization": f"AWS4-HMAC-SHA256 {credential}"}
 
 
 class Answer(NamedTuple):
@@ -57,13 +36,17 @@ class Answer(NamedTuple):
 
 
 class Spaces:
-    """The few S3 requests that the agent makes, over one connection for each bucket."""
+    """The few S3 requests that the agent makes. Not for several threads: each makes its own.
+
+    `alive` is called while a request lasts, at least every second.
+    """
 
     PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, alive: Callable[[], None] = lambda: None) -> None:
         self._config = config
-        self._connections: dict[str, http.client.HTTPSConnection] = {}
+        self._alive = alive
+        self._curl = pycurl.Curl()  # its connections outlive a reset
 
     def get(self, bucket: str, key: str, *, unless: str = "") -> Answer:
         """Return an object, 304 if its ETag is still `unless`, or 404."""
@@ -73,8 +56,12 @@ class Spaces:
         """Return an object that must exist."""
         return self._request("GET", bucket, key, {200}).body
 
+    def download(self, bucket: str, key: str, file: IO[bytes]) -> None:
+        """Write an object that must exist into a file, which holds nothing else afterwards."""
+        self._request("GET", bucket, key, {200}, sink=file)
+
     def put(self, bucket: str, key: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Write an object."""
+        """Write an object; `headers` must have a content-type."""
         self._request("PUT", bucket, key, {200}, body=body, headers=headers)
 
     def list(self, bucket: str, prefix: str) -> set[str]:
@@ -100,27 +87,18 @@ class Spaces:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        sink: IO[bytes] | None = None,
     ) -> Answer:
-        host = f"{bucket}.{urllib.parse.urlsplit(self._config.endpoint).netloc}"
-        target = "/" + urllib.parse.quote(key, safe="/~")
+        scheme, host, *_ = urllib.parse.urlsplit(self._config.endpoint)
+        url = f"{scheme}://{bucket}.{host}/{urllib.parse.quote(key, safe='/~')}"
         if query:
-            target += "?" + "&".join(f"{name}={urllib.parse.quote(query[name], safe='~')}" for name in sorted(query))
-        if host not in self._connections:
-            self._connections[host] = http.client.HTTPSConnection(host, timeout=30, context=trust())
-        connection = self._connections[host]
+            url += "?" + "&".join(f"{name}={urllib.parse.quote(query[name], safe='~')}" for name in sorted(query))
         problem = ""
         for pause in self.PAUSES:
-            sent = signed_headers(
-                method=method, host=host, target=target, headers=headers or {}, body=body, config=self._config,
-                now=dt.datetime.now(dt.UTC),
-            )  # fmt: skip
             try:
-                connection.request(method, target, body=body or None, headers=sent)
-                response = connection.getresponse()
-                answer = Answer(response.status, response.getheader("etag", ""), response.read())
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()  # the next request opens it again
-                problem = f"{type(error).__name__}: {error}"
+                answer = self._once(method, url, body, headers or {}, sink)
+            except pycurl.error as error:
+                problem = f"{error.args[1]}" or f"curl ended with {error.args[0]}"
             else:
                 if answer.status in allowed:
                     return answer
@@ -128,11 +106,51 @@ class Spaces:
                 problem = f"{answer.status} {(code[1] if code else answer.body[:200]).decode(errors='replace')}"
                 if answer.status < 500 and answer.status != http.HTTPStatus.TOO_MANY_REQUESTS:  # noqa: PLR2004
                     break
+            self._alive()
             time.sleep(pause)
         raise SpacesError(f"{method} {bucket}/{key}: {problem}")
 
+    def _once(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None
+    ) -> Answer:
+        """Make one request; an answer that isn't the object never goes to the sink."""
+        received, etag = io.BytesIO(), ""
+        if sink:
+            sink.seek(0)
+            sink.truncate()
 
-@functools.cache
-def trust() -> ssl.SSLContext:
-    """Read the machine's authorities, once: it takes longer than a request."""
-    return ssl.create_default_context()
+        def header(line: bytes) -> None:
+            nonlocal etag
+            name, _, value = line.decode("latin-1").partition(":")
+            if name.lower() == "etag":
+                etag = value.strip()
+
+        def write(data: bytes) -> int:
+            found = curl.getinfo(pycurl.RESPONSE_CODE) == http.HTTPStatus.OK
+            return (sink if sink and found else received).write(data)
+
+        curl = self._curl
+        curl.reset()
+        curl.setopt(pycurl.URL, url)
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.CAINFO, TRUST)
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        curl.setopt(pycurl.LOW_SPEED_TIME, STALLED_SECONDS)
+        curl.setopt(pycurl.NOPROGRESS, 0)
+        curl.setopt(pycurl.XFERINFOFUNCTION, lambda *_counts: self._alive())
+        curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{self._config.region}:s3")
+        curl.setopt(pycurl.USERNAME, self._config.access_key)
+        curl.setopt(pycurl.PASSWORD, self._config.secret_key)
+        digest = hashlib.sha256(body).hexdigest() if body else NO_BODY
+        sent = {**headers, "x-amz-content-sha256": digest}
+        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()] + ["expect:"])
+        if method == "PUT":
+            curl.setopt(pycurl.CUSTOMREQUEST, "PUT")
+            curl.setopt(pycurl.POSTFIELDS, body)
+        curl.setopt(pycurl.HEADERFUNCTION, header)
+        curl.setopt(pycurl.WRITEFUNCTION, write)
+        curl.perform()
+        return Answer(curl.getinfo(pycurl.RESPONSE_CODE), etag, received.getvalue())

@@ -1,13 +1,15 @@
-"""What this machine knows from one start of the agent to the next."""
+"""What this machine knows from one start of the agent to the next: state.json."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from protocol.node import NodeReport
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """What this machine knows from one run to the next: state.json."""
+    """What was last reported, and what it was the answer to."""
 
+    droplet: str = ""  # whose memory this is: a machine made from a snapshot has another one's
     release: str = ""  # none yet
     attempt: int = 0
     phase: str = "waiting"
@@ -18,6 +20,13 @@ class State:
     etag: str = ""  # of the desired.json that this is the answer to; empty while the answer is not complete
     reported: bool = False
 
-    def report(self) -> dict[str, Any]:
-        """Return the document nodes/<droplet id>.json."""
-        return {name: value for name, value in asdict(self).items() if name not in {"good", "etag", "reported"}}
+    def report(self) -> NodeReport:
+        """Return what the runner is told."""
+        return NodeReport(
+            release=self.release,
+            attempt=self.attempt,
+            phase=self.phase,
+            healthy=self.healthy,
+            error=self.error,
+            at=self.at,
+        )

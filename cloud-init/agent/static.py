@@ -1,16 +1,60 @@
-"""Static files: what a release has, and how browsers are told about it."""
+"""Static files of a release: on the CDN, or from this Droplet."""
 
 import json
 import mimetypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from agent.config import Config
 from agent.errors import AgentError
+from agent.machine import log
+from agent.spaces import Spaces, SpacesError
+
+PREFIX = "static/"  # in the Space `assets`: the path that STATIC_URL has on the CDN
+UPLOADS_AT_ONCE = 8
 
 
-def manifest_names(static: Path) -> set[str]:
+def serve(root: Path, folder: Path) -> None:
+    """Let Nginx find the files of the release in `folder` where it looks for them: the app did not ask for the CDN."""
+    if not root.is_relative_to(folder):
+        raise AgentError(f"STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got {root}")
+    static = folder / "static"
+    if root != static and not static.is_symlink():
+        static.rmdir()
+        static.symlink_to(root)
+
+
+def publish(root: Path, config: Config, client: Callable[[], Spaces]) -> None:
+    """Upload the files whose hashed names are new; none is ever replaced or deleted."""
+    names = manifest_names(root)
+    there = client().list(config.assets_bucket, PREFIX)
+    missing = sorted(name for name in names if PREFIX + name not in there)
+    parts = [missing[start::UPLOADS_AT_ONCE] for start in range(UPLOADS_AT_ONCE)]
+    with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+        # A thread has its own connection.
+        list(pool.map(lambda part: _upload(client(), config.assets_bucket, root, part), filter(None, parts)))
+    log(f"{len(missing)} of {len(names)} static files uploaded")
+
+
+def _upload(spaces: Spaces, bucket: str, root: Path, names: list[str]) -> None:
+    """Upload static files; a name changes with its content, so it may be kept for ever."""
+    for name in names:
+        headers = {
+            "cache-control": "public,max-age=31536000,immutable",
+            "content-type": content_type(name),
+            "x-amz-acl": "public-read",
+        }
+        try:
+            spaces.put(bucket, PREFIX + name, (root / name).read_bytes(), headers)
+        except SpacesError as error:
+            raise AgentError(f"{error}; the agent's key must be allowed to, or see docs/releases.md") from error
+
+
+def manifest_names(root: Path) -> set[str]:
     """Return the hashed names that pages of this release refer to."""
     try:
-        return set(json.loads((static / "staticfiles.json").read_bytes())["paths"].values())
+        return set(json.loads((root / "staticfiles.json").read_bytes())["paths"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AgentError(
             "STATIC_ROOT/staticfiles.json: must be written by collectstatic for files on the CDN; set "

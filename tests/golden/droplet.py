@@ -27,6 +27,7 @@ SPEC = UserDataSpec(
     releases_bucket="polls-releases",
     state_bucket="polls-state",
     assets_bucket="polls-assets",
+    agent_package="5f" * 32,
     agent_access_key="DO00EXAMPLE",
     agent_secret_key="secret of the agent",
 )
