@@ -113,7 +113,7 @@ class Desired:
             "sha256": digest,
             "environment": rf"environments/{digest}\.json",
         }
-        if unknown := document.keys() - {*rules, "attempt", "previous_good"}:
+        if unknown := document.keys() - {*rules, "attempt"}:
             raise AgentError(f"desired.json: has unknown fields: {', '.join(sorted(unknown))}")
         for name, rule in rules.items():
             value = document.get(name)

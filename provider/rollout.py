@@ -36,7 +36,7 @@ ERROR_TAIL = 4000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Release:
-    """What a release consists of: the fields of releases/<id>.json, good.json and previous_good."""
+    """What a release consists of: the fields of releases/<id>.json and good.json."""
 
     release: str
     artifact: str
@@ -149,7 +149,7 @@ class RolloutProvider(SpacesProvider):
         good_document = spaces.get_json(bucket, GOOD)
         good = None if good_document is None else Release.parse(good_document, f"{bucket}/{GOOD}")
         nodes = Nodes(spaces, props["state_bucket"], props["droplet_ids"])
-        attempt = _start(spaces, bucket, release, good, nodes)
+        attempt = _start(spaces, bucket, release, nodes)
         try:
             failure = nodes.wait(release.release, attempt, float(props["deadline"]))
             if failure:
@@ -256,7 +256,7 @@ def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
     return Release.parse(document, f"{bucket}/releases/{name}.json")
 
 
-def _start(spaces: "Spaces", bucket: str, release: Release, good: Release | None, nodes: Nodes) -> int:
+def _start(spaces: "Spaces", bucket: str, release: Release, nodes: Nodes) -> int:
     """Write desired.json and return the attempt's number.
 
     When it says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), it is left alone:
@@ -274,7 +274,7 @@ def _start(spaces: "Spaces", bucket: str, release: Release, good: Release | None
         if desired == release and not failed:
             return attempt
     attempt += 1
-    _write_desired(spaces, bucket, release, good, attempt)
+    _write_desired(spaces, bucket, release, attempt)
     return attempt
 
 
@@ -286,10 +286,9 @@ def _attempt_of(document: Mapping[str, Any], source: str) -> int:
     return attempt
 
 
-def _write_desired(spaces: "Spaces", bucket: str, release: Release, good: Release | None, attempt: int) -> None:
+def _write_desired(spaces: "Spaces", bucket: str, release: Release, attempt: int) -> None:
     """Tell the Droplets what to run."""
-    previous_good = None if good is None else good.document()
-    spaces.put_json(bucket, DESIRED, {**release.document(), "previous_good": previous_good, "attempt": attempt})
+    spaces.put_json(bucket, DESIRED, {**release.document(), "attempt": attempt})
 
 
 def _give_up(
@@ -306,7 +305,7 @@ def _give_up(
         outcome = "It was good before, so it stays the desired one."
     else:
         desired, number = good, attempt + 1
-        _write_desired(spaces, props["releases_bucket"], good, None, number)
+        _write_desired(spaces, props["releases_bucket"], good, number)
         outcome = f"The Droplets go back to {good.release}."
     problem = (
         f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "
