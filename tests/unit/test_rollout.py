@@ -90,20 +90,20 @@ def test_the_first_release_is_written_and_waited_for(cloud: Cloud) -> None:
     cloud.upload(1)
     cloud.script = {"101": [None, ("build", False, None), ("health", False, None), DONE]}
     created = RolloutProvider().create(cloud.props(1))
-    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 1}
+    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 1}
     assert cloud.get("releases/r1.json") == release(1).document()
     assert created.outs == cloud.props(1) | {"attempt": 1}
     assert cloud.waits == 4
 
 
-def test_the_next_release_names_the_good_one_and_counts_on(cloud: Cloud) -> None:
-    """A Droplet that joins a failed release runs previous_good."""
+def test_the_next_release_counts_on(cloud: Cloud) -> None:
+    """A number that comes again would be an attempt that is answered already."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 7})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 7})
     cloud.upload(2)
     cloud.script = {"101": [DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(2).document() | {"previous_good": release(1).document(), "attempt": 8}
+    assert cloud.get(DESIRED) == release(2).document() | {"attempt": 8}
     assert updated.outs is not None
     assert updated.outs["attempt"] == 8
 
@@ -159,12 +159,12 @@ def test_a_long_text_is_cut_at_its_head(cloud: Cloud) -> None:
 def test_after_a_failure_the_good_release_is_desired_again(cloud: Cloud) -> None:
     """The cloud agrees with Pulumi's state, which still has the old release; the number goes on."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
     cloud.upload(2)
     cloud.script = {"101": [FAILED]}
     with pytest.raises(ActionError, match="The Droplets go back to r1"):
         RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 3}
+    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 3}
 
 
 def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attempt(cloud: Cloud) -> None:
@@ -182,7 +182,7 @@ def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attem
 def test_a_droplet_that_joins_is_waited_for_without_a_new_attempt(cloud: Cloud) -> None:
     """A new attempt would make the healthy Droplets start again."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 4})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 4})
     cloud.report("101", cloud.get(DESIRED), DONE)
     cloud.script = {"102": [None, DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(1, "101", "102"))
@@ -341,9 +341,9 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
     """After somebody else wrote it, the next update rolls out again."""
     olds = cloud.props(1) | {"attempt": 1}
     assert RolloutProvider().read("id", olds).id is None
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
     assert RolloutProvider().read("id", olds).outs == olds
-    cloud.put(DESIRED, release(2).document() | {"previous_good": None, "attempt": 2})
+    cloud.put(DESIRED, release(2).document() | {"attempt": 2})
     read = RolloutProvider().read("id", olds)
     assert read.outs is not None
     assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
