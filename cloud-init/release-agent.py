@@ -28,7 +28,6 @@ import time
 import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ET
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -109,7 +108,7 @@ class Desired:
         digest = "[0-9a-f]{64}"
         rules = {
             "release": "[0-9a-f]{8}-[0-9a-f]{8}",
-            "artifact": rf"artifacts/{digest}\.tar\.gz",
+            "artifact": rf"artifacts/{digest}\.tar",
             "sha256": digest,
             "environment": rf"environments/{digest}\.json",
         }
@@ -404,10 +403,10 @@ def health(domain: str, release: str) -> str | None:
 def unpack(file: IO[bytes], target: Path) -> None:
     """Unpack an archive; the `data` filter refuses what would leave the target."""
     try:
-        with tarfile.open(fileobj=file, mode="r:gz") as archive:
+        with tarfile.open(fileobj=file, mode="r:") as archive:
             archive.extractall(target, filter="data")
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise AgentError(f"artifact: must be a gzipped tar archive without paths that leave it: {error}") from error
+    except tarfile.TarError as error:
+        raise AgentError(f"artifact: must be a tar archive without paths that leave it: {error}") from error
 
 
 def manifest_names(static: Path) -> set[str]:

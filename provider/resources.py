@@ -7,7 +7,8 @@ from typing import Any, Literal
 import pulumi
 
 from provider.actions import ActionError
-from provider.artifact import app_problems, artifact_key, build
+from provider.archive import digest
+from provider.artifact import app_problems, artifact_key, members
 from provider.environment import canonical, content_hash, environment_key
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
@@ -86,7 +87,7 @@ class DatabaseGrants(_Resource):
 
 
 class Artifact(_Resource):
-    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar.gz`.
+    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
 
     The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
     `settings` is the module that Django is configured by: it is looked for, not stored.
@@ -107,7 +108,7 @@ class Artifact(_Resource):
     ) -> None:
         if problems := app_problems(Path(path), settings):
             raise ActionError("\n".join(problems))
-        _, sha256 = build(Path(path))
+        sha256 = digest(members(Path(path)))
         props = {
             "bucket": bucket,
             "region": region,

@@ -200,7 +200,7 @@ def test_a_preview_makes_nothing(served: Served) -> None:
 @pytest.fixture
 def inputs(buckets: Buckets) -> dict[str, Any]:
     """A rollout whose Droplet never reports."""
-    artifact, environment = "artifacts/1.tar.gz", "environments/1.json"
+    artifact, environment = "artifacts/1.tar", "environments/1.json"
     for key in (artifact, environment):
         buckets.client.put(buckets.releases, key, b"", "application/octet-stream")
     return {

@@ -20,7 +20,7 @@ def release(number: int) -> Release:
     """Return one of several releases."""
     return Release(
         release=f"r{number}",
-        artifact=f"artifacts/{number}.tar.gz",
+        artifact=f"artifacts/{number}.tar",
         sha256=str(number),
         environment=f"environments/{number}.json",
     )
@@ -258,7 +258,7 @@ def test_a_report_that_is_none_does_not_end_the_wait(cloud: Cloud) -> None:
     assert cloud.waits == 1
 
 
-@pytest.mark.parametrize("missing", ["artifacts/1.tar.gz", "environments/1.json"])
+@pytest.mark.parametrize("missing", ["artifacts/1.tar", "environments/1.json"])
 def test_a_release_whose_objects_are_missing_is_not_rolled_out(cloud: Cloud, missing: str) -> None:
     """The Droplets would fail minutes later; desired.json is not touched."""
     release_ = cloud.upload(1)
@@ -351,10 +351,10 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
 
 def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     """All problems at once."""
-    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar.gz", "droplet_ids": []}
+    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar", "droplet_ids": []}
     assert RolloutProvider().check({}, news).failures == [
         "rollout.release: must be a non-empty text, got an empty one",
-        "rollout.artifact: must be artifacts/1.tar.gz, got 'artifacts/other.tar.gz'",
+        "rollout.artifact: must be artifacts/1.tar, got 'artifacts/other.tar'",
         "rollout.droplet_ids: must name at least one Droplet, got none; see web.count",
     ]
 
