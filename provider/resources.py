@@ -9,7 +9,8 @@ import pulumi
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.release import artifact_key
 from provider.actions import ActionError
-from provider.artifact import app_problems, build
+from provider.archive import digest
+from provider.artifact import app_problems, members
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"
@@ -87,7 +88,7 @@ class DatabaseGrants(_Resource):
 
 
 class Artifact(_Resource):
-    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar.gz`.
+    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
 
     The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
     `settings` is the module that Django is configured by: it is looked for, not stored.
@@ -108,7 +109,7 @@ class Artifact(_Resource):
     ) -> None:
         if problems := app_problems(Path(path), settings):
             raise ActionError("\n".join(problems))
-        _, sha256 = build(Path(path))
+        sha256 = digest(members(Path(path)))
         props = {
             "bucket": bucket,
             "region": region,

@@ -196,9 +196,9 @@ def connect(world: World) -> Iterator[Api]:
 
 
 def archive(files: dict[str, bytes]) -> bytes:
-    """A gzipped tar archive in memory."""
+    """A tar archive in memory."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

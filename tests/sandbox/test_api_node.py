@@ -21,11 +21,11 @@ def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
     packed = archive(files)
     sha256 = hashlib.sha256(packed).hexdigest()
     s3 = api.s3()
-    s3.put_object(Bucket="releases", Key=f"artifacts/{sha256}.tar.gz", Body=packed)
+    s3.put_object(Bucket="releases", Key=f"artifacts/{sha256}.tar", Body=packed)
     s3.put_object(Bucket="releases", Key="environments/0123abcd.json", Body=json.dumps({"wsgi": "w:app", "env": {}}))
     desired: Body = {
         "release": f"{sha256[:8]}-0123abcd",
-        "artifact": f"artifacts/{sha256}.tar.gz",
+        "artifact": f"artifacts/{sha256}.tar",
         "sha256": sha256,
         "environment": "environments/0123abcd.json",
         "attempt": 1,

@@ -161,10 +161,10 @@ class Node:
         if found != desired["sha256"]:
             raise _ReleaseError(f"{desired['artifact']}: sha256 must be {desired['sha256']}, got {found}")
         try:
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
                 names = archive.getnames()
         except tarfile.TarError as error:
-            raise _ReleaseError(f"{desired['artifact']}: must be a gzipped tar archive: {error}") from error
+            raise _ReleaseError(f"{desired['artifact']}: must be a tar archive: {error}") from error
         logger.info("artifact verified: %d files, sha256 %s", len(names), found)
 
     def _check_environment(self, desired: Document) -> None:
