@@ -2,9 +2,9 @@
 
     start.py release|certificate
 
-The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and only
-this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd starts it
-again and again, so that a Space that is filled later is found.
+The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and
+only this program can say so: by the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
+starts it again and again, so that a Space that is filled later is found.
 """
 
 import datetime as dt
@@ -67,7 +67,8 @@ def fetch(config: Mapping[str, str], folder: Path, patience: float) -> None:
         pause = min(2 * pause, 8)
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != digest:
-        raise StartError(f"{config['releases_bucket']}/{key}: must have SHA-256 {digest}, got {found}; delete it, then run `pulumi up`")
+        name = f"{config['releases_bucket']}/{key}"
+        raise StartError(f"{name}: must have SHA-256 {digest}, got {found}; delete it, then run `pulumi up`")
     with tarfile.open(file, mode="r:") as archive:
         archive.extractall(folder / "package", filter="data")
     (folder / "package").chmod(0o755)
@@ -86,7 +87,7 @@ def download(config: Mapping[str, str], key: str, file: Path) -> None:
 
 
 def curl(config: Mapping[str, str], bucket: str, key: str, *options: str) -> tuple[str, str]:
-    """Make a signed request; return the status, or why there was none. The key goes in by a pipe, not as an argument."""
+    """Make a signed request; return the status, and why there was none. The key goes in by a pipe."""
     host = config["endpoint"].removeprefix("https://")
     user = f"{config['access_key']}:{config['secret_key']}".replace("\\", "\\\\").replace('"', '\\"')
     settings = f'user = "{user}"\naws-sigv4 = "aws:amz:{config["region"]}:s3"\n'
@@ -112,14 +113,17 @@ def metadata_id() -> str:
     return text.strip()
 
 
-def package(config: Mapping[str, str], droplet_id: Callable[[], str] = metadata_id, **places: Path) -> Path:
+def package(
+    config: Mapping[str, str], droplet_id: Callable[[], str] = metadata_id, packages: Path = PACKAGES
+) -> Path:
     """Return the package's folder, or report why there is none and end."""
     try:
-        return ensure(config, **places)
+        return ensure(config, packages)
     except (StartError, OSError, tarfile.TarError) as error:
         report(config, droplet_id(), str(error))
         sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    os.execv(sys.executable, [sys.executable, "-I", str(package(json.loads(CONFIG.read_bytes()))), *sys.argv[1:]])
+    program = package(json.loads(CONFIG.read_bytes()))
+    os.execv(sys.executable, [sys.executable, "-I", str(program), *sys.argv[1:]])  # noqa: S606 - no shell is the point

@@ -110,9 +110,7 @@ class Spaces:
             time.sleep(pause)
         raise SpacesError(f"{method} {bucket}/{key}: {problem}")
 
-    def _once(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None
-    ) -> Answer:
+    def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None) -> Answer:
         """Make one request; an answer that isn't the object never goes to the sink."""
         received, etag = io.BytesIO(), ""
         if sink:

@@ -257,7 +257,7 @@ def test_what_is_gone_is_told_to_a_refresh(served: Served, buckets: Buckets, inp
     request.properties.CopyFrom(encode(inputs | {"sha256": Secret(DIGEST)}))
     gone = served.stub.Read(request)
     assert (gone.id, gone.HasField("properties")) == ("", False)
-    desired = {name: inputs[name] for name in ("release", *rollout.PARTS)} | {"attempt": 1}
+    desired = {name: inputs[name] for name in ("release", "artifact", "sha256", "environment")} | {"attempt": 1}
     buckets.client.put_json(buckets.releases, DESIRED, desired)
     read = served.stub.Read(request)
     assert (read.id, decode(read.properties)["sha256"], read.inputs) == ("id", Secret(DIGEST), request.inputs)
