@@ -1,10 +1,12 @@
 """Tar archives by streaming: the same members are the same bytes, on every machine and Python, in constant memory."""
 
 import hashlib
+import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
@@ -69,6 +71,25 @@ def built(members: Iterable[Member], form: Form = tarfile.PAX_FORMAT) -> Iterato
         size = file.tell()
         file.seek(0)
         yield Built(file, size, sha256.hexdigest())
+
+
+def walk(root: Path, left_out: Sequence[str]) -> Iterator[Path]:
+    """Yield what is in a tree, in an order that does not depend on the file system, a directory before what is in it.
+
+    Names that match one of the patterns are left out, and a directory in which nothing is left: git does not know it,
+    so another checkout would not have it.
+    """
+    for file in sorted(root.iterdir(), key=lambda file: os.fsencode(file.name)):
+        if any(fnmatchcase(file.name, pattern) for pattern in left_out):
+            continue
+        if file.is_dir() and not file.is_symlink():
+            inside = walk(file, left_out)
+            if (first := next(inside, None)) is not None:
+                yield file
+                yield first
+                yield from inside
+        else:
+            yield file
 
 
 def _header(info: tarfile.TarInfo, form: Form) -> bytes:

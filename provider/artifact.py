@@ -1,15 +1,13 @@
 """The app's tree as one deterministic archive, uploaded once per content."""
 
-import os
 import stat
 import tarfile
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from provider.actions import ActionError, CheckResult, checked, report, text_problems
-from provider.archive import CONTENT_TYPE, Member, built
+from provider.archive import CONTENT_TYPE, Member, built, walk
 from provider.spaces_provider import ImmutableObjectProvider
 
 # What never belongs to a release: history, caches, local databases, local secrets.
@@ -63,7 +61,7 @@ def members(path: Path) -> Iterator[Member]:
     Names are sorted; times, owners and all of the mode but the executable bit are left out.
     """
     size = 0
-    for file in _files(path):
+    for file in walk(path, LEFT_OUT):
         info = _entry(path, file)
         size += info.size
         if size > MAX_BYTES:
@@ -72,24 +70,6 @@ def members(path: Path) -> Iterator[Member]:
                 "keep uploads and data out of the app's directory"
             )
         yield Member(info, file) if info.isreg() else Member(info)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """Walk the tree in an order that does not depend on the file system, a directory before what is in it.
-
-    A directory with nothing to release is left out: git does not know it, so another checkout would not have it.
-    """
-    for file in sorted(root.iterdir(), key=lambda file: os.fsencode(file.name)):
-        if any(fnmatchcase(file.name, pattern) for pattern in LEFT_OUT):
-            continue
-        if file.is_dir() and not file.is_symlink():
-            inside = _files(file)
-            if (first := next(inside, None)) is not None:
-                yield file
-                yield first
-                yield from inside
-        else:
-            yield file
 
 
 def _entry(root: Path, file: Path) -> tarfile.TarInfo:

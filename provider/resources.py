@@ -9,6 +9,7 @@ import pulumi
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.release import artifact_key
 from provider.actions import ActionError
+from provider.agent_package import SOURCES, Sources, describe
 from provider.archive import digest
 from provider.artifact import app_problems, members
 
@@ -85,6 +86,31 @@ class DatabaseGrants(_Resource):
         }
         options = pulumi.ResourceOptions(additional_secret_outputs=["admin_uri", "migrator_password", "app_password"])
         super().__init__(name, props, pulumi.ResourceOptions.merge(opts, options))
+
+
+class AgentPackage(_Resource):
+    """What every Droplet runs beside the app, as `agents/<sha256>.tar`.
+
+    The digest is taken here, in the program, so that preview shows the Droplets that another agent replaces. A preview
+    asks Spaces for nothing; an update looks whether the object is there, and fills a Space that was emptied by hand.
+    """
+
+    sha256: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        sources: Sources = SOURCES,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        sha256, key = describe(sources)
+        look = not pulumi.runtime.is_dry_run()
+        props = {"bucket": bucket, "region": region, "sha256": sha256, "key": key, "look": look}
+        super().__init__(name, props, opts)
 
 
 class Artifact(_Resource):

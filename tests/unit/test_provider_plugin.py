@@ -31,6 +31,7 @@ LAUNCHER = ROOT / "provider" / "pulumi-resource-django-do-runner"
 DEADLINE = 20  # seconds
 # Written down in the state of every stack. Never change a line of this table: add lines, or give the resource an alias.
 TYPES = {
+    "django-do-runner:index:AgentPackage",
     "django-do-runner:index:Artifact",
     "django-do-runner:index:DatabaseGrants",
     "django-do-runner:index:DiscardedKey",
@@ -296,10 +297,9 @@ def answers(plugin: subprocess.Popen[str]) -> bool:
 def clone(tmp_path: Path) -> Path:
     """Another clone of the program, without an environment of its own."""
     clone = tmp_path / "clone"
-    (clone / "provider").mkdir(parents=True)
     (clone / "plugin_base" / "src").mkdir(parents=True)  # not to be taken for the package that is in there
-    for folder in ("protocol", "provider"):
-        (clone / folder).mkdir(exist_ok=True)
+    for folder in ("provider", "protocol"):
+        (clone / folder).mkdir(parents=True)
         for file in (ROOT / folder).iterdir():
             if file.is_file():
                 shutil.copy(file, clone / folder)
