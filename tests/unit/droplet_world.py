@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from backports import tarfile as newer_tarfile  # type: ignore[import-untyped]
+
 from agent import follow, rollout
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import Machine
 from agent.spaces import Answer, SpacesError
-from backports import tarfile as newer_tarfile  # type: ignore[import-untyped]
 
 if not hasattr(tarfile, "data_filter"):
     # A Droplet has Python 3.13; Debian 12's 3.11.2 is older than the filter. This is 3.12's module.

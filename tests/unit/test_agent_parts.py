@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agent.errors import AgentError
 from agent.redaction import SHORTEST_SECRET, redacted, secrets
 from agent.rollout import unpack
 from agent.static import content_type, manifest_names
-from hypothesis import given
-from hypothesis import strategies as st
-
 from protocol.document import DocumentError
 from protocol.environment import Environment
 from tests.unit.droplet_world import ENVIRONMENT, archive

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+
 from agent import follow, rollout
 from agent.redaction import TAIL
 from agent.state import State
-
 from tests.unit.droplet_world import CONFIG, ENVIRONMENT, World, fail_at
 
 
