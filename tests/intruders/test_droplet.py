@@ -55,7 +55,7 @@ print(json.dumps({
 # Secrets are in each of these.
 FILES = (
     "/etc/release-agent/config.json",
-    "/etc/letsencrypt/live/site/privkey.pem",
+    "/etc/nginx/tls/site.pem",
     "/srv/app/current/environment.json",
     "/var/lib/cloud/instance/user-data.txt",
     "/var/lib/cloud/instance/obj.pkl",
