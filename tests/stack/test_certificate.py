@@ -184,7 +184,8 @@ def test_https_is_never_away_while_the_droplet_is_replaced(deployed: Deployment,
     until_kept(deployed, renewed)
     until_settled(deployed)
     assert here.run(["systemctl", "--failed", "--no-legend", "--plain"]).stdout == ""
-    assert here.run(["find", "/var/lib/certificate", "-name", "*.pem"]).stdout == ""  # no other key lies about
+    keys = ["grep", "-rl", "PRIVATE KEY", "/etc/nginx", "/var/lib/certificate", "/var/www"]
+    assert here.run(keys).stdout == "/etc/nginx/tls/site.pem\n"
 
     # As in docs/runbook.md: who has the key may revoke its certificate.
     here.run(["python3", "-c", SAVE], input=json.dumps(old))
