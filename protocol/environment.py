@@ -58,8 +58,9 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     ]
     for name in (*_TEXTS, *(name for name in _OPTIONAL_TEXTS if name in document)):
         value = document.get(name)
-        if not isinstance(value, str) or not value or "\0" in value:
-            problems.append(f"{name}: must be a text, got {type(value).__name__}")
+        if not isinstance(value, str) or not value:
+            got = "an empty one" if value == "" else type(value).__name__
+            problems.append(f"{name}: must be a non-empty text, got {got}")
     for name in _MAPPINGS:
         mapping = document.get(name)
         if not isinstance(mapping, Mapping):

@@ -59,8 +59,10 @@ def answered(method: Method) -> Callable[["Runner", Message, Context], Message]:
                 return method(self, request)
         except PartlyMade as error:
             partly = error
-        except (ActionError, DocumentError) as error:
+        except ActionError as error:
             refuse(context, str(error))
+        except DocumentError as error:
+            refuse(context, f"{error}; see docs/releases.md")
         except Exception as error:
             log.exception("a bug in provider/")
             refuse(context, f"a bug in provider/: {type(error).__name__}: {error}; its traceback is in the log")

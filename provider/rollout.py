@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PARTS = ("artifact", "sha256", "environment")
 POLL_SECONDS = 1.0
+# For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses.
+BOOTSTRAP_SECONDS = 60.0
 # Enough of the agent's text for the cause, little enough for a terminal.
 ERROR_TAIL = 4000
 
@@ -139,7 +141,8 @@ class Nodes:
 
     def wait(self, release: str, attempt: int, deadline: float) -> str | None:
         """Poll until every Droplet runs the release; return what went wrong, None when nothing did."""
-        end = monotonic() + deadline
+        begin = monotonic()
+        end = begin + deadline
         shown = ""
         while True:
             states = self.states()
@@ -149,6 +152,9 @@ class Nodes:
                 if state is not None and (state.release, state.attempt) == (release, attempt)
             }
             failed = {droplet: state for droplet, state in current.items() if state.phase == "failed"}
+            stuck = {droplet: state for droplet, state in states.items() if state and state.phase == "bootstrap"}
+            if monotonic() >= begin + BOOTSTRAP_SECONDS:
+                failed |= stuck
             if failed:
                 return "\n".join(
                     f"Droplet {droplet} failed:\n{(state.error or 'it gave no reason')[-ERROR_TAIL:].strip()}"
@@ -161,7 +167,12 @@ class Nodes:
             ]
             if not missing:
                 return None
-            phases = [f"Droplet {one}: {current[one].phase if one in current else 'not begun'}" for one in states]
+            phases = [
+                f"Droplet {one}: can't start its agent, {stuck[one].error}"
+                if one in stuck
+                else f"Droplet {one}: {current[one].phase if one in current else 'not begun'}"
+                for one in states
+            ]
             if (line := f"attempt {attempt}, {', '.join(phases)}") != shown:
                 report(line)
                 shown = line

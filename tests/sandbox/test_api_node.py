@@ -28,7 +28,6 @@ def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
         "artifact": f"artifacts/{sha256}.tar.gz",
         "sha256": sha256,
         "environment": "environments/0123abcd.json",
-        "previous_good": None,
         "attempt": 1,
     }
     desired |= changes

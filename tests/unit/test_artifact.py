@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.release import artifact_key
 from provider import artifact
 from provider.actions import ActionError
-from provider.artifact import ArtifactProvider, app_problems, artifact_key, build, stored_gzip
+from provider.artifact import ArtifactProvider, app_problems, build, stored_gzip
 from provider.resources import Artifact
 from tests.unit.conftest import Buckets
 

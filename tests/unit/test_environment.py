@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugin_base.wire import UNKNOWN
+from protocol.document import DocumentError
+from protocol.environment import canonical, content_hash, environment_key
 from provider.actions import ActionError
-from provider.environment import EnvironmentProvider, canonical, content_hash, environment_key
+from provider.environment import EnvironmentProvider
 from tests.unit.conftest import Buckets
 
 DOCUMENT: dict[str, Any] = {
@@ -115,7 +117,7 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
         "python": 3.13,
         "extra": "hunter2",
     }
-    with pytest.raises(ActionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         canonical(document)
     assert str(caught.value).splitlines() == [
         "environment.extra: unknown, the document has wsgi, env, release_env, database_ca, python",

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from plugin_base.wire import UNKNOWN
+from protocol.release import GOOD
 from provider import probe
 from provider.actions import ActionError
 from provider.probe import ProbeProvider
-from provider.rollout import GOOD
 from tests.certificates import Authority
 from tests.unit.conftest import Buckets
 

@@ -162,7 +162,6 @@ class World:
             "artifact": f"artifacts/{digest}.tar.gz",
             "sha256": digest,
             "environment": f"environments/{environment}.json",
-            "previous_good": None,
             "attempt": attempt,
         }
         self.spaces.objects["releases", "desired.json"] = json.dumps(desired).encode()

@@ -6,9 +6,13 @@ from typing import Any
 import pytest
 
 from plugin_base.wire import UNKNOWN
+from protocol.document import DocumentError
+from protocol.environment import environment_key
+from protocol.node import NodeReport
+from protocol.release import DESIRED, GOOD, Release, artifact_key, record_key, release_id
 from provider import rollout
 from provider.actions import ActionError, Operation, PartlyMade, running
-from provider.rollout import DESIRED, GOOD, NodeState, Release, RolloutProvider
+from provider.rollout import RolloutProvider
 from tests.unit.conftest import Buckets
 
 Report = tuple[str, bool, str | None]
@@ -18,12 +22,16 @@ FAILED: Report = ("failed", False, "Traceback …\nImproperlyConfigured: no such
 
 def release(number: int) -> Release:
     """Return one of several releases."""
+    sha256, environment = f"{number}a" * 32, f"{number}e" * 32
     return Release(
-        release=f"r{number}",
-        artifact=f"artifacts/{number}.tar.gz",
-        sha256=str(number),
-        environment=f"environments/{number}.json",
+        release=release_id(sha256, environment),
+        artifact=artifact_key(sha256),
+        sha256=sha256,
+        environment=environment_key(environment),
     )
+
+
+R1, R2, R9 = (release(number).release for number in (1, 2, 9))
 
 
 @dataclass(kw_only=True)
@@ -90,20 +98,20 @@ def test_the_first_release_is_written_and_waited_for(cloud: Cloud) -> None:
     cloud.upload(1)
     cloud.script = {"101": [None, ("build", False, None), ("health", False, None), DONE]}
     created = RolloutProvider().create(cloud.props(1))
-    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 1}
-    assert cloud.get("releases/r1.json") == release(1).document()
+    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 1}
+    assert cloud.get(record_key(R1)) == release(1).document()
     assert created.outs == cloud.props(1) | {"attempt": 1}
     assert cloud.waits == 4
 
 
-def test_the_next_release_names_the_good_one_and_counts_on(cloud: Cloud) -> None:
-    """A Droplet that joins a failed release runs previous_good."""
+def test_the_next_release_counts_on(cloud: Cloud) -> None:
+    """A number that comes again would be an attempt that is answered already."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 7})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 7})
     cloud.upload(2)
     cloud.script = {"101": [DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(2).document() | {"previous_good": release(1).document(), "attempt": 8}
+    assert cloud.get(DESIRED) == release(2).document() | {"attempt": 8}
     assert updated.outs is not None
     assert updated.outs["attempt"] == 8
 
@@ -119,8 +127,8 @@ def test_every_droplet_has_to_be_done(cloud: Cloud) -> None:
 def test_a_report_of_another_release_or_attempt_is_not_taken(cloud: Cloud) -> None:
     """The state bucket still has what was reported last time."""
     cloud.upload(1)
-    cloud.report("101", {"release": "r0", "attempt": 1}, DONE)
-    cloud.report("102", {"release": "r1", "attempt": 0}, FAILED)
+    cloud.report("101", {"release": release(0).release, "attempt": 1}, DONE)
+    cloud.report("102", {"release": release(1).release, "attempt": 0}, FAILED)
     cloud.script = {"101": [DONE], "102": [DONE]}
     RolloutProvider().create(cloud.props(1, "101", "102"))
     assert cloud.waits == 1
@@ -132,7 +140,7 @@ def test_only_done_and_healthy_is_done(cloud: Cloud, report: Report) -> None:
     cloud.upload(1)
     cloud.script = {"101": [report]}
     with pytest.raises(
-        ActionError, match=r"Droplet 101 was not done within 0 s, its last report: release r1, attempt 1"
+        ActionError, match=rf"Droplet 101 was not done within 0 s, its last report: release {R1}, attempt 1"
     ):
         RolloutProvider().create(cloud.props(1) | {"deadline": 0.05})
 
@@ -143,7 +151,7 @@ def test_a_failure_is_told_in_the_droplets_own_words(cloud: Cloud) -> None:
     cloud.script = {"101": [FAILED], "102": []}
     with pytest.raises(ActionError) as caught:
         RolloutProvider().create(cloud.props(1, "101", "102"))
-    assert "release r1, attempt 1: must become healthy on every Droplet, it did not." in str(caught.value)
+    assert f"release {R1}, attempt 1: must become healthy on every Droplet, it did not." in str(caught.value)
     assert "Droplet 101 failed:\nTraceback …\nImproperlyConfigured: no such app: polls2" in str(caught.value)
 
 
@@ -159,12 +167,12 @@ def test_a_long_text_is_cut_at_its_head(cloud: Cloud) -> None:
 def test_after_a_failure_the_good_release_is_desired_again(cloud: Cloud) -> None:
     """The cloud agrees with Pulumi's state, which still has the old release; the number goes on."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
     cloud.upload(2)
     cloud.script = {"101": [FAILED]}
-    with pytest.raises(ActionError, match="The Droplets go back to r1"):
+    with pytest.raises(ActionError, match=f"The Droplets go back to {R1}"):
         RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(1).document() | {"previous_good": None, "attempt": 3}
+    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 3}
 
 
 def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attempt(cloud: Cloud) -> None:
@@ -182,7 +190,7 @@ def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attem
 def test_a_droplet_that_joins_is_waited_for_without_a_new_attempt(cloud: Cloud) -> None:
     """A new attempt would make the healthy Droplets start again."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 4})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 4})
     cloud.report("101", cloud.get(DESIRED), DONE)
     cloud.script = {"102": [None, DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(1, "101", "102"))
@@ -242,6 +250,28 @@ def test_a_rollout_says_where_each_droplet_is(cloud: Cloud) -> None:
     ]
 
 
+def test_a_droplet_that_cannot_start_its_agent_is_shown_at_once_and_fails_within_a_minute(cloud: Cloud) -> None:
+    """Its own words say why; until then it may find what this update has uploaded."""
+    cloud.upload(1)
+    error = "polls-releases/agents/5f5f.tar: must be there, is not"
+    bootstrap = {"release": "", "attempt": 0, "phase": "bootstrap", "healthy": False, "error": error, "at": "…"}
+    cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", bootstrap)
+    shown: list[str] = []
+    with running(Operation(threading.Event(), shown.append)), pytest.raises(ActionError, match=error):
+        RolloutProvider().create(cloud.props(1) | {"deadline": 600})
+    assert shown == [f"attempt 1, Droplet 101: can't start its agent, {error}"]
+    assert cloud.clock == pytest.approx(60, abs=2)
+
+
+def test_a_droplet_that_finds_its_agent_after_all_is_waited_for(cloud: Cloud) -> None:
+    """An earlier report of a Space that was empty does not end the rollout."""
+    cloud.upload(1)
+    bootstrap = {"release": "", "attempt": 0, "phase": "bootstrap", "healthy": False, "error": "empty", "at": "…"}
+    cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", bootstrap)
+    cloud.script = {"101": [None] * 30 + [DONE]}
+    assert RolloutProvider().create(cloud.props(1)).outs["attempt"] == 1
+
+
 def test_a_wait_that_ran_out_says_what_was_seen_last(cloud: Cloud) -> None:
     """Also that a Droplet never reported, and where to look."""
     cloud.upload(1)
@@ -252,13 +282,15 @@ def test_a_wait_that_ran_out_says_what_was_seen_last(cloud: Cloud) -> None:
 def test_a_report_that_is_none_does_not_end_the_wait(cloud: Cloud) -> None:
     """Something else in the bucket counts as no report."""
     cloud.upload(1)
-    cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", {"release": "r1", "attempt": "1"})
+    cloud.buckets.client.put_json(
+        cloud.buckets.state, "nodes/101.json", {"release": release(1).release, "attempt": "1"}
+    )
     cloud.script = {"101": [DONE]}
     RolloutProvider().create(cloud.props(1))
     assert cloud.waits == 1
 
 
-@pytest.mark.parametrize("missing", ["artifacts/1.tar.gz", "environments/1.json"])
+@pytest.mark.parametrize("missing", [release(1).artifact, release(1).environment])
 def test_a_release_whose_objects_are_missing_is_not_rolled_out(cloud: Cloud, missing: str) -> None:
     """The Droplets would fail minutes later; desired.json is not touched."""
     release_ = cloud.upload(1)
@@ -266,7 +298,7 @@ def test_a_release_whose_objects_are_missing_is_not_rolled_out(cloud: Cloud, mis
     props = cloud.props(1) | {
         name: "gone" for name in ("artifact", "environment") if getattr(release_, name) not in kept
     }
-    with pytest.raises(ActionError, match="gone: must be uploaded before release r1"):
+    with pytest.raises(ActionError, match=f"gone: must be uploaded before release {R1}"):
         RolloutProvider().create(props)
     assert cloud.get(DESIRED) is None
 
@@ -278,7 +310,7 @@ def recorded(props: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_recorded_release_is_looked_up(cloud: Cloud) -> None:
     """`app.release` is an id; what it consists of is in the bucket."""
-    cloud.put("releases/r1.json", cloud.upload(1).document())
+    cloud.put(record_key(R1), cloud.upload(1).document())
     cloud.script = {"101": [DONE]}
     created = RolloutProvider().create(recorded(cloud.props(1)))
     assert created.outs == cloud.props(1) | {"attempt": 1}
@@ -286,9 +318,9 @@ def test_a_recorded_release_is_looked_up(cloud: Cloud) -> None:
 
 def test_a_release_that_was_never_recorded_is_said_with_those_that_were(cloud: Cloud) -> None:
     """The ids are not memorable."""
-    cloud.put("releases/r1.json", release(1).document())
-    cloud.put("releases/r2.json", release(2).document())
-    with pytest.raises(ActionError, match=r"got 'r9'; the newest are r[12], r[12]; `pulumi config rm`"):
+    cloud.put(record_key(R1), release(1).document())
+    cloud.put(record_key(R2), release(2).document())
+    with pytest.raises(ActionError, match=rf"got '{R9}'; the newest are ({R1}, {R2}|{R2}, {R1}); `pulumi config rm`"):
         RolloutProvider().create(recorded(cloud.props(9)))
 
 
@@ -296,7 +328,7 @@ def test_a_release_that_was_never_recorded_is_said_with_those_that_were(cloud: C
     ("document", "message"),
     [
         ([], "desired.json: must be a JSON object, got list"),
-        ({"release": "r1", "attempt": 1}, "desired.json.artifact: must be a non-empty text, got NoneType"),
+        ({"release": release(1).release, "attempt": 1}, "desired.json.artifact: must match"),
         (release(1).document(), "desired.json.attempt: must be a whole number from 1, got None"),
         (release(1).document() | {"attempt": True}, "desired.json.attempt: must be a whole number from 1, got True"),
     ],
@@ -305,7 +337,7 @@ def test_a_document_that_something_else_wrote_is_said(cloud: Cloud, document: ob
     """Validated on both sides: better no release than a wrong number."""
     cloud.upload(1)
     cloud.put(DESIRED, document)
-    with pytest.raises(ActionError, match=message):
+    with pytest.raises(DocumentError, match=message):
         RolloutProvider().create(cloud.props(1))
 
 
@@ -323,7 +355,7 @@ def test_nothing_differs_the_second_time(cloud: Cloud) -> None:
 @pytest.mark.parametrize(
     ("change", "replaces"),
     [
-        ({"release": "r2"}, []),
+        ({"release": release(2).release}, []),
         ({"sha256": UNKNOWN}, []),
         ({"droplet_ids": ["101", "102"]}, []),
         ({"droplet_ids": UNKNOWN}, []),
@@ -341,9 +373,9 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
     """After somebody else wrote it, the next update rolls out again."""
     olds = cloud.props(1) | {"attempt": 1}
     assert RolloutProvider().read("id", olds).id is None
-    cloud.put(DESIRED, release(1).document() | {"previous_good": None, "attempt": 1})
+    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
     assert RolloutProvider().read("id", olds).outs == olds
-    cloud.put(DESIRED, release(2).document() | {"previous_good": None, "attempt": 2})
+    cloud.put(DESIRED, release(2).document() | {"attempt": 2})
     read = RolloutProvider().read("id", olds)
     assert read.outs is not None
     assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
@@ -354,7 +386,7 @@ def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar.gz", "droplet_ids": []}
     assert RolloutProvider().check({}, news).failures == [
         "rollout.release: must be a non-empty text, got an empty one",
-        "rollout.artifact: must be artifacts/1.tar.gz, got 'artifacts/other.tar.gz'",
+        f"rollout.artifact: must be {release(1).artifact}, got 'artifacts/other.tar.gz'",
         "rollout.droplet_ids: must name at least one Droplet, got none; see web.count",
     ]
 
@@ -375,7 +407,7 @@ def test_check_accepts_what_can_be(cloud: Cloud, change: Callable[[dict[str, Any
 def test_a_state_that_is_none_is_not_parsed() -> None:
     """Each field has its type."""
     good = {"release": "r", "attempt": 1, "phase": "done", "healthy": True, "error": None, "at": "now"}
-    assert NodeState.parse(good) is not None
+    assert NodeReport.parse(good) is not None
     for name in good:
-        assert NodeState.parse(good | {name: []}) is None
-    assert NodeState.parse(None) is None
+        assert NodeReport.parse(good | {name: []}) is None
+    assert NodeReport.parse(None) is None
