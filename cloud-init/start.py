@@ -2,9 +2,9 @@
 
     start.py release|certificate
 
-The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and only
-this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd starts it
-again and again, so that a Space that is filled later is found.
+The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and
+only this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
+starts it again and again, so that a Space that is filled later is found.
 """
 
 import datetime as dt
@@ -34,7 +34,7 @@ class Waiting(StartError):  # noqa: N818 - not an error yet
     """It can't be had yet."""
 
 
-def ensure(config: Mapping[str, str], packages: Path = PACKAGES, patience: float = PATIENCE) -> Path:
+def ensure(config: Mapping[str, str], packages: Path, patience: float) -> Path:
     """Return the package's folder; fetch it if it isn't there. Raises StartError."""
     digest = config["package"]
     packages.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,8 @@ def fetch(config: Mapping[str, str], folder: Path, patience: float) -> None:
         pause = min(2 * pause, 8)
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != digest:
-        raise StartError(f"{config['releases_bucket']}/{key}: must have SHA-256 {digest}, got {found}; delete it, then run `pulumi up`")
+        name = f"{config['releases_bucket']}/{key}"
+        raise StartError(f"{name}: must have SHA-256 {digest}, got {found}; delete it, then run `pulumi up`")
     with tarfile.open(file, mode="r:") as archive:
         archive.extractall(folder / "package", filter="data")
     (folder / "package").chmod(0o755)
@@ -85,12 +86,14 @@ def download(config: Mapping[str, str], key: str, file: Path) -> None:
     raise Waiting(problem) if error or status == "403" or status >= "5" else StartError(problem)
 
 
-def curl(config: Mapping[str, str], bucket: str, key: str, *options: str) -> tuple[str, str]:
-    """Make a signed request; return the status, or why there was none. The key goes in by a pipe, not as an argument."""
+def curl(config: Mapping[str, str], bucket: str, key: str, *options: str, body: str = "") -> tuple[str, str]:
+    """Make a signed request; return the status, or why there was none. The key comes by a pipe, not as an argument."""
     host = config["endpoint"].removeprefix("https://")
     user = f"{config['access_key']}:{config['secret_key']}".replace("\\", "\\\\").replace('"', '\\"')
     settings = f'user = "{user}"\naws-sigv4 = "aws:amz:{config["region"]}:s3"\n'
-    command = ["curl", "--config", "-", "--silent", "--show-error", "--write-out", "%{http_code}"]
+    command = ["curl", "--disable", "--config", "-", "--silent", "--show-error", "--write-out", "%{http_code}"]
+    # Not every curl that signs says this by itself, and S3 wants to hear it.
+    command += ["--header", f"x-amz-content-sha256: {hashlib.sha256(body.encode()).hexdigest()}"]
     command += ["--connect-timeout", "10", "--max-time", "60", *options, f"https://{bucket}.{host}/{key}"]
     done = subprocess.run(command, input=settings, capture_output=True, text=True, check=False)
     return done.stdout[-3:], done.stderr.strip() if done.returncode else ""
@@ -100,8 +103,9 @@ def report(config: Mapping[str, str], droplet_id: str, error: str) -> None:
     """Tell the runner why nothing happens here."""
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     document = {"release": "", "attempt": 0, "phase": "bootstrap", "healthy": False, "error": error, "at": at}
-    put = ["--request", "PUT", "--header", "content-type: application/json", "--data-binary", json.dumps(document)]
-    curl(config, config["state_bucket"], f"nodes/{droplet_id}.json", "--output", os.devnull, *put)
+    body = json.dumps(document)
+    put = ["--request", "PUT", "--header", "content-type: application/json", "--data-binary", body]
+    curl(config, config["state_bucket"], f"nodes/{droplet_id}.json", "--output", os.devnull, *put, body=body)
 
 
 def metadata_id() -> str:
@@ -112,14 +116,20 @@ def metadata_id() -> str:
     return text.strip()
 
 
-def package(config: Mapping[str, str], droplet_id: Callable[[], str] = metadata_id, **places: Path) -> Path:
+def package(
+    config: Mapping[str, str],
+    droplet_id: Callable[[], str] = metadata_id,
+    packages: Path = PACKAGES,
+    patience: float = PATIENCE,
+) -> Path:
     """Return the package's folder, or report why there is none and end."""
     try:
-        return ensure(config, **places)
+        return ensure(config, packages, patience)
     except (StartError, OSError, tarfile.TarError) as error:
         report(config, droplet_id(), str(error))
         sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    os.execv(sys.executable, [sys.executable, "-I", str(package(json.loads(CONFIG.read_bytes()))), *sys.argv[1:]])
+    program = [sys.executable, "-I", str(package(json.loads(CONFIG.read_bytes()))), *sys.argv[1:]]
+    os.execv(sys.executable, program)  # noqa: S606 - the package, and no shell
