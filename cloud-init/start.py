@@ -3,7 +3,7 @@
     start.py release|certificate
 
 The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and
-only this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
+only this program can say so: by the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
 starts it again and again, so that a Space that is filled later is found.
 """
 

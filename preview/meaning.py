@@ -343,6 +343,7 @@ MEANINGS = {
     "Domain": Meaning(noun="domain", part="Site", effects=_domain),
     "DnsRecord": Meaning(noun="DNS record", part="Site", effects=_nothing),
     "Cdn": Meaning(noun="CDN endpoint", part="Site", effects=_cdn),
+    "AgentPackage": Meaning(noun="the release agent", part="Site", effects=_nothing),
     "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
     "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
     "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),

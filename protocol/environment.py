@@ -52,10 +52,8 @@ class Environment:
 
 def _problems(document: Mapping[str, Any]) -> list[str]:
     """Say what breaks the protocol, never by value: values are secrets."""
-    known = {*_TEXTS, *_OPTIONAL_TEXTS, *_MAPPINGS}
-    problems = [
-        f"{name}: unknown, must be one of {', '.join(sorted(known))}" for name in sorted(document.keys() - known)
-    ]
+    known = (*_TEXTS, *_MAPPINGS, *_OPTIONAL_TEXTS)
+    problems = [f"{name}: unknown, the document has {', '.join(known)}" for name in sorted(document.keys() - {*known})]
     for name in (*_TEXTS, *(name for name in _OPTIONAL_TEXTS if name in document)):
         value = document.get(name)
         if not isinstance(value, str) or not value:

@@ -11,7 +11,7 @@ RECORDS = "releases/"  # the prefix of all releases that were ever rolled out
 
 _RULES = {
     "release": "[0-9a-f]{8}-[0-9a-f]{8}",
-    "artifact": rf"artifacts/{DIGEST}\.tar\.gz",
+    "artifact": rf"artifacts/{DIGEST}\.tar",
     "sha256": DIGEST,
     "environment": rf"environments/{DIGEST}\.json",
 }
@@ -19,7 +19,7 @@ _RULES = {
 
 def artifact_key(sha256: str) -> str:
     """Return the key of an artifact's object."""
-    return f"artifacts/{sha256}.tar.gz"
+    return f"artifacts/{sha256}.tar"
 
 
 def record_key(release: str) -> str:

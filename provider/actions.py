@@ -165,4 +165,3 @@ def text_problems(inputs: Mapping[str, Any], resource: str, *names: str) -> list
             got = "an empty one" if value == "" else type(value).__name__
             problems.append(f"{resource}.{name}: must be a non-empty text, got {got}")
     return problems
-

@@ -1,18 +1,13 @@
 """The app's tree as one deterministic archive, uploaded once per content."""
 
-import binascii
-import hashlib
-import io
-import os
 import stat
-import struct
 import tarfile
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from provider.actions import ActionError, CheckResult, checked, report, text_problems
+from provider.archive import CONTENT_TYPE, Member, built, walk
 from provider.spaces_provider import ImmutableObjectProvider
 
 # What never belongs to a release: history, caches, local databases, local secrets.
@@ -33,8 +28,6 @@ LEFT_OUT = (
     ".env.*",
 )
 MAX_BYTES = 256 * 1024 * 1024
-# A deflate block that is only stored holds at most this much (RFC 1951, 3.2.4).
-STORED_BLOCK = 0xFFFF
 
 
 class ArtifactProvider(ImmutableObjectProvider):
@@ -51,75 +44,35 @@ class ArtifactProvider(ImmutableObjectProvider):
         """Upload it and return what describes it."""
         spaces = self.spaces(props["region"])
         if not spaces.exists(props["bucket"], props["key"]):
-            body, sha256 = build(Path(props["path"]))
-            if sha256 != props["sha256"]:
-                raise ActionError(
-                    f"app.path: must not change during the update, {props['path']} was {props['sha256'][:8]} and is "
-                    f"{sha256[:8]}; run `pulumi up` again"
-                )
-            report(f"uploading {props['key']}, {len(body) / 2**20:.1f} MiB")
-            spaces.put(props["bucket"], props["key"], body, "application/gzip")
+            with built(members(Path(props["path"]))) as archive:
+                if archive.sha256 != props["sha256"]:
+                    raise ActionError(
+                        f"app.path: must not change during the update, {props['path']} was {props['sha256'][:8]} and "
+                        f"is {archive.sha256[:8]}; run `pulumi up` again"
+                    )
+                report(f"uploading {props['key']}, {archive.size / 2**20:.1f} MiB")
+                spaces.put(props["bucket"], props["key"], archive.file, CONTENT_TYPE)
         return {name: props[name] for name in ("bucket", "region", "path", "sha256", "key")}
 
 
-def build(path: Path) -> tuple[bytes, str]:
-    """Return the tree as a tar.gz and its SHA-256: the same tree is the same bytes, wherever and whenever.
+def members(path: Path) -> Iterator[Member]:
+    """Yield what the archive of a tree holds: the same tree is the same members, wherever and whenever.
 
     Names are sorted; times, owners and all of the mode but the executable bit are left out.
     """
-    tar = io.BytesIO()
     size = 0
-    with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for file in _members(path):
-            info = _member(path, file)
-            size += info.size
-            if size > MAX_BYTES:
-                raise ActionError(
-                    f"app.path: must be at most {MAX_BYTES >> 20} MiB, {path} is more (reached at {file}); "
-                    "keep uploads and data out of the app's directory"
-                )
-            if info.isreg():
-                with file.open("rb") as content:
-                    archive.addfile(info, content)
-            else:
-                archive.addfile(info)
-    body = stored_gzip(tar.getvalue())
-    return body, hashlib.sha256(body).hexdigest()
+    for file in walk(path, LEFT_OUT):
+        info = _entry(path, file)
+        size += info.size
+        if size > MAX_BYTES:
+            raise ActionError(
+                f"app.path: must be at most {MAX_BYTES >> 20} MiB, {path} is more (reached at {file}); "
+                "keep uploads and data out of the app's directory"
+            )
+        yield Member(info, file) if info.isreg() else Member(info)
 
 
-def stored_gzip(content: bytes) -> bytes:
-    """Wrap the content as gzip without compressing it.
-
-    What deflate makes of the same input differs between zlib, zlib-ng and Apple's, and between their versions; a
-    release would then change with the machine that makes it. Source code is small: the certainty is worth the bytes.
-    """
-    # RFC 1952: magic, deflate, no flags, no time, no hint about the compression, unknown system.
-    parts = [b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"]
-    starts = range(0, len(content), STORED_BLOCK) or [0]
-    for start in starts:
-        block = content[start : start + STORED_BLOCK]
-        final = start + STORED_BLOCK >= len(content)
-        parts += [struct.pack("<BHH", final, len(block), len(block) ^ 0xFFFF), block]
-    parts.append(struct.pack("<II", binascii.crc32(content), len(content) & 0xFFFFFFFF))
-    return b"".join(parts)
-
-
-def _members(root: Path) -> Iterator[Path]:
-    """Walk the tree in an order that does not depend on the file system, a directory before what is in it.
-
-    A directory with nothing to release is left out: git does not know it, so another checkout would not have it.
-    """
-    for file in sorted(root.iterdir(), key=lambda file: os.fsencode(file.name)):
-        if any(fnmatchcase(file.name, pattern) for pattern in LEFT_OUT):
-            continue
-        if file.is_dir() and not file.is_symlink():
-            inside = list(_members(file))
-            yield from [file, *inside] if inside else []
-        else:
-            yield file
-
-
-def _member(root: Path, file: Path) -> tarfile.TarInfo:
+def _entry(root: Path, file: Path) -> tarfile.TarInfo:
     """Describe one file with nothing of this machine in it."""
     info = tarfile.TarInfo(file.relative_to(root).as_posix())
     status = file.lstat()
@@ -163,4 +116,3 @@ def app_problems(path: Path, settings: str | None = None) -> list[str]:
                 "see DJANGO_SETTINGS_MODULE in manage.py"
             )
     return problems
-

@@ -28,4 +28,3 @@ class EnvironmentProvider(ImmutableObjectProvider):
             spaces.put(props["bucket"], props["key"], body, "application/json")
         # Not the document: outputs are read by more people than inputs, and nothing needs it there.
         return {name: props[name] for name in ("bucket", "region", "hash", "key")}
-

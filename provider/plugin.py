@@ -14,6 +14,7 @@ from plugin_base.service import Context, Message, Service, keep_partial, kind_of
 from plugin_base.wire import Properties, Secret, bare, decode, encode, has_secret
 from protocol.document import DocumentError
 from provider.actions import ActionError, Operation, PartlyMade, ResourceProvider, pause, running
+from provider.agent_package import AgentPackageProvider
 from provider.artifact import ArtifactProvider
 from provider.database_grants import DatabaseGrantsProvider
 from provider.discarded_key import DiscardedKeyProvider
@@ -31,6 +32,7 @@ PROVIDERS: dict[str, ResourceProvider] = {
     f"{PACKAGE}:index:Secret": SecretProvider(),
     f"{PACKAGE}:index:DiscardedKey": DiscardedKeyProvider(),
     f"{PACKAGE}:index:DatabaseGrants": DatabaseGrantsProvider(),
+    f"{PACKAGE}:index:AgentPackage": AgentPackageProvider(),
     f"{PACKAGE}:index:Artifact": ArtifactProvider(),
     f"{PACKAGE}:index:Environment": EnvironmentProvider(),
     f"{PACKAGE}:index:Rollout": RolloutProvider(),

@@ -9,7 +9,9 @@ import pulumi
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.release import artifact_key
 from provider.actions import ActionError
-from provider.artifact import app_problems, build
+from provider.agent_package import SOURCES, Sources, describe
+from provider.archive import digest
+from provider.artifact import app_problems, members
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"
@@ -86,8 +88,33 @@ class DatabaseGrants(_Resource):
         super().__init__(name, props, pulumi.ResourceOptions.merge(opts, options))
 
 
+class AgentPackage(_Resource):
+    """What every Droplet runs beside the app, as `agents/<sha256>.tar`.
+
+    The digest is taken here, in the program, so that preview shows the Droplets that another agent replaces. A preview
+    asks Spaces for nothing; an update looks whether the object is there, and fills a Space that was emptied by hand.
+    """
+
+    sha256: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        sources: Sources = SOURCES,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        sha256, key = describe(sources)
+        look = not pulumi.runtime.is_dry_run()
+        props = {"bucket": bucket, "region": region, "sha256": sha256, "key": key, "look": look}
+        super().__init__(name, props, opts)
+
+
 class Artifact(_Resource):
-    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar.gz`.
+    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
 
     The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
     `settings` is the module that Django is configured by: it is looked for, not stored.
@@ -108,7 +135,7 @@ class Artifact(_Resource):
     ) -> None:
         if problems := app_problems(Path(path), settings):
             raise ActionError("\n".join(problems))
-        _, sha256 = build(Path(path))
+        sha256 = digest(members(Path(path)))
         props = {
             "bucket": bucket,
             "region": region,

@@ -202,9 +202,7 @@ def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
     bucket, name = props["releases_bucket"], props["release"]
     document = spaces.get_json(bucket, record_key(name))
     if document is None:
-        recorded = [
-            key.removeprefix(RECORDS).removesuffix(".json") for key in spaces.newest(bucket, RECORDS, 10)
-        ]
+        recorded = [key.removeprefix(RECORDS).removesuffix(".json") for key in spaces.newest(bucket, RECORDS, 10)]
         raise ActionError(
             f"app.release: must be a release that was rolled out before, got {name!r}; "
             f"the newest are {', '.join(recorded) or 'none'}; `pulumi config rm` it to release the tree at app.path"

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 from botocore.config import Config as ClientConfig
@@ -97,8 +97,11 @@ class Spaces:
                 raise
         return True
 
-    def put(self, bucket: str, key: str, body: bytes, content_type: str) -> None:
-        """Write a private object."""
+    def put(self, bucket: str, key: str, body: bytes | IO[bytes], content_type: str) -> None:
+        """Write a private object; of a file, little is in memory at once.
+
+        It is one request, and what it writes appears when all of it has arrived: nobody reads half an object.
+        """
         with explained("write", bucket, key):
             self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
 

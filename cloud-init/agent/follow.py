@@ -31,7 +31,6 @@ class Follower:
 
     machine: Machine
     config: Config
-    rollout: type[Rollout] = Rollout  # how an attempt is made
     state: State = field(default_factory=State)
     spaces: Spaces = field(init=False)
     problem: str = ""  # why the last look failed
@@ -100,7 +99,7 @@ class Follower:
             return
         started = State(droplet=self.droplet_id, release=name, attempt=desired.attempt, good=self.state.good)
         self.state = started
-        rollout = self.rollout(
+        rollout = Rollout(
             machine=self.machine,
             config=self.config,
             client=self.client,

@@ -8,15 +8,16 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from agent.errors import AgentError
 from agent.health import health
 from agent.notify import alive
+from agent.steps import STEP_DEADLINE, AppSteps
 
 METADATA = "http://169.254.169.254/metadata/v1/"
-STEP_DEADLINE = 1800  # seconds; a migration may take its time, a hanging one must end
 PULSE = 5  # seconds between two signs of life to the watchdog
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
@@ -57,7 +58,12 @@ class Machine:
             os.setegid(0)
 
     def popen(
-        self, command: list[str], *, directory: Path, environment: Mapping[str, str], **options: object
+        self,
+        command: list[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        **options: Any,  # noqa: ANN401 - those of Popen
     ) -> subprocess.Popen[bytes]:
         """Start code of the app as the user `release`, in a session and a clean environment of its own."""
         inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
@@ -70,7 +76,7 @@ class Machine:
             user=self.user,
             group=self.user,
             extra_groups=[],
-            **options,  # type: ignore[call-overload]  # files and descriptors
+            **options,
         )
 
     def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
@@ -98,6 +104,21 @@ class Machine:
         if process.returncode != 0:
             raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
         return output
+
+    def app(
+        self, folder: Path, wsgi: str, environment: Mapping[str, str]
+    ) -> contextlib.AbstractContextManager[AppSteps]:
+        """Import the app of the release in `folder` as the user `release`, for steps that are taken in there."""
+        binaries = folder / "venv" / "bin"
+        return AppSteps(
+            popen=self.popen,
+            python=binaries / "python",
+            directory=folder / "app",
+            environment={"PATH": f"{binaries}:/usr/bin:/bin", **environment},
+            wsgi=wsgi,
+            deadline=STEP_DEADLINE,
+            tick=self.alive,
+        )
 
     def sync(self, folder: Path) -> None:
         """Return when what was written to a folder's file system would survive a power cut."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -50,12 +50,12 @@ class Rollout:
         self.phase("fetch", self.fetch)
         if not (self.folder / "built").exists():
             self.phase("build", self.build)
-        with self.steps({}) as app:
+        with self.app({}) as app:
             self.phase("check", lambda: self.check(app))
             self.phase("static", lambda: self.static(app))
-        with self.steps(self.environment.release_env) as app:
+        with self.app(self.environment.release_env) as app:
             self.phase("migrate", lambda: self.migrate(app))
-        with self.steps({}) as app:
+        with self.app({}) as app:
             self.phase("check", lambda: app.first_page(self.config.domain))
         if not self.still_desired():
             raise AgentError("desired.json says something else by now, so this release was not switched on")
@@ -138,6 +138,10 @@ class Rollout:
         # "built" must never be there without the files that it speaks of, whenever the power goes away.
         self.machine.sync(self.folder)
         (self.folder / "built").touch()
+
+    def app(self, more: Mapping[str, str]) -> contextlib.AbstractContextManager[AppSteps]:
+        """Import the app, with more variables than Gunicorn gets, for steps that are taken in there."""
+        return self.machine.app(self.folder, self.environment.wsgi, {**self.settings(), **more})
 
     def settings(self) -> dict[str, str]:
         """Return the variables that the app is started with."""

@@ -90,11 +90,12 @@ def _install(root: Path, edge: str) -> None:
     succeed(root, "systemd-sysusers", "/etc/sysusers.d/web.conf")
     succeed(root, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/web.conf")
     succeed(root, "ssh-keygen", "-A")
-    # What obtain-certificate would bring.
-    live = "/etc/letsencrypt/live/site"
-    succeed(root, "mkdir", "-p", live)
+    # What certificate.service would bring.
+    succeed(root, "mkdir", "-p", "/etc/nginx/tls")
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=polls.example"]
-    succeed(root, *request, "-keyout", f"{live}/privkey.pem", "-out", f"{live}/fullchain.pem")
+    site = "/etc/nginx/tls/site.pem"
+    succeed(root, *request, "-keyout", site, "-out", f"{site}.crt")
+    succeed(root, "sh", "-c", f"cat {site}.crt >> {site}")
 
 
 def said(root: Path, *command: str, network: str = "--resolv-conf=copy-host") -> str:

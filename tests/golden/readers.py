@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.config import Config
 from tests.commands import PATH, ROOT
 from tests.golden.droplet import USER_DATA, said
 
@@ -71,18 +72,15 @@ def types(root: Path, paths: list[str]) -> str:
     return _said_here([*command, *(str(root / path.lstrip("/")) for path in paths)])
 
 
-AGENT = """
-import json, pathlib, runpy, sys
-agent, *documents = sys.argv[1:]
-for document in documents:
-    runpy.run_path(agent)["Config"](**json.loads(pathlib.Path(document).read_bytes()))
-"""
-
-
 def release_agent(root: Path, paths: list[str]) -> str:
     """The agent's settings are those that it has a field for, no more and no less."""
-    agent, *documents = (str(root / path.lstrip("/")) for path in ("/usr/local/lib/web/release-agent.py", *paths))
-    return _said_here([sys.executable, "-c", AGENT, agent, *documents])
+    complaints = []
+    for path in paths:
+        try:
+            Config.read(root / path.lstrip("/"))
+        except TypeError as error:
+            complaints.append(f"{path}: {error}\n")
+    return "".join(complaints)
 
 
 def python(root: Path, paths: list[str]) -> str:
@@ -174,7 +172,7 @@ def nginx(root: Path, paths: list[str]) -> str:
 
 
 def nginx_with_certificate(root: Path, option: str) -> str:
-    """What Nginx says once obtain-certificate has turned HTTPS on, on an edge that has its own."""
+    """What Nginx says once certificate.service has turned HTTPS on, on an edge that has its own."""
     link = root / "etc/nginx/edge/tls.conf"
     if (root / "etc/nginx/edge-tls.conf").exists():
         link.symlink_to("../edge-tls.conf")
@@ -267,7 +265,7 @@ DEBIAN = (
     Reading(by=python, files=r".*\.py", slip=("/usr/local/lib/web/run-gunicorn.py", "import", "imprt")),
     Reading(
         by=shell,
-        files="/usr/local/lib/web/(install|verify)|/etc/letsencrypt/renewal-hooks/.*",
+        files="/usr/local/lib/web/(install|verify)",
         slip=("/usr/local/lib/web/install", "then", "than"),
     ),
     Reading(by=sshd, files="/etc/ssh/sshd_config.d/.*", slip=("/etc/ssh/sshd_config.d/10-web.conf", "X11F", "X12F")),

@@ -280,11 +280,10 @@ def test_a_node_without_its_package_says_so_until_it_is_there(api: Api, broken: 
     assert (packages / digest / "agent" / "follow.py").exists()
 
 
-class Nobody(socketserver.ThreadingTCPServer):
+class Nobody(socketserver.TCPServer):
     """Stands where the world's proxy was: hangs up on everybody, and counts them."""
 
     allow_reuse_address = True
-    daemon_threads = True
 
     def __init__(self, port: int) -> None:
         self.callers = 0

@@ -1,18 +1,22 @@
-import gzip
+import hashlib
 import io
 import os
+import subprocess
+import sys
 import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from protocol.release import artifact_key
-from provider import artifact
+from provider import artifact, spaces_client
 from provider.actions import ActionError
-from provider.artifact import ArtifactProvider, app_problems, build, stored_gzip
+from provider.archive import CONTENT_TYPE, chunks
+from provider.artifact import ArtifactProvider, app_problems, members
 from provider.resources import Artifact
 from tests.unit.conftest import Buckets
 
@@ -33,9 +37,15 @@ def app(tmp_path: Path) -> Path:
     return write(tmp_path / "app", files)
 
 
-def members(body: bytes) -> dict[str, tarfile.TarInfo]:
+def build(app: Path) -> tuple[bytes, str]:
+    """The archive of a tree, and its digest."""
+    body = b"".join(chunks(members(app)))
+    return body, hashlib.sha256(body).hexdigest()
+
+
+def entries(body: bytes) -> dict[str, tarfile.TarInfo]:
     """Read an archive as a Droplet does."""
-    with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as archive:
+    with tarfile.open(fileobj=io.BytesIO(body), mode="r:") as archive:
         return {info.name: info for info in archive.getmembers()}
 
 
@@ -50,7 +60,7 @@ def test_the_same_tree_is_the_same_bytes(app: Path, tmp_path: Path) -> None:
 
 def test_the_digest_is_the_one_that_it_was_on_every_machine(app: Path) -> None:
     """A known answer: it changes with the archive's format only, and then every stack gets a new release."""
-    assert build(app)[1] == "82e987a5f4c75851790d84fa9764c5bf420197043b3078bd45eb29954528bb70"
+    assert build(app)[1] == "3c64580ccdfc6492442b1fad635078272a28d3d6bc3e84b6230439a975faa042"
 
 
 @pytest.mark.parametrize(("name", "text"), [("mysite/new.py", ""), ("manage.py", "#!x"), ("mysite/wsgi.py", "changed")])
@@ -67,12 +77,12 @@ def test_the_executable_bit_is_kept(app: Path) -> None:
     (app / "manage.py").chmod(0o755)
     body, digest = build(app)
     assert digest != before
-    assert (members(body)["manage.py"].mode, members(body)["mysite/wsgi.py"].mode) == (0o755, 0o644)
+    assert (entries(body)["manage.py"].mode, entries(body)["mysite/wsgi.py"].mode) == (0o755, 0o644)
 
 
 def test_nothing_of_this_machine_is_in_the_archive(app: Path) -> None:
     """Owners and times are nobody's business on the Droplet."""
-    for info in members(build(app)[0]).values():
+    for info in entries(build(app)[0]).values():
         assert (info.mtime, info.uid, info.gid, info.uname, info.gname) == (0, 0, 0, "", "")
 
 
@@ -108,7 +118,7 @@ def test_an_empty_directory_is_no_change(app: Path) -> None:
 def test_a_link_inside_the_tree_stays_a_link(app: Path) -> None:
     """Tar can hold it, and it leads to the same file on the Droplet."""
     (app / "mysite" / "run.py").symlink_to("../manage.py")
-    assert members(build(app)[0])["mysite/run.py"].linkname == "../manage.py"
+    assert entries(build(app)[0])["mysite/run.py"].linkname == "../manage.py"
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../outside"])
@@ -131,19 +141,6 @@ def test_a_tree_with_data_in_it_is_refused(app: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(artifact, "MAX_BYTES", 5)
     with pytest.raises(ActionError, match=r"app\.path: must be at most"):
         build(app)
-
-
-@given(content=st.binary(max_size=300))
-def test_stored_gzip_is_gzip(content: bytes) -> None:
-    """Any reader takes it."""
-    assert gzip.decompress(stored_gzip(content)) == content
-
-
-@pytest.mark.parametrize("size", [0, 1, 0xFFFE, 0xFFFF, 0x10000, 2 * 0xFFFF, 2 * 0xFFFF + 1])
-def test_stored_gzip_is_gzip_at_the_edges_of_its_blocks(size: int) -> None:
-    """A block has at most 65535 bytes, and the last one is marked."""
-    content = os.urandom(size)
-    assert gzip.decompress(stored_gzip(content)) == content
 
 
 def test_a_django_project_has_no_problems(app: Path) -> None:
@@ -190,6 +187,104 @@ def test_the_archive_is_uploaded_under_its_digest(app: Path, buckets: Buckets) -
     created = ArtifactProvider().create(inputs)
     assert buckets.keys(buckets.releases) == [inputs["key"]]
     assert created.outs == inputs
+    client = spaces_client.spaces_client(buckets.region, spaces_client.credentials())
+    stored = client.get_object(Bucket=buckets.releases, Key=inputs["key"])
+    assert (stored["Body"].read(), stored["ContentType"]) == (build(app)[0], "application/x-tar")
+
+
+class Unreliable(BaseHTTPRequestHandler):
+    """Spaces, of which the first answer to an upload goes wrong."""
+
+    protocol_version = "HTTP/1.1"
+    requests: list[tuple[str, int, bytes]]
+    cut: int | None  # bytes after which the first upload's connection ends; None: it is taken, and answered 503
+
+    def do_HEAD(self) -> None:
+        """Have nothing."""
+        self._answer(404)
+
+    def do_PUT(self) -> None:
+        """Take an object."""
+        length = int(self.headers["Content-Length"])
+        first = not self.requests
+        body = self.rfile.read(self.cut if first and self.cut is not None else length)
+        self.requests.append((self.path, length, body))
+        if first and self.cut is not None:
+            self.close_connection = True
+        else:
+            self._answer(503 if first else 200)
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture(params=[None, 300_000])
+def unreliable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Unreliable]]:
+    """Serve unreliable Spaces for one test, in place of those of `buckets`."""
+    request.getfixturevalue("buckets")
+    handler = type("Handler", (Unreliable,), {"requests": [], "cut": request.param})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setattr(spaces_client, "endpoint", lambda _region: f"http://127.0.0.1:{server.server_port}")
+        spaces_client.spaces_client.cache_clear()
+        yield handler
+        server.shutdown()
+        spaces_client.spaces_client.cache_clear()
+
+
+def test_an_upload_that_is_interrupted_is_repeated_whole(
+    app: Path, buckets: Buckets, unreliable: type[Unreliable]
+) -> None:
+    """From the start of the file; each try is one request, which is the whole object or none of it."""
+    (app / "large").write_bytes(os.urandom(2_000_000))
+    inputs = props(app, buckets)
+    ArtifactProvider().create(inputs)
+    body = build(app)[0]
+    taken = body if unreliable.cut is None else body[: unreliable.cut]
+    path = f"/{buckets.releases}/{inputs['key']}"
+    assert unreliable.requests == [(path, len(body), taken), (path, len(body), body)]
+
+
+# Uploads a small app, which loads all modules, then a large one, and prints how many bytes that one took at once.
+UPLOAD = """
+import sys, tracemalloc
+from botocore.config import Config
+from provider import spaces_client
+from provider.archive import digest
+from protocol.release import artifact_key
+from provider.artifact import ArtifactProvider, members
+from pathlib import Path
+endpoint, bucket, *apps = sys.argv[1:]
+spaces_client.endpoint = lambda region: endpoint
+spaces_client.CLIENT_CONFIG = spaces_client.CLIENT_CONFIG.merge(Config(s3={"addressing_style": "path"}))
+for app in apps:
+    tracemalloc.start()
+    sha256 = digest(members(Path(app)))
+    inputs = {"bucket": bucket, "region": "nyc3", "path": app, "sha256": sha256, "key": artifact_key(sha256)}
+    ArtifactProvider().create(inputs)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+print(peak)
+"""
+
+
+def test_a_large_tree_is_uploaded_in_little_memory(
+    app: Path, buckets: Buckets, spaces_endpoint: str, tmp_path: Path
+) -> None:
+    """A runner has less memory than an app may have files: 100 MiB of them take less than 4 MiB."""
+    large = write(tmp_path / "large", {"manage.py": "#!"})
+    for number in range(4):
+        with (large / f"data-{number}").open("wb") as file:
+            file.truncate(25 * 2**20)
+    argv = [sys.executable, "-c", UPLOAD, spaces_endpoint, buckets.releases, str(app), str(large)]
+    peak = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parents[2]).stdout
+    assert len(buckets.keys(buckets.releases)) == 2
+    assert int(peak) < 4 * 2**20
 
 
 def test_a_changed_tree_is_uploaded_beside_the_old_one(app: Path, buckets: Buckets) -> None:
@@ -205,7 +300,7 @@ def test_a_changed_tree_is_uploaded_beside_the_old_one(app: Path, buckets: Bucke
 def test_what_is_there_is_not_uploaded_again(app: Path, buckets: Buckets) -> None:
     """The object under the digest is left alone: its tree need not even be there any more."""
     inputs = props(app, buckets)
-    buckets.client.put(buckets.releases, inputs["key"], b"first upload", "application/gzip")
+    buckets.client.put(buckets.releases, inputs["key"], b"first upload", CONTENT_TYPE)
     ArtifactProvider().create(inputs | {"path": "/nonexistent"})
     assert buckets.body(buckets.releases, inputs["key"]) == b"first upload"
 

@@ -22,7 +22,7 @@ NAME = "polls.example"
 ADDRESS = "203.0.113.7"
 RELEASE = {
     "release": "r2",
-    "artifact": "artifacts/2.tar.gz",
+    "artifact": "artifacts/2.tar",
     "sha256": "2",
     "environment": "environments/2.json",
 }

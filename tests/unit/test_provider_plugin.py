@@ -19,15 +19,19 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
 from plugin_base.wire import UNKNOWN, Secret, decode, encode
-from provider import resources, rollout
+from protocol.release import DESIRED
+from provider import resources
 from provider.plugin import PACKAGE, PROVIDERS, Runner
 from tests.unit.conftest import Buckets
 
 ROOT = Path(__file__).parent.parent.parent
+DIGEST = "1" * 64
+RELEASE = "11111111-11111111"
 LAUNCHER = ROOT / "provider" / "pulumi-resource-django-do-runner"
 DEADLINE = 20  # seconds
 # Written down in the state of every stack. Never change a line of this table: add lines, or give the resource an alias.
 TYPES = {
+    "django-do-runner:index:AgentPackage",
     "django-do-runner:index:Artifact",
     "django-do-runner:index:DatabaseGrants",
     "django-do-runner:index:DiscardedKey",
@@ -200,16 +204,16 @@ def test_a_preview_makes_nothing(served: Served) -> None:
 @pytest.fixture
 def inputs(buckets: Buckets) -> dict[str, Any]:
     """A rollout whose Droplet never reports."""
-    artifact, environment = "artifacts/1.tar.gz", "environments/1.json"
+    artifact, environment = f"artifacts/{DIGEST}.tar", f"environments/{DIGEST}.json"
     for key in (artifact, environment):
         buckets.client.put(buckets.releases, key, b"", "application/octet-stream")
     return {
         "releases_bucket": buckets.releases,
         "state_bucket": buckets.state,
         "region": buckets.region,
-        "release": "r1",
+        "release": RELEASE,
         "artifact": artifact,
-        "sha256": "1",
+        "sha256": DIGEST,
         "environment": environment,
         "droplet_ids": ["101"],
         "deadline": 60,
@@ -223,7 +227,7 @@ def test_the_engines_request_ends_the_waits_and_what_was_begun_is_kept(
     threading.Timer(1, lambda: served.stub.Cancel(empty_pb2.Empty())).start()
     started = time.monotonic()
     with pytest.raises(grpc.RpcError) as error:
-        served.create("Rollout", **inputs | {"sha256": Secret("1")})
+        served.create("Rollout", **inputs | {"sha256": Secret(DIGEST)})
     assert time.monotonic() - started < 15
     assert refused(error) == "interrupted while waiting; run `pulumi up` again, it goes on from there"
     assert ("rollout", "attempt 1, Droplet 101: not begun", True) in served.engine.said
@@ -232,10 +236,10 @@ def test_the_engines_request_ends_the_waits_and_what_was_begun_is_kept(
     status, kept = status_pb2.Status(), provider_pb2.ErrorResourceInitFailed()
     status.ParseFromString(details)
     assert status.details[0].Unpack(kept)
-    assert kept.id == f"{buckets.releases}/{rollout.DESIRED}"
-    assert decode(kept.properties) == inputs | {"sha256": Secret("1"), "attempt": 1, "unfinished": True}
-    assert decode(kept.inputs) == inputs | {"sha256": Secret("1")}
-    assert buckets.client.get_json(buckets.releases, rollout.DESIRED)["release"] == "r1"
+    assert kept.id == f"{buckets.releases}/{DESIRED}"
+    assert decode(kept.properties) == inputs | {"sha256": Secret(DIGEST), "attempt": 1, "unfinished": True}
+    assert decode(kept.inputs) == inputs | {"sha256": Secret(DIGEST)}
+    assert buckets.client.get_json(buckets.releases, DESIRED)["release"] == RELEASE
 
 
 def test_nothing_is_begun_after_an_interruption(served: Served, buckets: Buckets, inputs: dict[str, Any]) -> None:
@@ -251,13 +255,13 @@ def test_nothing_is_begun_after_an_interruption(served: Served, buckets: Buckets
 def test_what_is_gone_is_told_to_a_refresh(served: Served, buckets: Buckets, inputs: dict[str, Any]) -> None:
     """No id and no properties; what is there comes back with its secrets."""
     request = provider_pb2.ReadRequest(id="id", type=f"{PACKAGE}:index:Rollout", inputs=encode(inputs))
-    request.properties.CopyFrom(encode(inputs | {"sha256": Secret("1")}))
+    request.properties.CopyFrom(encode(inputs | {"sha256": Secret(DIGEST)}))
     gone = served.stub.Read(request)
     assert (gone.id, gone.HasField("properties")) == ("", False)
-    desired = {name: inputs[name] for name in ("release", *rollout.PARTS)} | {"attempt": 1}
-    buckets.client.put_json(buckets.releases, rollout.DESIRED, desired)
+    desired = {name: inputs[name] for name in ("release", "artifact", "sha256", "environment")} | {"attempt": 1}
+    buckets.client.put_json(buckets.releases, DESIRED, desired)
     read = served.stub.Read(request)
-    assert (read.id, decode(read.properties)["sha256"], read.inputs) == ("id", Secret("1"), request.inputs)
+    assert (read.id, decode(read.properties)["sha256"], read.inputs) == ("id", Secret(DIGEST), request.inputs)
 
 
 def test_an_import_is_refused(served: Served) -> None:
@@ -293,11 +297,12 @@ def answers(plugin: subprocess.Popen[str]) -> bool:
 def clone(tmp_path: Path) -> Path:
     """Another clone of the program, without an environment of its own."""
     clone = tmp_path / "clone"
-    (clone / "provider").mkdir(parents=True)
     (clone / "plugin_base" / "src").mkdir(parents=True)  # not to be taken for the package that is in there
-    for file in (ROOT / "provider").iterdir():
-        if file.is_file():
-            shutil.copy(file, clone / "provider")
+    for folder in ("provider", "protocol"):
+        (clone / folder).mkdir(parents=True)
+        for file in (ROOT / folder).iterdir():
+            if file.is_file():
+                shutil.copy(file, clone / folder)
     return clone
 
 

@@ -129,6 +129,13 @@ class _Machine:
             server.touch()  # nobody starts it
         return ""
 
+    def app(
+        self, folder: Path, wsgi: str, environment: Mapping[str, str]
+    ) -> contextlib.AbstractContextManager["_Steps"]:
+        """Import no app."""
+        logger.info("simulated: %s: import of %s with %d variables", folder.name, wsgi, len(environment))
+        return contextlib.nullcontext(_Steps(folder.name))
+
     def sync(self, folder: Path) -> None:
         """Leave it to the system when it writes: a simulated node's power does not go away."""
         logger.debug("simulated: sync of %s", folder)
@@ -172,15 +179,8 @@ def agent_of(package: Path, disk: Disk, droplet_id: int) -> Any:  # noqa: ANN401
     """Return the unpacked agent's own Follower, on a machine that is this node's folder."""
     _with_filters()
     sys.path.insert(0, str(package))
-    config, follow, machine, rollout = (
-        importlib.import_module(f"agent.{name}") for name in ("config", "follow", "machine", "rollout")
-    )
+    config, follow, machine = (importlib.import_module(f"agent.{name}") for name in ("config", "follow", "machine"))
     simulated = type("SimulatedMachine", (_Machine, machine.Machine), {"node": str(droplet_id)})
     # Files belong to the world's user, whoever that is: it may have no name.
     here = simulated(root=disk.root, user=os.getuid())
-
-    def steps(attempt: Any, _environment: object) -> contextlib.AbstractContextManager[_Steps]:  # noqa: ANN401
-        return contextlib.nullcontext(_Steps(attempt.release.release))
-
-    attempt = type("SimulatedRollout", (rollout.Rollout,), {"steps": steps})
-    return follow.Follower(machine=here, config=config.Config.read(disk.path(CONFIG)), rollout=attempt)
+    return follow.Follower(machine=here, config=config.Config.read(disk.path(CONFIG)))

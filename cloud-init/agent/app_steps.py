@@ -1,0 +1,260 @@
+"""Runs steps of a release in the app's own Python, as an unprivileged user: `steps.py` starts it and asks.
+
+It can import the app once, as Gunicorn does, and then forks a child for each step; without that, each step imports it.
+The app's Python may be any from 3.10 on. What the app prints or closes does not disturb the talk with the agent: that
+has a descriptor of its own, which no step gets.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import stat
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+LARGEST_REQUEST = 65536  # bytes
+MOST_WORDS = 100  # that an app asks sys.argv for; more is a program that reads it
+
+Step = Callable[[], object]
+
+
+class WatchedArguments(list[str]):
+    """Arguments that remember what the import asked them: settings may depend on the command that is being run."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self.words: set[str] = set()  # of which it asked whether they are there
+        self.read = False  # it looked at them in another way
+
+    def __contains__(self, word: object) -> bool:
+        self.words.add(str(word))
+        return super().__contains__(word)
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a list has
+        if name in {"index", "count", "copy", "pop"}:
+            self.read = True
+        return super().__getattribute__(name)
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - a number or a slice
+        self.read = True
+        return super().__getitem__(place)
+
+    def __iter__(self) -> Any:  # noqa: ANN401 - an iterator
+        self.read = True
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.read = True
+        return super().__len__()
+
+    def __eq__(self, other: object) -> bool:
+        self.read = True
+        return super().__eq__(other)
+
+    __hash__ = None  # as a list
+
+
+def load(wsgi: str) -> None:
+    """Import the app as Gunicorn does."""
+    importlib.import_module("gunicorn.util").import_app(wsgi)
+
+
+def preload(gunicorn: list[str]) -> dict[str, object]:
+    """Import the app for the steps to come; say what speaks against forking now, and what it asked sys.argv."""
+    descriptors = open_descriptors()
+    environment, folder, handlers = dict(os.environ), Path.cwd(), signal_handlers()
+    sys.argv = watched = WatchedArguments(gunicorn)
+    load(gunicorn[-1])
+    sys.argv = list(gunicorn)
+    if database := sys.modules.get("django.db"):
+        database.connections.close_all()
+    facts = {
+        "a thread": len(list(Path("/proc/self/task").iterdir())) > 1,
+        "a child process": has_children(),
+        "an open descriptor": any(map(is_shared, open_descriptors() - descriptors)),
+        "a temporary directory": has_temporary_directory(),
+        "another working directory": Path.cwd() != folder,
+        "other signal handlers": signal_handlers() != handlers,
+        "another environment": any(os.environ.get(name) != value for name, value in environment.items()),
+        "what it read in sys.argv": watched.read or len(watched.words) > MOST_WORDS,
+    }
+    unsafe = [name for name, there in facts.items() if there]
+    return {"status": 0, "unsafe": unsafe, "words": sorted(watched.words)[:MOST_WORDS]}
+
+
+def open_descriptors() -> set[int]:
+    """Return the descriptors of this process, and the one that it looks with."""
+    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+
+
+def signal_handlers() -> dict[int, object]:
+    """Return what happens on each signal."""
+    return {number: signal.getsignal(number) for number in signal.valid_signals()}
+
+
+def has_children() -> bool:
+    """Whether there is a child, running or not yet waited for."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def has_temporary_directory() -> bool:
+    """Whether a tempfile.TemporaryDirectory lives: the first child that ends would remove it for all."""
+    registry: dict[object, Any] = vars(weakref.finalize).get("_registry", {})  # there is no public list
+    return any(getattr(entry.func, "__module__", "") == "tempfile" for entry in registry.values())
+
+
+def is_shared(descriptor: int) -> bool:
+    """Whether two processes with this descriptor would disturb each other: a connection, or a file with a position."""
+    try:
+        mode, flags = os.fstat(descriptor).st_mode, fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    except OSError:  # gone: it was the listing's own
+        return False
+    if stat.S_ISREG(mode):
+        return flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_APPEND
+    return not (stat.S_ISCHR(mode) or stat.S_ISDIR(mode))
+
+
+def manage(arguments: list[str], answer: int) -> None:
+    """Run manage.py as Python does: some change sys.path, read files, or use another command line than Django's.
+
+    Where the settings are loaded already, and manage.py changes the environment that they were loaded from, nothing is
+    run: `answer` hears that this command needs an interpreter without them.
+    """
+    sys.argv = ["manage.py", *arguments]
+    if "django.conf" not in sys.modules:
+        os.close(answer)
+    else:
+        utility = importlib.import_module("django.core.management").ManagementUtility
+        execute, environment = utility.execute, dict(os.environ)
+
+        def unless_changed(self: object) -> None:
+            if dict(os.environ) != environment:
+                os.write(answer, b"again")
+                os._exit(0)
+            os.close(answer)
+            utility.execute = execute
+            execute(self)
+
+        utility.execute = unless_changed
+    runpy.run_path("manage.py", run_name="__main__")
+
+
+def check_gunicorn(arguments: list[str], answer: int) -> None:
+    """Read Gunicorn's settings and import the app, as `gunicorn --check-config` does."""
+    os.close(answer)
+    sys.argv = arguments
+    program = importlib.import_module("gunicorn.app.wsgiapp").WSGIApplication
+    application = program("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
+    try:
+        application.load()
+    except SystemExit as ended:
+        # With 0, Gunicorn would say that all is well.
+        sys.exit(ended.code or "importing the app ended the program")
+
+
+def settings(gunicorn: list[str], answer: int) -> None:
+    """Write where static files are collected, and under which address, to the descriptor `answer`."""
+    set_up(gunicorn)
+    found = importlib.import_module("django.conf").settings
+    os.write(answer, json.dumps([str(found.STATIC_ROOT), str(found.STATIC_URL)]).encode())
+
+
+def first_page(gunicorn: list[str], host: str, answer: int) -> None:
+    """Ask for `/`. An error shows its traceback; any other answer (a login, a redirect) is the app's affair."""
+    os.close(answer)
+    set_up(gunicorn)
+    status = importlib.import_module("django.test").Client().get("/", secure=True, HTTP_HOST=host).status_code
+    sys.exit(f"the first page answered {status}" if status >= 500 else 0)  # noqa: PLR2004 - a server's error
+
+
+def set_up(gunicorn: list[str]) -> None:
+    """Make Django ready as the app does it for Gunicorn; where that has been done, nothing is done again."""
+    sys.argv = list(gunicorn)
+    load(gunicorn[-1])
+    importlib.import_module("django").setup()  # the callable may do it at the first request only
+
+
+def named(request: dict[str, Any], answer: int) -> Step:
+    """Return what a request asks for."""
+    arguments, gunicorn = request["arguments"], request["gunicorn"]
+    os.set_inheritable(answer, False)  # noqa: FBT003 - its only form
+    steps: dict[str, Step] = {
+        "manage": lambda: manage(arguments, answer),
+        "gunicorn": lambda: check_gunicorn(gunicorn, answer),
+        "settings": lambda: settings(gunicorn, answer),
+        "first page": lambda: first_page(gunicorn, arguments[0], answer),
+    }
+    return steps[request["step"]]
+
+
+def flush() -> None:
+    """Let go of what was printed, so that no child prints it again; the app may have closed or replaced the streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
+
+
+def print_to(descriptor: int) -> None:
+    """Let this process, and what it starts, print there."""
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def serve(control: socket.socket) -> Step | None:
+    """Answer requests; return in the child with the step to run, and in the parent with nothing to do any more."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, LARGEST_REQUEST, 2)
+        if not message:
+            return None
+        request = json.loads(message)
+        if request["step"] == "import":
+            reply = preload(request["gunicorn"])
+        # What was printed so far belongs to the start and the import, and goes where that went.
+        flush()
+        print_to(os.open(os.devnull, os.O_WRONLY))
+        if request["step"] != "import":
+            gc.freeze()  # a collection in a child would copy the memory that it shares
+            child = os.fork()
+            if child == 0:
+                control.close()
+                os.setpgid(0, 0)  # as a program that was started alone: what it sends to its group is for itself
+                print_to(descriptors[0])
+                return named(request, descriptors[1])
+            for descriptor in descriptors:
+                os.close(descriptor)
+            reply = {"status": os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}
+        control.send(json.dumps(reply).encode())
+
+
+def main() -> Step | None:
+    """Take this program's own things out of the app's sight, then serve."""
+    own = Path(__file__).resolve().parent
+    sys.path[:] = [str(Path.cwd()), *(folder for folder in sys.path if Path(folder).resolve() != own)]
+    # Whoever leaves its session stays below this process, where the agent finds it.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    return serve(control)
+
+
+if __name__ == "__main__":
+    # From here, so that a child's interpreter ends in the normal way: threads, `atexit`, its own hooks for exceptions.
+    step = main()
+    if step is not None:
+        step()

@@ -1,0 +1,261 @@
+"""A Droplet in a folder, with Spaces in memory: what tests of the release agent need."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pwd
+import re
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from backports import tarfile as newer_tarfile  # type: ignore[import-untyped]
+
+from agent import follow, rollout
+from agent.config import Config
+from agent.errors import AgentError
+from agent.machine import Machine
+from agent.spaces import Answer, SpacesError
+
+if not hasattr(tarfile, "data_filter"):
+    # A Droplet has Python 3.13; Debian 12's 3.11.2 is older than the filter. This is 3.12's module.
+    rollout.tarfile = newer_tarfile  # type: ignore[attr-defined]
+
+Behaviour = Callable[[str], None]  # given a command, raises what it fails with
+
+CONFIG = Config(
+    region="nyc3",
+    endpoint="https://nyc3.digitaloceanspaces.com",
+    domain="polls.example",
+    acme_email="",
+    releases_bucket="releases",
+    state_bucket="state",
+    assets_bucket="assets",
+    access_key="DO00AGENT",
+    secret_key="the-agents-own-key",
+    package="5f" * 32,
+)
+ENVIRONMENT = {
+    "wsgi": "mysite.wsgi:application",
+    "env": {"ALLOWED_HOSTS": "polls.example", "SECRET_KEY": "very-secret-key"},
+    "release_env": {"DATABASE_URL": "postgres://migrator:pass%2Fword@db/app", "DJANGO_SUPERUSER_PASSWORD": "swordfish"},
+    "database_ca": "PEM",
+}
+
+
+class FakeSpaces:
+    """Buckets in memory; `broken` names the buckets that don't answer."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], bytes] = {}
+        self.headers: dict[tuple[str, str], Mapping[str, str]] = {}
+        self.reports: list[dict[str, Any]] = []
+        self.broken: set[str] = set()
+
+    def get(self, bucket: str, key: str, *, unless: str = "") -> Answer:
+        """Return 404, 304 or the object, as Spaces does."""
+        body = self.objects.get((bucket, key))
+        if body is None:
+            return Answer(404, "", b"")
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        return Answer(304, "", b"") if etag == unless else Answer(200, etag, body)
+
+    def read(self, bucket: str, key: str) -> bytes:
+        """Return an object that must exist."""
+        if (bucket, key) not in self.objects:
+            raise SpacesError(f"GET {bucket}/{key}: 404 NoSuchKey")
+        return self.objects[bucket, key]
+
+    def download(self, bucket: str, key: str, file: IO[bytes]) -> None:
+        """Write an object that must exist into a file."""
+        file.write(self.read(bucket, key))
+
+    def put(self, bucket: str, key: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Keep an object and its headers."""
+        if bucket in self.broken:
+            raise SpacesError(f"PUT {bucket}/{key}: 503 SlowDown")
+        self.objects[bucket, key] = body
+        self.headers[bucket, key] = headers
+        if bucket == "state":
+            self.reports.append(json.loads(body))
+
+    def list(self, bucket: str, prefix: str) -> set[str]:
+        """Return the keys under a prefix."""
+        return {key for (where, key) in self.objects if where == bucket and key.startswith(prefix)}
+
+
+class FakeApp:
+    """The app's own steps, recorded; `manage` plays collectstatic and settings as far as later steps depend on them."""
+
+    def __init__(self, machine: "FakeMachine", folder: Path, environment: Mapping[str, str]) -> None:
+        self._machine = machine
+        self._folder = folder
+        self._environment = environment
+
+    def manage(self, *arguments: str, unless: str = "") -> str | None:
+        """Record a command of manage.py."""
+        try:
+            self._machine.record(" ".join(["manage.py", *arguments]), self._environment)
+        except AgentError as error:
+            if unless and re.search(unless, str(error)):
+                return None
+            raise
+        if arguments[0] == "collectstatic":
+            static = self._static()
+            static.mkdir(exist_ok=True)
+            (static / "site.0123.css").write_text("body{}")
+            (static / "site.css").write_text("body{}")
+            (static / "staticfiles.json").write_text(json.dumps({"paths": {"site.css": "site.0123.css"}}))
+        return ""
+
+    def check_gunicorn(self) -> None:
+        """Record Gunicorn's own check."""
+        self._machine.record("gunicorn --check-config", self._environment)
+
+    def static_settings(self) -> tuple[str, str]:
+        """Say what the settings say."""
+        return str(self._static()), self._machine.static_url
+
+    def first_page(self, domain: str) -> None:
+        """Record the first page."""
+        self._machine.record(f"first page of {domain}", self._environment)
+
+    def _static(self) -> Path:
+        return self._machine.static_root or self._folder / "static"
+
+
+class FakeMachine(Machine):
+    """A machine in a temporary folder, whose programs are recorded instead of run."""
+
+    def __init__(self, root: Path, behaviour: Behaviour = lambda _command: None) -> None:
+        super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
+        self.behaviour = behaviour
+        self.sickness: Callable[[str], str | None] = lambda _release: None
+        self.id = "7"
+        self.commands: list[tuple[str, dict[str, str]]] = []
+        self.static_url = "https://assets.nyc3.cdn.digitaloceanspaces.com/static/"
+        self.static_root: Path | None = None  # where the settings say
+        for folder in (self.releases, self.state.parent, self.home, self.database_ca.parent):
+            folder.mkdir(parents=True)
+
+    def record(self, command: str, environment: Mapping[str, str]) -> None:
+        """Write a command down, and let it fail if it is to."""
+        self.commands.append((command, dict(environment)))
+        self.behaviour(command)
+
+    def droplet_id(self) -> str:
+        """Return the id of the metadata."""
+        return self.id
+
+    def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
+        """Play uv."""
+        self.record(" ".join([Path(command[0]).name, *command[1:]]), environment)
+        if command[-1] == "--no-dev":
+            binaries = directory.parent / "venv" / "bin"
+            binaries.mkdir(parents=True)
+            (binaries / "gunicorn").touch()
+        return ""
+
+    @contextlib.contextmanager
+    def app(self, folder: Path, _wsgi: str, environment: Mapping[str, str]) -> Iterator[FakeApp]:  # type: ignore[override]
+        """Play the app's own steps."""
+        yield FakeApp(self, folder, environment)
+
+    def acting_as_user(self) -> contextlib.AbstractContextManager[None]:
+        """Stay who we are."""
+        return contextlib.nullcontext()
+
+    def systemctl(self, *arguments: str) -> None:
+        """Record what was asked of systemd."""
+        self.record(" ".join(["systemctl", *arguments]), {})
+
+    def sync(self, _folder: Path) -> None:
+        """Do without."""
+
+    def journal(self) -> str:
+        """Say nothing."""
+        return ""
+
+    def health(self, _domain: str, release: str) -> str | None:
+        """Say what is to be wrong with the release."""
+        return self.sickness(release)
+
+
+class World:
+    """One Droplet with its buckets, over several looks of the agent."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.spaces = FakeSpaces()
+        self.machine = FakeMachine(root)
+        monkeypatch.setattr(follow, "Spaces", lambda _config, _alive: self.spaces)
+        monkeypatch.setattr(rollout, "HEALTH_DEADLINE", 0)
+
+    def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:
+        """Publish a release and wish for it; return its id."""
+        tree = archive({"manage.py": marker, "uv.lock": ""})
+        body = json.dumps(ENVIRONMENT | ({"python": python} if python else {})).encode()
+        digest = sha256 or hashlib.sha256(tree).hexdigest()
+        environment = hashlib.sha256(body).hexdigest()
+        self.spaces.objects["releases", f"artifacts/{digest}.tar"] = tree
+        self.spaces.objects["releases", f"environments/{environment}.json"] = body
+        desired = {
+            "release": f"{digest[:8]}-{environment[:8]}",
+            "artifact": f"artifacts/{digest}.tar",
+            "sha256": digest,
+            "environment": f"environments/{environment}.json",
+            "attempt": attempt,
+        }
+        self.spaces.objects["releases", "desired.json"] = json.dumps(desired).encode()
+        return str(desired["release"])
+
+    def run(self) -> list[str]:
+        """Start the agent and let it look once; return the phases that it reported."""
+        self.spaces.reports.clear()
+        self.machine.commands.clear()
+        follow.Follower(machine=self.machine, config=CONFIG).try_to_look()
+        return [report["phase"] for report in self.spaces.reports]
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the runner sees."""
+        document: dict[str, Any] = json.loads(self.spaces.objects["state", "nodes/7.json"])
+        return document
+
+    @property
+    def current(self) -> str | None:
+        """The release that serves."""
+        link = self.machine.current
+        return link.readlink().name if link.is_symlink() else None
+
+    def ran(self, text: str) -> bool:
+        """Whether a command with this text was run."""
+        return any(text in command for command, _ in self.machine.commands)
+
+
+def archive(files: Mapping[str, str], *, links: Mapping[str, str] | None = None) -> bytes:
+    """Return a tar archive, the same one for the same files, as provider/archive.py does."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content.encode()))
+        for name, target in (links or {}).items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            tar.addfile(entry)
+    return buffer.getvalue()
+
+
+def fail_at(word: str, text: str = "it broke") -> Behaviour:
+    """Return a behaviour that fails at the command with this word."""
+
+    def behaviour(command: str) -> None:
+        if word in command.split():
+            raise AgentError(f"`{word}` ended with status 1\n{text}")
+
+    return behaviour

@@ -1,0 +1,85 @@
+"""The release agent's parts by themselves."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.errors import AgentError
+from agent.redaction import SHORTEST_SECRET, redacted, secrets
+from agent.rollout import unpack
+from agent.static import content_type, manifest_names
+from protocol.document import DocumentError
+from protocol.environment import Environment
+from tests.unit.droplet_world import ENVIRONMENT, archive
+
+
+@pytest.mark.parametrize("env", [{"PORT": 80}, {"TEXT": "a\0b"}, None])
+def test_an_environment_that_is_no_text_is_refused(env: object) -> None:
+    """Such a value can't be handed to a program."""
+    body = json.dumps(ENVIRONMENT | {"env": env}).encode()
+    with pytest.raises(DocumentError, match=r"environments/[0-9a-f]+\.json: "):
+        Environment.parse(body, f"environments/{hashlib.sha256(body).hexdigest()}.json")
+
+
+def test_a_part_of_a_secret_of_many_lines_is_not_shown() -> None:
+    """A program may print some lines of a key."""
+    key = "-----BEGIN KEY-----\nc2VjcmV0LXBhcnQ\nYW5vdGhlci1wYXJ0\n-----END KEY-----"
+    environment = Environment(env={"SIGNING_KEY": key})
+    assert redacted("at YW5vdGhlci1wYXJ0, line 2", secrets(environment)) == "at [SIGNING_KEY], line 2"
+
+
+@pytest.mark.parametrize(("name", "target"), [("../outside", ""), ("link", "../../etc"), ("link", "/etc")])
+def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str, target: str) -> None:
+    """Neither a name nor a link leads out of the release."""
+    (tmp_path / "app").mkdir()
+    tree = archive({}, links={name: target}) if target else archive({name: "x"})
+    with pytest.raises(AgentError, match="without paths that leave it"):
+        unpack(io.BytesIO(tree), tmp_path / "app")
+
+
+def test_an_absolute_name_lands_inside(tmp_path: Path) -> None:
+    """The filter takes the slash away."""
+    (tmp_path / "app").mkdir()
+    unpack(io.BytesIO(archive({"/etc/passwd": "x"})), tmp_path / "app")
+    assert (tmp_path / "app" / "etc" / "passwd").read_text() == "x"
+
+
+def test_a_project_without_manifest_is_told_what_to_set(tmp_path: Path) -> None:
+    """The error names the fix."""
+    with pytest.raises(AgentError, match="ManifestStaticFilesStorage"):
+        manifest_names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.css", "text/css; charset=utf-8"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.svg", "image/svg+xml"),
+        ("a.woff2", "font/woff2"),
+        ("a.png", "image/png"),
+        ("a.css.gz", "application/octet-stream"),
+        ("LICENSE", "application/octet-stream"),
+    ],
+)
+def test_content_type(name: str, expected: str) -> None:
+    """Browsers refuse style sheets and modules of another type."""
+    assert expected == content_type(name)
+
+
+@given(
+    secret=st.text(alphabet="abcdefghij0123456789/+@:", min_size=SHORTEST_SECRET),
+    before=st.text(),
+    after=st.text(),
+)
+def test_no_long_value_survives_redaction(secret: str, before: str, after: str) -> None:
+    """Whatever surrounds it, a value that is not known to be public is replaced."""
+    environment = Environment(wsgi="", env={"ANY_NAME": secret}, release_env={}, database_ca="")
+    shown = secrets(environment)
+    text = redacted(before + secret + after, shown)
+    assert secret not in text.replace(shown[secret], "")

@@ -1,0 +1,433 @@
+"""What the release agent does about desired.json; its work on a real machine is tested with the whole stack."""
+
+import json
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from agent import follow, rollout
+from agent.redaction import TAIL
+from agent.state import State
+from tests.unit.droplet_world import CONFIG, ENVIRONMENT, World, fail_at
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A Droplet that has no release yet."""
+    return World(tmp_path, monkeypatch)
+
+
+ALL_PHASES = ["fetch", "build", "check", "static", "migrate", "check", "switch", "health", "done"]
+
+
+def test_without_a_wish_it_reports_once_that_it_waits(world: World) -> None:
+    """Nothing desired: one report, then silence."""
+    assert world.run() == ["waiting"]
+    assert (world.report["release"], world.report["attempt"], world.report["healthy"]) == ("", 0, False)
+    assert world.run() == []
+
+
+def test_a_release_goes_through_all_phases_and_serves(world: World) -> None:
+    """The straight path, and the document's fields at its end."""
+    release = world.desire(1)
+    assert world.run() == ALL_PHASES
+    assert world.current == release
+    assert world.report.keys() == {"release", "attempt", "phase", "healthy", "error", "at"}
+    assert (world.report["release"], world.report["attempt"]) == (release, 1)
+    assert world.report["healthy"] is True
+    assert world.report["error"] is None
+
+
+def test_an_answered_wish_costs_one_request_and_nothing_else(world: World) -> None:
+    """A second look changes nothing, runs nothing, reports nothing."""
+    world.desire(1)
+    world.run()
+    assert world.run() == []
+    assert world.machine.commands == []
+
+
+def test_migrator_password_stays_out_of_gunicorns_settings(world: World) -> None:
+    """release_env reaches manage.py but not the file that Gunicorn is started with."""
+    release = world.desire(1)
+    world.run()
+    migrate = next(env for command, env in world.machine.commands if "manage.py migrate" in command)
+    assert migrate["DATABASE_URL"] == ENVIRONMENT["release_env"]["DATABASE_URL"]  # type: ignore[index]
+    settings = (world.machine.releases / release / "environment.json").read_text()
+    assert "migrator:" not in settings
+    assert "swordfish" not in settings
+    assert json.loads(settings)["env"]["RELEASE"] == release
+    assert (world.machine.releases / release / "environment.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_only_hashed_names_are_uploaded_public_and_for_ever(world: World) -> None:
+    """The manifest decides; a name that is there already is left alone."""
+    world.desire(1)
+    world.run()
+    assert world.spaces.list("assets", "") == {"static/site.0123.css"}
+    assert world.spaces.headers["assets", "static/site.0123.css"] == {
+        "cache-control": "public,max-age=31536000,immutable",
+        "content-type": "text/css; charset=utf-8",
+        "x-amz-acl": "public-read",
+    }
+    world.spaces.objects["assets", "static/site.0123.css"] = b"untouched"
+    world.desire(2, marker="2")
+    world.run()
+    assert world.spaces.objects["assets", "static/site.0123.css"] == b"untouched"
+
+
+def test_static_files_that_do_not_go_to_the_cdn_are_found_by_nginx(world: World) -> None:
+    """With a STATIC_URL of the site's own nothing is uploaded, and a STATIC_ROOT of the app's own is linked to."""
+    world.machine.static_url = "/static/"
+    release = world.desire(1)
+    world.machine.static_root = world.machine.releases / release / "app" / "collected"
+    assert world.run() == ALL_PHASES
+    assert world.spaces.list("assets", "") == set()
+    assert (world.machine.releases / release / "static" / "site.css").read_text() == "body{}"
+
+    world.machine.static_root = None
+    release = world.desire(2, marker="2")
+    assert world.run() == ALL_PHASES
+    assert (world.machine.releases / release / "static" / "site.css").read_text() == "body{}"
+
+
+def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
+    """A failure before the switch restarts nothing."""
+    good = world.desire(1)
+    world.run()
+    world.machine.behaviour = fail_at("migrate")
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    assert not world.ran("systemctl")
+
+
+def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
+    """After the switch a failure switches back, whatever systemd's start limit says."""
+    good = world.desire(1)
+    world.run()
+    world.machine.sickness = lambda release: None if release == good else "/readyz: 503"
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    restarts = [command for command, _ in world.machine.commands if command.startswith("systemctl")]
+    assert restarts[-3:] == [
+        "systemctl reset-failed gunicorn.socket gunicorn.service",
+        "systemctl start gunicorn.socket",
+        "systemctl restart gunicorn.service",
+    ]
+    assert "/readyz: 503" in world.report["error"]
+
+
+def test_a_first_release_that_fails_leaves_nothing_behind_the_socket(world: World) -> None:
+    """Without an old release nothing serves, instead of something broken."""
+    world.machine.sickness = lambda _release: "/healthz: 500"
+    world.desire(1)
+    world.run()
+    assert world.current is None
+    assert world.ran("systemctl stop gunicorn.socket gunicorn.service")
+
+
+def test_a_failed_attempt_is_not_repeated_but_a_new_one_is_made(world: World) -> None:
+    """The same (release, attempt) has one answer."""
+    world.machine.behaviour = fail_at("migrate")
+    world.desire(1)
+    world.run()
+    assert world.run() == []
+    world.machine.behaviour = lambda _command: None
+    world.desire(2)
+    assert world.run()[-1] == "done"
+
+
+def test_an_attempt_that_was_cut_short_starts_again(world: World) -> None:
+    """After a reboot in the middle, half a release is thrown away and made anew."""
+    release = world.desire(1)
+    (world.machine.releases / release).mkdir()
+    interrupted = State(release=release, attempt=1, phase="build", reported=True)
+    world.machine.state.write_text(json.dumps(asdict(interrupted)))
+    assert world.run() == ALL_PHASES
+
+
+def test_wishing_for_what_serves_does_not_restart_it(world: World) -> None:
+    """When the runner writes the good release back, its requests go on undisturbed."""
+    world.desire(1)
+    world.run()
+    world.desire(2)
+    assert world.run() == ["done"]
+    assert not world.ran("systemctl")
+
+
+def test_power_that_goes_away_after_the_switch_does_not_cost_the_way_back(world: World) -> None:
+    """`current` names the new release already; the one that was good before is remembered."""
+    good = world.desire(1)
+    world.run()
+    broken = world.desire(2, marker="2")
+    world.machine.sickness = lambda release: None if release == good else "/healthz: 500"
+    state = json.loads(world.machine.state.read_bytes())
+    world.machine.state.write_text(json.dumps(state | {"release": broken, "attempt": 2, "phase": "switch", "etag": ""}))
+    world.machine.current.unlink()
+    world.machine.current.symlink_to(world.machine.releases / broken)
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+
+
+@pytest.mark.parametrize("content", ["", '{"rel', "[]", '{"field of another version": 1}'])
+def test_a_memory_that_can_not_be_read_is_no_reason_to_stand_still(world: World, content: str) -> None:
+    """What serves is found healthy, reported, and not restarted."""
+    release = world.desire(1)
+    world.run()
+    world.machine.state.write_text(content)
+    assert world.run() == ["done"]
+    assert (world.report["release"], world.report["healthy"]) == (release, True)
+    assert not world.ran("systemctl")
+
+
+def test_a_release_that_nobody_wants_any_more_is_not_switched_on(world: World) -> None:
+    """The runner may have given up during a long migration."""
+    good = world.desire(1)
+    world.run()
+
+    def give_up(command: str) -> None:
+        if "migrate" in command:
+            world.machine.behaviour = lambda _command: None
+            world.desire(3)
+
+    world.machine.behaviour = give_up
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert "says something else by now" in world.report["error"]
+    assert world.current == good
+    assert not world.ran("systemctl")
+    assert world.run() == ["done"]
+
+
+def test_a_full_disk_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner hears of it although nothing can be remembered, and the half release is removed."""
+    world.desire(1)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(follow, "write", full)
+    monkeypatch.setattr(rollout, "unpack", full)
+    world.run()
+    assert world.report["phase"] == "failed"
+    assert "No space left on device" in world.report["error"]
+    assert list(world.machine.releases.iterdir()) == []
+
+
+def test_an_app_without_accounts_needs_no_administrator(world: World) -> None:
+    """Neither needs a project `django.contrib.auth`, nor static files."""
+
+    def lacks(command: str) -> None:
+        for word in ("createsuperuser", "collectstatic"):
+            fail_at(word, f"Unknown command: '{word}'")(command)
+
+    world.machine.behaviour = lacks
+    world.desire(1)
+    assert world.run() == ALL_PHASES
+
+
+def test_an_error_is_cut_after_its_secrets_are_gone(world: World) -> None:
+    """A cut through a secret would leave a part that nobody recognises; the first line stays."""
+    secret = "very-secret-key"
+    world.machine.behaviour = fail_at("migrate", (secret + " ") * (TAIL // len(secret)) + "\nlast words")
+    world.desire(1)
+    world.run()
+    assert world.report["error"].startswith("`migrate` ended with status 1\n")
+    assert world.report["error"].endswith("\nlast words")
+    assert "secret" not in world.report["error"]
+
+
+def test_an_artifact_with_another_hash_is_refused(world: World) -> None:
+    """What was not verified is not unpacked."""
+    release = world.desire(1, sha256="0" * 64)
+    world.run()
+    assert world.report["phase"] == "failed"
+    assert "must have SHA-256 000" in world.report["error"]
+    assert not (world.machine.releases / release).exists()
+
+
+def test_secrets_do_not_reach_the_report(world: World) -> None:
+    """What a program prints may hold any of them."""
+    leak = (
+        "django.db.utils.OperationalError: postgres://migrator:pass%2Fword@db/app pass/word very-secret-key swordfish"
+    )
+    world.machine.behaviour = fail_at("migrate", leak)
+    world.desire(1)
+    world.run()
+    for secret in ("very-secret-key", "swordfish", "pass%2Fword", "pass/word"):
+        assert secret not in world.report["error"]
+    assert "OperationalError" in world.report["error"]
+
+
+def test_a_report_that_could_not_be_delivered_is_delivered_later(world: World) -> None:
+    """The runner learns how it ended, even when the bucket was down at that moment."""
+    world.desire(1)
+    world.spaces.broken.add("state")
+    assert world.run() == []
+    world.spaces.broken.clear()
+    assert world.run() == ["done"]
+
+
+def test_old_releases_are_removed(world: World) -> None:
+    """Disk use has a bound, and the way back stays open."""
+    releases = []
+    for attempt in range(1, follow.KEPT_RELEASES + 3):
+        releases.append(world.desire(attempt, marker=str(attempt)))
+        world.run()
+    kept = {folder.name for folder in world.machine.releases.iterdir()}
+    assert kept == set(releases[-follow.KEPT_RELEASES :])
+
+
+def test_failed_releases_are_removed_but_never_the_one_that_serves(world: World) -> None:
+    """However many attempts fail, what serves is still on the disk."""
+    good = world.desire(1)
+    world.run()
+    world.machine.behaviour = fail_at("migrate")
+    for attempt in range(2, follow.KEPT_RELEASES + 4):
+        world.desire(attempt, marker=str(attempt))
+        world.run()
+    kept = {folder.name for folder in world.machine.releases.iterdir()}
+    assert len(kept) == follow.KEPT_RELEASES + 1
+    assert good in kept
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"release": "../../etc"}, "desired.json.release: must match"),
+        ({"artifact": "artifacts/../x.tar"}, "desired.json.artifact: must match"),
+        ({"sha256": "short"}, "desired.json.sha256: must match"),
+        ({"environment": "environments/../../x.json"}, "desired.json.environment: must match"),
+        ({"attempt": "1"}, "desired.json.attempt: must be a whole number"),
+        ({"surprise": 1}, "desired.json: has unknown fields: surprise"),
+    ],
+)
+def test_a_wish_that_breaks_the_schema_is_reported_not_tried(
+    world: World, change: dict[str, object], rule: str
+) -> None:
+    """Names in this document become paths and commands."""
+    world.desire(1)
+    document = json.loads(world.spaces.objects["releases", "desired.json"]) | change
+    world.spaces.objects["releases", "desired.json"] = json.dumps(document).encode()
+    assert world.run() == ["failed"]
+    assert world.report["error"].startswith(rule)
+    assert world.run() == []
+
+
+def test_a_named_python_is_found_or_downloaded(world: World) -> None:
+    """By uv, where Gunicorn can read it; without a name uv gets none of these and uses the Droplet's own."""
+
+    def of_uv() -> dict[str, str]:
+        [variables] = [variables for command, variables in world.machine.commands if command.startswith("uv sync")]
+        return {name: value for name, value in variables.items() if name.startswith("UV_PYTHON")}
+
+    world.desire(1)
+    world.run()
+    assert of_uv() == {}
+    world.desire(2, python="3.12")
+    world.run()
+    assert of_uv() == {
+        "UV_PYTHON": "3.12",
+        "UV_PYTHON_DOWNLOADS": "automatic",
+        "UV_PYTHON_INSTALL_DIR": str(world.machine.pythons),
+        "UV_PYTHON_PREFERENCE": "system",
+    }
+    assert world.current == world.desire(2, python="3.12")
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_cluster_may_have_no_authority_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> None:
+    """In the edition advanced no release fails for the lack of one, and no file is written for it."""
+    if not own:
+        monkeypatch.delitem(ENVIRONMENT, "database_ca")
+    release = world.desire(1)
+    world.run()
+    assert world.current == release
+    assert world.machine.database_ca.exists() == own
+
+
+def test_a_failure_that_nobody_foresaw_is_reported_once_with_its_text(world: World) -> None:
+    """The runner hears of it instead of waiting, and the machine does not try it again and again."""
+
+    def stumble(_command: str) -> None:
+        raise KeyError("getpwnam(): name not found: 'very-secret-key'")
+
+    world.machine.behaviour = stumble
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith("a mistake in the agent: KeyError: ")
+    assert "very-secret-key" not in world.report["error"]
+    assert world.run() == []
+
+
+def test_a_failure_outside_of_any_release_is_reported_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a mistake in looking may leave the runner in the dark, or end the agent."""
+    monkeypatch.setattr(follow.Follower, "ask", lambda _self: {}["etag"])
+    agent = follow.Follower(machine=world.machine, config=CONFIG)
+    agent.try_to_look()
+    agent.try_to_look()
+    assert [report["error"] for report in world.spaces.reports] == [
+        "a mistake in the agent: KeyError: 'etag'; see `journalctl -u release-agent` on the Droplet"
+    ]
+
+
+def test_old_releases_that_cannot_be_removed_hide_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is reported before anything is tidied up."""
+
+    def refuse(_path: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(30, "Read-only file system")
+
+    world.machine.behaviour = fail_at("migrate", "the cause")
+    release = world.desire(1)
+    monkeypatch.setattr(follow.shutil, "rmtree", refuse)
+    stale = world.machine.releases / "00000000-00000000"
+    stale.mkdir()
+    assert world.run()[-1] == "failed"
+    assert "the cause" in world.report["error"]
+    assert world.report["release"] == release
+    assert world.run() == []
+
+
+def test_a_machine_from_a_snapshot_reports_for_itself(world: World) -> None:
+    """It has another Droplet's memory, but its own name; what serves is left alone."""
+    release = world.desire(1)
+    world.run()
+    world.machine.id = "8"
+    assert world.run() == ["done"]
+    document = json.loads(world.spaces.objects["state", "nodes/8.json"])
+    assert (document["release"], document["healthy"]) == (release, True)
+    assert not world.ran("systemctl")
+
+
+def test_only_migrations_get_the_migrators_address(world: World) -> None:
+    """The other steps see the database as visitors will: as the role that can't change the schema."""
+    world.desire(1)
+    world.run()
+    migrator = {
+        command for command, environment in world.machine.commands if "migrator:" in environment.get("DATABASE_URL", "")
+    }
+    assert migrator == {"manage.py migrate --noinput", "manage.py createsuperuser --noinput"}
+
+
+def test_the_watchdog_hears_of_each_look(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ready once, alive after each look: so systemd ends an agent that hangs."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        looks = iter([None, None])
+
+        def sleep(_seconds: float) -> None:
+            next(looks)
+
+        monkeypatch.setattr(follow.time, "sleep", sleep)
+        with pytest.raises(StopIteration):
+            follow.Follower(machine=world.machine, config=CONFIG).follow()
+        systemd.settimeout(1)
+        heard = [systemd.recv(100) for _ in range(4)]
+    assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
