@@ -1,9 +1,9 @@
 """Starts a program of the agent's package, which it fetches from the Space `releases` unless it is here.
 
-    start.py release|certificate
+    start.py release|certificate|ended
 
 The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and
-only this program can say so: by the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
+only this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
 starts it again and again, so that a Space that is filled later is found.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 CONFIG = Path("/etc/release-agent/config.json")
 PACKAGES = Path("/usr/local/lib/web/agents")
+REPORTED = 3  # exit status of a start whose failure the runner knows already
 PATIENCE = 90  # seconds for DNS, refused connections, 5xx, and the 403 of a key that was made just now
 
 
@@ -127,9 +128,27 @@ def package(
         return ensure(config, packages, patience)
     except (StartError, OSError, tarfile.TarError) as error:
         report(config, droplet_id(), str(error))
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(REPORTED)
+
+
+def ended(config: Mapping[str, str], result: str, status: str) -> None:
+    """Report an end of the agent that nobody asked for, once it has ended: ExecStopPost= of its unit."""
+    if result != "success" and status != str(REPORTED):
+        command = ["journalctl", "--unit=release-agent.service", "--lines=20", "--output=cat", "--no-pager"]
+        journal = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        report(config, metadata_id(), f"release-agent.service ended with {result}\n{journal}")
+
+
+def main() -> None:
+    """Become the program that the first argument names; `ended` is systemd's."""
+    config = json.loads(CONFIG.read_bytes())
+    if sys.argv[1] == "ended":
+        ended(config, os.environ["SERVICE_RESULT"], os.environ.get("EXIT_STATUS", ""))
+    else:
+        program = [sys.executable, "-I", str(package(config)), *sys.argv[1:]]
+        os.execv(sys.executable, program)  # noqa: S606 - the package, and no shell
 
 
 if __name__ == "__main__":
-    program = [sys.executable, "-I", str(package(json.loads(CONFIG.read_bytes()))), *sys.argv[1:]]
-    os.execv(sys.executable, program)  # noqa: S606 - the package, and no shell
+    main()

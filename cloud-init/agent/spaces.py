@@ -98,7 +98,7 @@ class Spaces:
             try:
                 answer = self._once(method, url, body, headers or {}, sink)
             except pycurl.error as error:
-                problem = f"{error.args[1]}" or f"curl ended with {error.args[0]}"
+                problem = f"curl: {[*error.args][-1]}"
             else:
                 if answer.status in allowed:
                     return answer
