@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -43,6 +44,7 @@ def spaces_trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
 class Droplet:
     """A Droplet that has been told where its Spaces are."""
 
+    journal: pytest.CaptureFixture[str]
     spaces: SpacesServer
     packages: Path
 
@@ -66,11 +68,12 @@ class Droplet:
         return folder
 
     def refused(self, *actions: Action, patience: float = 90) -> str:
-        """Return why it ended."""
+        """Return why it ended; nothing else stays."""
         with pytest.raises(SystemExit) as ended:
             self.start(*actions, patience=patience)
+        assert ended.value.code == start.REPORTED
         assert os.listdir(self.packages) == ["lock"]  # noqa: PTH208 - names
-        return str(ended.value)
+        return self.journal.readouterr().err.removesuffix("\n")
 
     def asked(self, method: str) -> list[Request]:
         """All requests of a kind."""
@@ -78,13 +81,15 @@ class Droplet:
 
 
 @pytest.fixture
-def droplet(tmp_path: Path, spaces_trust: Trust, monkeypatch: pytest.MonkeyPatch) -> Iterator[Droplet]:
+def droplet(
+    tmp_path: Path, spaces_trust: Trust, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Droplet]:
     """A new Droplet, which trusts these Spaces."""
     for name in ("https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CURL_CA_BUNDLE", str(spaces_trust.bundle))
     with listening(SpacesServer(spaces_trust.context, speaks_tls=True)) as spaces:
-        yield Droplet(spaces=spaces, packages=tmp_path / "agents")
+        yield Droplet(journal=capsys, spaces=spaces, packages=tmp_path / "agents")
 
 
 @pytest.fixture
@@ -184,8 +189,10 @@ def test_nobody_at_home_is_waited_for(droplet: Droplet, clock: SimpleNamespace) 
         port = gone.server_port
     for endpoint, words in ((f"https://localhost:{port}", "onnect to"), ("https://nyc3.invalid", "esolve")):
         clock.now = 0.0
-        with pytest.raises(SystemExit, match=f"could not be read, curl: .*{words}.*, for 90 s$"):
+        with pytest.raises(SystemExit):
             start.package({**droplet.config, "endpoint": endpoint}, lambda: "4711", droplet.packages)
+        error = droplet.journal.readouterr().err
+        assert re.search(f"could not be read, curl: .*{words}.*, for 90 s$", error.strip()), error
         assert clock.now > start.PATIENCE
 
 

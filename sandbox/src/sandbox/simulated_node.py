@@ -73,7 +73,7 @@ def _package(disk: Disk, droplet_id: int) -> Path:
         try:
             return disk.package(droplet_id)
         except SystemExit as end:
-            logger.warning("%s ended: %s", START, end)
+            logger.warning("%s ended with status %s", START, end.code)
         logger.info("simulated: systemd starts it again after %g s", _RESTART)
         time.sleep(_RESTART)
 
