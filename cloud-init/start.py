@@ -79,9 +79,9 @@ def download(config: Mapping[str, str], key: str, file: Path) -> None:
     """Fetch an object once; raises Waiting when another try may do."""
     name = f"{config['releases_bucket']}/{key}"
     status, error = curl(config, config["releases_bucket"], key, "--output", str(file))
-    if status == "200":
+    if status == "200" and not error:
         return
-    if status == "404":
+    if status == "404" and not error:
         raise StartError(f"{name}: must be there, is not; run `pulumi up`, which uploads it again")
     problem = f"{name}: could not be read, {error or f'Spaces answered {status}'}"
     raise Waiting(problem) if error or status == "403" or status >= "5" else StartError(problem)

@@ -1,8 +1,6 @@
 """The API's real clients, and the few calls that many tests begin with."""
 
-import io
 import ssl
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -193,14 +191,3 @@ def connect(world: World) -> Iterator[Api]:
         timeout=30,
     ) as raw:
         yield Api(world, raw)
-
-
-def archive(files: dict[str, bytes]) -> bytes:
-    """A tar archive in memory."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return packed.getvalue()

@@ -1,56 +1,91 @@
-"""A simulated node follows the release protocol, verifies what it fetches, and says what it is."""
+"""A simulated node runs the real agent: it fetches and verifies what it runs, follows the protocol, says what it is."""
 
 import contextlib
 import hashlib
 import json
+import socket
+import socketserver
 import ssl
+import threading
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
+from protocol.environment import canonical, content_hash, environment_key
+from protocol.package import package_key
+from protocol.release import artifact_key, release_id
 from sandbox import ports
-from tests.sandbox.api_client import Api, Body, archive, until
+from sandbox.supervisor import Supervisor
+from tests.agent_package import START, archive, package
+from tests.sandbox.api_client import DROPLET, Api, Body, until
 
 DOMAIN = "polls.example"
+PROJECT = {"manage.py": b"", "uv.lock": b""}
 
 
 def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
     """Upload an artifact and an environment, and make them the desired release."""
     packed = archive(files)
     sha256 = hashlib.sha256(packed).hexdigest()
-    s3 = api.s3()
-    s3.put_object(Bucket="releases", Key=f"artifacts/{sha256}.tar", Body=packed)
-    s3.put_object(Bucket="releases", Key="environments/0123abcd.json", Body=json.dumps({"wsgi": "w:app", "env": {}}))
+    environment = canonical({"wsgi": "w:app", "env": {}, "release_env": {}})
+    content = content_hash(environment)
     desired: Body = {
-        "release": f"{sha256[:8]}-0123abcd",
-        "artifact": f"artifacts/{sha256}.tar",
+        "release": release_id(sha256, content),
+        "artifact": artifact_key(sha256),
         "sha256": sha256,
-        "environment": "environments/0123abcd.json",
+        "environment": environment_key(content),
         "attempt": 1,
     }
+    s3 = api.s3()
+    s3.put_object(Bucket="releases", Key=desired["artifact"], Body=packed)
+    s3.put_object(Bucket="releases", Key=desired["environment"], Body=environment)
     desired |= changes
     s3.put_object(Bucket="releases", Key="desired.json", Body=json.dumps(desired))
     return desired
 
 
-def node(api: Api) -> Body:
-    """A Droplet whose user data has the release agent's configuration."""
+def upload_package(api: Api, content: bytes, digest: str | None = None) -> str:
+    """Upload an agent's package, under its own hash or under another one; return that."""
+    digest = digest or hashlib.sha256(content).hexdigest()
+    api.s3().put_object(Bucket="releases", Key=package_key(digest), Body=content)
+    return digest
+
+
+def user_data(api: Api, digest: str) -> str:
+    """What a Droplet needs to get the agent's package with this hash, and to find its Spaces."""
     grants = [{"bucket": "releases", "permission": "read"}, {"bucket": "state", "permission": "readwrite"}]
     key = api.client.spaces_key.create({"name": "agent", "grants": grants})["key"]
     config = {
         "region": "nyc3",
         "endpoint": "https://nyc3.digitaloceanspaces.com",
         "domain": DOMAIN,
+        "acme_email": "",
         "releases_bucket": "releases",
         "state_bucket": "state",
         "assets_bucket": "assets",
         "access_key": key["access_key"],
         "secret_key": key["secret_key"],
+        "package": digest,
     }
-    files = [{"path": "/etc/release-agent/config.json", "permissions": "0600", "content": json.dumps(config)}]
-    return api.droplet(user_data="#cloud-config\n" + yaml.safe_dump({"write_files": files}))
+    files = [
+        {"path": "/etc/release-agent/config.json", "permissions": "0600", "content": json.dumps(config)},
+        {"path": "/usr/local/lib/web/start.py", "content": START.read_text()},
+    ]
+    return "#cloud-config\n" + yaml.safe_dump({"write_files": files})
+
+
+def node(api: Api, digest: str | None = None) -> Body:
+    """A Droplet whose user data has the release agent's configuration; its package is there unless a hash is given."""
+    return api.droplet(user_data=user_data(api, digest or upload_package(api, package())))
+
+
+def disk(api: Api, droplet: Body) -> Path:
+    """The folder that stands for the root of a node's disk."""
+    return api.world.run / f"node-{droplet['id']}"
 
 
 def report(api: Api, droplet: Body) -> Body:
@@ -95,7 +130,7 @@ def test_node_waits_takes_the_release_and_serves_its_id(api: Api) -> None:
     """From nothing to the public URL, through Reserved IP, record and the world's certificate."""
     droplet = node(api)
     until(lambda: report(api, droplet).get("phase"), lambda phase: phase == "waiting")
-    desired = upload(api, {"manage.py": b""})
+    desired = upload(api, PROJECT)
     seen = settled(api, droplet, desired)
     assert (seen["phase"], seen["healthy"], seen["error"]) == ("done", True, None)
 
@@ -130,7 +165,7 @@ def served(api: Api, droplet: Body) -> str | None:
 @pytest.mark.parametrize("lost", ["nothing", "the object", "its meaning"])
 def test_the_next_node_serves_https_before_the_address_moves(api: Api, lost: str) -> None:
     """With the certificate that the first one kept; as a control, without one that serves only afterwards."""
-    desired = upload(api, {"manage.py": b""})
+    desired = upload(api, PROJECT)
     first = node(api)
     settled(api, first, desired)
     assert served(api, first) is None
@@ -159,12 +194,12 @@ def test_the_next_node_serves_https_before_the_address_moves(api: Api, lost: str
 def test_artifact_with_another_sha256_is_refused(api: Api) -> None:
     """The node hashes what it got; the error names both; the release before stays up."""
     droplet = node(api)
-    good = upload(api, {"manage.py": b"1"})
+    good = upload(api, PROJECT)
     assert settled(api, droplet, good)["phase"] == "done"
-    bad = upload(api, {"manage.py": b"2"}, sha256="0" * 64)
+    bad = upload(api, PROJECT | {"more.py": b""}, sha256="0" * 64)
     seen = settled(api, droplet, bad)
     assert (seen["phase"], seen["healthy"]) == ("failed", False)
-    assert f"sha256 must be {'0' * 64}, got " in seen["error"]
+    assert f"must have SHA-256 {'0' * 64}, got " in seen["error"]
     ip = droplet["networks"]["v4"][1]["ip_address"]
     with api.browser() as browser:
         assert browser.get(f"http://{ip}/healthz").json()["release"] == good["release"]
@@ -172,12 +207,121 @@ def test_artifact_with_another_sha256_is_refused(api: Api) -> None:
 
 @pytest.mark.usefixtures("buckets")
 def test_a_new_attempt_is_tried_again(api: Api) -> None:
-    """The same release with a higher attempt is taken up once its cause is mended."""
+    """The same release with a higher attempt is taken up once its cause is fixed."""
     droplet = node(api)
-    first = upload(api, {"manage.py": b""}, environment="environments/missing.json")
-    assert "environments/missing.json: not in releases" in settled(api, droplet, first)["error"]
-    second = upload(api, {"manage.py": b""}, attempt=2)
+    missing = f"environments/{'0' * 64}.json"
+    first = upload(api, PROJECT, environment=missing)
+    assert f"GET releases/{missing}: 404 NoSuchKey" in settled(api, droplet, first)["error"]
+    second = upload(api, PROJECT, attempt=2)
     assert settled(api, droplet, second)["phase"] == "done"
+
+
+@pytest.mark.usefixtures("buckets")
+def test_a_release_is_really_there(api: Api) -> None:
+    """Unpacked, built and linked in the node's folder; a project that can't be built changes nothing of that.
+
+    After going back, the release before serves again from what is still there: its artifact isn't asked for.
+    """
+    droplet = node(api)
+    first = upload(api, PROJECT | {"mysite/settings.py": b"FIRST = 1"})
+    assert settled(api, droplet, first)["phase"] == "done"
+    releases, current = (disk(api, droplet) / "srv/app" / name for name in ("releases", "current"))
+    assert (current / "app/mysite/settings.py").read_bytes() == b"FIRST = 1"
+    assert json.loads((current / "environment.json").read_text())["wsgi"] == "w:app"
+
+    unlocked = upload(api, {"manage.py": b""})
+    seen = settled(api, droplet, unlocked)
+    assert (seen["phase"], seen["error"]) == (
+        "failed",
+        "app: must hold uv.lock or requirements.txt, got neither; run `uv lock` in it",
+    )
+    assert current.readlink().name == first["release"]
+    assert {folder.name for folder in releases.iterdir()} == {first["release"]}
+
+    second = upload(api, PROJECT | {"mysite/settings.py": b"SECOND = 1"})
+    assert settled(api, droplet, second)["phase"] == "done"
+    assert (current / "app/mysite/settings.py").read_bytes() == b"SECOND = 1"
+    assert {folder.name for folder in releases.iterdir()} == {first["release"], second["release"]}
+
+    api.s3().delete_object(Bucket="releases", Key=first["artifact"])
+    again = first | {"attempt": 2}
+    api.s3().put_object(Bucket="releases", Key="desired.json", Body=json.dumps(again))
+    assert settled(api, droplet, again)["phase"] == "done"
+    assert current.readlink().name == first["release"]
+
+
+@pytest.mark.usefixtures("buckets")
+@pytest.mark.parametrize("broken", ["missing", "of other bytes"])
+def test_a_node_without_its_package_says_so_until_it_is_there(api: Api, broken: str) -> None:
+    """Nothing of it runs or stays before its hash is right; once it is uploaded, the same Droplet goes to work."""
+    content = package()
+    digest = hashlib.sha256(content).hexdigest()
+    if broken == "of other bytes":
+        upload_package(api, package({"agent/config.py": b"raise SystemExit"}), digest)
+    droplet = node(api, digest)
+    seen = until(lambda: report(api, droplet), lambda found: found != {})
+    place = f"releases/{package_key(digest)}"
+    rule = "must be there, is not" if broken == "missing" else f"must have SHA-256 {digest}, got "
+    assert seen | {"at": "", "error": ""} == {
+        "release": "",
+        "attempt": 0,
+        "phase": "bootstrap",
+        "healthy": False,
+        "error": "",
+        "at": "",
+    }
+    assert seen["error"].startswith(f"{place}: {rule}")
+    packages = disk(api, droplet) / "usr/local/lib/web/agents"
+    assert not (packages / digest).exists()
+    until(lambda: report(api, droplet)["at"], lambda at: at != seen["at"])  # it tries again and again
+
+    upload_package(api, content)
+    until(lambda: report(api, droplet)["phase"], lambda phase: phase == "waiting")
+    assert (packages / digest / "agent" / "follow.py").exists()
+
+
+class Nobody(socketserver.TCPServer):
+    """Stands where the world's proxy was: hangs up on everybody, and counts them."""
+
+    allow_reuse_address = True
+
+    def __init__(self, port: int) -> None:
+        self.callers = 0
+        super().__init__(("127.0.0.1", port), socketserver.BaseRequestHandler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002 - its own types
+        """Hang up."""
+        self.callers += 1
+        self.shutdown_request(request)
+
+
+@pytest.mark.usefixtures("buckets")
+def test_a_node_waits_for_spaces_that_are_away(api: Api) -> None:
+    """A Droplet that starts while nobody answers goes on by itself once they are back, and reports no failure."""
+    data = user_data(api, upload_package(api, package()))
+    desired = upload(api, PROJECT)
+    api.fault(kind="slow", of="droplet", seconds=1)
+    vpc = api.vpc()["id"]
+    droplet = api.client.droplets.create(DROPLET | {"vpc_uuid": vpc, "user_data": data})["droplet"]
+    supervisor = Supervisor(api.world)
+    supervisor.halt("proxy")
+    try:
+        with Nobody(api.world.proxy_port) as nobody:
+            threading.Thread(target=nobody.serve_forever, daemon=True).start()
+            until(lambda: nobody.callers, lambda count: count >= 3)
+            nobody.shutdown()
+    finally:
+        supervisor.restart("proxy")
+    until(lambda: accepts(api.world.proxy_port), bool)
+    assert settled(api, droplet, desired)["phase"] == "done"
+    log = (api.world.logs / f"node-{droplet['id']}.log").read_text()
+    assert "start.py ended" not in log
+
+
+def accepts(port: int) -> bool:
+    """Whether somebody listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_proxy_leads_nowhere_else(api: Api) -> None:

@@ -43,7 +43,7 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
     cache = Path(base.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do" / "bin"
     official = plugin.choose(base).official
     variables = {
-        **dict.fromkeys(TRUST_VARIABLES, str(world.bundle)),
+        **way(world),
         "PATH": os.pathsep.join([*([] if official else [str(plugin.OWN)]), str(cache), base.get("PATH", os.defpath)]),
         "DIGITALOCEAN_TOKEN": world.token,
         "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
@@ -57,12 +57,18 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
     }
     if official:
         variables[IGNORE_AMBIENT] = "true"
+    return inherited | variables
+
+
+def way(world: World) -> dict[str, str]:
+    """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
+    variables = dict.fromkeys(TRUST_VARIABLES, str(world.bundle))
     if world.depth == "api":
         # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
         # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
         proxy = f"http://127.0.0.1:{world.proxy_port}"
         variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
-    return inherited | variables
+    return variables
 
 
 def prepare_pulumi(world: World) -> None:

@@ -1,224 +1,87 @@
-"""A simulated node: at depth `api` it plays a Droplet's release agent and health URL, not the app."""
+"""A simulated node: at depth `api` it plays a Droplet, running its real agent on a machine that isn't there."""
 
-import hashlib
-import io
 import json
 import logging
+import os
 import ssl
 import sys
-import tarfile
 import threading
 import time
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import boto3
 import click
-import yaml
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from sandbox import certificates, ports
-from sandbox.store import Store, now
+from sandbox import certificates, environment, ports
+from sandbox.simulated_machine import CONFIG, START, Disk, agent_of
+from sandbox.store import Store
 from sandbox.world import World, load
 
 logger = logging.getLogger("sandbox.simulated_node")
 
-_CONFIG_PATH = "/etc/release-agent/config.json"
-_POLL = 0.5  # seconds
-# What the real agent goes through after fetching; a simulated node only says so.
-_PHASES = ("build", "check", "static", "migrate", "switch", "health")
-
-Document = dict[str, Any]  # JSON of the release protocol, see docs/releases.md
-
-
-class _ReleaseError(Exception):
-    """This release can't be taken; the text goes into the node's report."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _AgentConfig:
-    """What cloud-init would write for the release agent."""
-
-    region: str
-    endpoint: str
-    domain: str
-    releases_bucket: str
-    state_bucket: str
-    assets_bucket: str
-    access_key: str
-    secret_key: str
-
-
-def agent_config(user_data: str) -> _AgentConfig | None:
-    """Find the agent's configuration in a Droplet's user data; None when there is none."""
-    try:
-        cloud_config = yaml.safe_load(user_data)
-    except yaml.YAMLError:
-        return None
-    files = cloud_config.get("write_files", []) if isinstance(cloud_config, dict) else []
-    for file in files:
-        if file.get("path") == _CONFIG_PATH:
-            return _AgentConfig(**json.loads(file["content"]))
-    return None
+_POLL = 0.5  # seconds between two looks: the agent's own pause is for machines that have other work
+_RESTART = 2.0  # seconds until systemd would start again what has ended
 
 
 class Node:
-    """Follows desired.json and reports, as the protocol says."""
+    """A Droplet's agent at work: it follows desired.json; the certificate's program is not run, but played."""
 
-    def __init__(self, world: World, droplet_id: int, config: _AgentConfig) -> None:
+    def __init__(self, world: World, droplet_id: int, disk: Disk) -> None:
         self._world = world
-        self._droplet_id = droplet_id
-        self._config = config
-        self._folder = world.run / f"node-{droplet_id}"
-        self._kept_at = f"certificates/{config.domain}.json"
-        self.serving: str | None = None  # the release whose id the health URL shows
-        self._tried: tuple[str, int] | None = None
-        self._s3 = boto3.client(
-            "s3",
-            endpoint_url=config.endpoint,
-            region_name=config.region,
-            aws_access_key_id=config.access_key,
-            aws_secret_access_key=config.secret_key,
-            verify=str(world.bundle),
-            config=Config(
-                proxies={"https": f"http://127.0.0.1:{world.proxy_port}"},
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                retries={"total_max_attempts": 2},
-                connect_timeout=5,
-                read_timeout=30,
-            ),
-        )
+        self._folder = disk.root
+        self._agent = agent_of(_package(disk, droplet_id), disk, droplet_id)
+        self.refusal: type[Exception] = import_module("agent.errors").AgentError
+
+    def look(self) -> None:
+        """Let the agent look at desired.json once, and do what that says."""
+        self._agent.try_to_look()
 
     def certificate(self, *, may_obtain: bool) -> tuple[Path, Path] | None:
         """Return certificate and key: those that the Space keeps, else, if it may, new ones, which are kept there.
 
         The document is a Droplet's. Simulated is the ACME server: the world's own authority issues at once.
         """
-        names = [self._config.domain]
-        kept = self._kept_certificate()
-        if kept is None and not may_obtain:
-            return None
+        protocol, document = import_module("protocol.certificate"), import_module("protocol.document")
+        config, spaces = self._agent.config, self._agent.spaces
+        place = protocol.certificate_key(config.domain)
         crt, key = self._folder / "tls.crt", self._folder / "tls.key"
-        if kept:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            crt.write_text(kept["fullchain"])
+        try:
+            kept = protocol.Certificate.parse(spaces.get(config.state_bucket, place).body, place)
+        except document.DocumentError:
+            kept = None
+        if kept and certificates.is_good(self._world, [config.domain], kept.fullchain.encode(), kept.privkey.encode()):
+            crt.write_text(kept.fullchain)
             key.touch(mode=0o600)
-            key.write_text(kept["privkey"])
+            key.write_text(kept.privkey)
+            logger.info("simulated: the certificate for %s is the kept one", config.domain)
+        elif may_obtain:
+            certificates.issue(self._world, [config.domain], self._folder / "tls")
+            new = protocol.Certificate(fullchain=crt.read_text(), privkey=key.read_text())
+            body = document.json_bytes(new.document())
+            spaces.put(config.state_bucket, place, body, {"content-type": "application/json"})
+            logger.info("simulated: the certificate for %s is new", config.domain)
         else:
-            certificates.issue(self._world, names, self._folder / "tls")
-            self._put(self._kept_at, {"fullchain": crt.read_text(), "privkey": key.read_text()})
-        logger.info("the certificate for %s is %s", names[0], "the kept one" if kept else "new")
+            return None
         return crt, key
 
-    def _kept_certificate(self) -> Document | None:
-        """Read the kept certificate, None when there is none that would serve."""
-        content = self._object(self._kept_at, self._config.state_bucket)
+
+def _package(disk: Disk, droplet_id: int) -> Path:
+    """Return the agent's package, however often the attempt to get it ends."""
+    while True:
         try:
-            document = json.loads(content or b"")
-            pair = [document[name].encode() for name in ("fullchain", "privkey")]
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return None
-        return document if certificates.is_good(self._world, [self._config.domain], *pair) else None
-
-    def step(self) -> None:
-        """Look at desired.json once, and take the release if it is new."""
-        desired = self._document("desired.json")
-        if desired is None:
-            if self._tried is None:
-                self._tried = ("", 0)
-                self._report("", 0, "waiting")
-            return
-        wanted = (desired["release"], desired["attempt"])
-        if wanted == self._tried:
-            return
-        self._tried = wanted
-        logger.info("release %s, attempt %d", *wanted)
-        try:
-            self._take(desired)
-        except _ReleaseError as error:
-            logger.warning("release %s failed: %s", desired["release"], error)
-            self._report(*wanted, "failed", error=str(error))
-
-    def _take(self, desired: Document) -> None:
-        wanted = (desired["release"], desired["attempt"])
-        self._report(*wanted, "fetch")
-        self._check_artifact(desired)
-        self._check_environment(desired)
-        for phase in _PHASES:
-            self._report(*wanted, phase)
-        self.serving = desired["release"]
-        self._report(*wanted, "done")
-
-    def _check_artifact(self, desired: Document) -> None:
-        content = self._object(desired["artifact"], self._config.releases_bucket)
-        if content is None:
-            raise _ReleaseError(f"{desired['artifact']}: not in {self._config.releases_bucket}")
-        found = hashlib.sha256(content).hexdigest()
-        if found != desired["sha256"]:
-            raise _ReleaseError(f"{desired['artifact']}: sha256 must be {desired['sha256']}, got {found}")
-        try:
-            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-                names = archive.getnames()
-        except tarfile.TarError as error:
-            raise _ReleaseError(f"{desired['artifact']}: must be a tar archive: {error}") from error
-        logger.info("artifact verified: %d files, sha256 %s", len(names), found)
-
-    def _check_environment(self, desired: Document) -> None:
-        environment = self._document(desired["environment"])
-        if environment is None:
-            raise _ReleaseError(f"{desired['environment']}: not in {self._config.releases_bucket}")
-        missing = [name for name in ("wsgi", "env") if name not in environment]
-        if missing:
-            raise _ReleaseError(f"{desired['environment']}: {', '.join(missing)} missing")
-
-    def _report(self, release: str, attempt: int, phase: str, error: str | None = None) -> None:
-        body = {
-            "release": release,
-            "attempt": attempt,
-            "phase": phase,
-            "healthy": phase == "done",
-            "error": error,
-            "at": now(),
-        }
-        self._put(f"nodes/{self._droplet_id}.json", body)
-
-    def _put(self, key: str, document: Document) -> None:
-        self._s3.put_object(
-            Bucket=self._config.state_bucket,
-            Key=key,
-            Body=json.dumps(document).encode(),
-            ContentType="application/json",
-        )
-
-    def _object(self, key: str, bucket: str) -> bytes | None:
-        try:
-            answer = self._s3.get_object(Bucket=bucket, Key=key)
-        except self._s3.exceptions.NoSuchKey:
-            return None
-        content: bytes = answer["Body"].read()
-        return content
-
-    def _document(self, key: str) -> Document | None:
-        content = self._object(key, self._config.releases_bucket)
-        if content is None:
-            return None
-        try:
-            document = json.loads(content)
-        except ValueError as error:
-            raise _ReleaseError(f"{key}: must be JSON: {error}") from error
-        if not isinstance(document, dict):
-            raise _ReleaseError(f"{key}: must be a JSON object")
-        return document
+            return disk.package(droplet_id)
+        except SystemExit as end:
+            logger.warning("%s ended with status %s", START, end.code)
+        logger.info("simulated: systemd starts it again after %g s", _RESTART)
+        time.sleep(_RESTART)
 
 
 class _Health(BaseHTTPRequestHandler):
     """Answers the health URL; the rest is led from http to https, and there answered 501."""
 
-    node: ClassVar[Node | None]
+    disk: ClassVar[Disk | None]
     redirect: ClassVar[str | None]  # where plain HTTP leads, without the path
     protocol_version = "HTTP/1.1"
     server_version = "simulated-node"
@@ -233,7 +96,7 @@ class _Health(BaseHTTPRequestHandler):
             text = "sandbox: this is a simulated node, no app runs here; it only answers /healthz\n"
             self._answer(501, "text/plain; charset=utf-8", text.encode())
             return
-        release = self.node.serving if self.node else None
+        release = self.disk.serving if self.disk else None
         status, word = (200, "ok") if release else (503, "no release yet")
         body = json.dumps({"status": word, "release": release}).encode()
         self._answer(status, "application/json", body)
@@ -257,10 +120,9 @@ class _Health(BaseHTTPRequestHandler):
         logger.info("%s", format % args)
 
 
-def _listen(
-    port: int, node: Node | None, *, context: ssl.SSLContext | None = None, redirect: str | None = None
-) -> None:
-    handler = type("Handler", (_Health,), {"node": node, "redirect": redirect})
+def _listen(port: int, disk: Disk | None, *, context: ssl.SSLContext | None = None) -> None:
+    redirect = f"https://{disk.config['domain']}" if disk and not context else None
+    handler = type("Handler", (_Health,), {"disk": disk, "redirect": redirect})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     if context:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -278,26 +140,35 @@ def run(world: World, droplet_id: int) -> None:
     if droplet is None:
         sys.exit(f"{droplet_id}: the store has no such Droplet")
     logger.info("simulated node of Droplet %d (%s): no machine, no app", droplet_id, droplet.body["name"])
-    config = agent_config(droplet.private["user_data"])
-    node = Node(world, droplet_id, config) if config else None
-    if node is None:
-        logger.info("the user data has no %s: nothing to play but a health URL without a release", _CONFIG_PATH)
     name = f"node-{droplet_id}"
-    _listen(ports.reserve(world, f"{name}-http"), node, redirect=f"https://{config.domain}" if config else None)
+    disk = Disk.written(world.run / name, droplet.private["user_data"])
+    _listen(ports.reserve(world, f"{name}-http"), disk)
+    if disk is None:
+        logger.info("the user data has no %s and %s: nothing to play but a health URL without a release", CONFIG, START)
+        threading.Event().wait()
+        return
+    _reach(world)
+    node = Node(world, droplet_id, disk)
     secure = False
     while True:
-        if node:
-            try:
-                # As on a Droplet: the kept certificate before any report; a new one only once the address leads here.
-                if not secure and (pair := node.certificate(may_obtain=_has_reserved_ip(store, droplet_id))):
-                    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                    context.load_cert_chain(*pair)
-                    _listen(ports.reserve(world, f"{name}-https"), node, context=context)
-                    secure = True
-                node.step()
-            except (BotoCoreError, ClientError, _ReleaseError) as error:
-                logger.warning("Spaces: %s", error)
+        try:
+            # As on a Droplet: the kept certificate before any report; a new one only once the address leads here.
+            if not secure and (pair := node.certificate(may_obtain=_has_reserved_ip(store, droplet_id))):
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*pair)
+                _listen(ports.reserve(world, f"{name}-https"), disk, context=context)
+                secure = True
+            node.look()
+        except node.refusal as refusal:
+            logger.warning("the certificate: %s", refusal)
         time.sleep(_POLL)
+
+
+def _reach(world: World) -> None:
+    """Let this process and those that it starts find the world's names, as a Droplet's network would."""
+    for name in environment.REMOVED:
+        os.environ.pop(name, None)
+    os.environ.update(environment.way(world))
 
 
 @click.command()

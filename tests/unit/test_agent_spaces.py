@@ -1,0 +1,226 @@
+"""The agent's requests to Spaces: signed as S3 wants it, and tried again as long as that may help."""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from agent import spaces
+from agent.config import Config
+from agent.spaces import Answer, Spaces, SpacesError
+from tests.unit.spaces_server import Request, SpacesServer, answer, half, hang_up, listening, trust
+
+CONFIG = Config(
+    region="nyc3",
+    endpoint="http://localhost",
+    domain="polls.example",
+    acme_email="",
+    releases_bucket="releases",
+    state_bucket="state",
+    assets_bucket="assets",
+    access_key="DO00AGENT",
+    secret_key="the-agents-own+key/",
+    package="5f" * 32,
+)
+BODY = b"0123456789" * 1000
+DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
+KEYS = ["desired.json", "static/admin/grüße & more+(x)~é'*!@=,;.css", "static/a%20b//c.js", "static/日本.svg"]
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this machine is told about proxies does not count."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made, in no time."""
+    made: list[float] = []
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append))
+    return made
+
+
+@pytest.fixture
+def server() -> Iterator[SpacesServer]:
+    """Spaces."""
+    with listening(SpacesServer()) as server:
+        yield server
+
+
+def client(port: int, secret_key: str = CONFIG.secret_key) -> Spaces:
+    """The agent's client; names below localhost are this machine's."""
+    return Spaces(dataclasses.replace(CONFIG, endpoint=f"http://localhost:{port}", secret_key=secret_key))
+
+
+def signed(request: Request, key: str, **query: str) -> bool:
+    """Whether a request has the signature that botocore would make."""
+    return request.is_signed_by(CONFIG.access_key, CONFIG.secret_key, key=key, query=query)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
+    """With the ETag as Spaces gave it; 304 is an answer. With another secret the signature does not fit."""
+    server.next = [answer(200, b"{}", ETag='"0f"'), answer(304, ETag='"0f"'), answer(200)]
+    ours = client(server.server_port)
+    first = ours.get("releases", key)
+    assert first == Answer(200, '"0f"', b"{}")
+    assert ours.get("releases", key, unless=first.etag) == Answer(304, '"0f"', b"")
+    plain, conditional = server.requests
+    assert (plain.method, plain.headers["host"]) == ("GET", f"releases.localhost:{server.server_port}")
+    assert "if-none-match" not in plain.headers
+    assert conditional.headers["if-none-match"] == '"0f"'
+    assert signed(plain, key)
+    assert signed(conditional, key)
+    assert plain.connection == conditional.connection
+    client(server.server_port, "another").get("releases", key)
+    assert not signed(server.requests[-1], key)
+
+
+@pytest.mark.parametrize("prefix", ["static/", "static/a b+c&d=é%/~x"])
+def test_a_list_is_signed_page_by_page(server: SpacesServer, prefix: str) -> None:
+    """Whatever is in the prefix and in the token of the next page."""
+    page = (
+        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Contents><Key>{}</Key></Contents>'
+        "{}</ListBucketResult>"
+    )
+    token = "1/+=&é"
+    more = f"<NextContinuationToken>{token.replace('&', '&amp;')}</NextContinuationToken>"
+    server.next = [answer(200, page.format("static/a.css", more).encode()), answer(200, page.format("é", "").encode())]
+    assert client(server.server_port).list("assets", prefix) == {"static/a.css", "é"}
+    first, second = server.requests
+    query = {"list-type": "2", "prefix": prefix}
+    assert signed(first, "", **query)
+    assert signed(second, "", **query, **{"continuation-token": token})
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("body", [b"", "body{} é".encode(), BODY])
+def test_a_put_is_signed(server: SpacesServer, key: str, body: bytes) -> None:
+    """With its access, its lifetime and its content, which arrives as it was, whatever bytes it has."""
+    headers = {
+        "content-type": "text/css; charset=utf-8",
+        "cache-control": "public,max-age=1",
+        "x-amz-acl": "public-read",
+    }
+    client(server.server_port).put("assets", key, body, headers)
+    (request,) = server.requests
+    assert request.method == "PUT"
+    assert request.body == body
+    assert headers.items() <= request.headers.items()
+    assert request.headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+    assert request.headers["content-length"] == str(len(body))
+    assert "expect" not in request.headers
+    assert signed(request, key)
+
+
+def test_an_idle_connection_that_was_closed_costs_no_pause(server: SpacesServer, pauses: list[float]) -> None:
+    """Spaces close connections when they like, even when the next request is on its way."""
+    server.next = [answer(200, b"1"), hang_up, answer(200, b"2")]
+    ours = client(server.server_port)
+    assert ours.read("releases", "a") == b"1"
+    assert ours.read("releases", "a") == b"2"
+    assert [request.connection for request in server.requests] == [0, 0, 1]
+    assert pauses == []
+
+
+@pytest.mark.parametrize("trouble", [answer(503), answer(500), answer(429), hang_up, half(BODY)])
+def test_trouble_of_spaces_is_waited_for(server: SpacesServer, pauses: list[float], trouble: object) -> None:
+    """Twice, a little longer the second time."""
+    server.next = [trouble, trouble, answer(200, b"{}")]  # type: ignore[list-item]
+    assert client(server.server_port).read("releases", "a") == b"{}"
+    assert pauses == [0.5, 1]
+    assert all(signed(request, "a") for request in server.requests)
+
+
+def test_trouble_that_stays_ends_the_request(server: SpacesServer, pauses: list[float]) -> None:
+    """After five tries, with the last answer."""
+    server.next = [answer(503, b"<Code>SlowDown</Code>")] * 5
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 503 SlowDown$"):
+        client(server.server_port).read("releases", "a")
+    assert pauses == list(Spaces.PAUSES)
+
+
+@pytest.mark.parametrize(("status", "word"), [(403, "AccessDenied"), (404, "NoSuchKey")])
+def test_a_refusal_is_final(server: SpacesServer, pauses: list[float], status: int, word: str) -> None:
+    """Asking again would not help."""
+    server.next = [answer(status, DENIED.replace(b"AccessDenied", word.encode()))]
+    with pytest.raises(SpacesError, match=rf"^PUT state/nodes/1.json: {status} {word}$"):
+        client(server.server_port).put("state", "nodes/1.json", b"{}", {"content-type": "application/json"})
+    assert len(server.requests) == 1
+    assert pauses == []
+
+
+def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces that nobody reaches may be there a moment later; if not, the error says what was wrong."""
+    with listening(SpacesServer()) as gone:
+        port = gone.server_port
+    made: list[float] = []
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append))
+    with pytest.raises(SpacesError, match=r"^GET releases/a: .*onnect"):
+        client(port).read("releases", "a")
+    assert made == list(Spaces.PAUSES)
+
+    with contextlib.ExitStack() as stack:
+
+        def pause(_seconds: float) -> None:
+            stack.enter_context(listening(SpacesServer(port=port)))
+
+        monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=pause))
+        assert client(port).read("releases", "a") == b""
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_download_that_stops_is_begun_again(server: SpacesServer, pauses: list[float], *, chunked: bool) -> None:
+    """The file holds the object and nothing else, neither what came first nor the text of an error."""
+    server.next = [half(BODY * 20, chunked=chunked), answer(503, DENIED * 99), answer(200, BODY)]
+    file = io.BytesIO(b"what was there before" * 9999)
+    client(server.server_port).download("releases", "a", file)
+    assert file.getvalue() == BODY
+    assert pauses == [0.5, 1]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_download_that_always_stops_is_no_object(server: SpacesServer, pauses: list[float], *, chunked: bool) -> None:
+    """A part never passes as whole."""
+    server.next = [half(BODY, chunked=chunked)] * 5
+    with pytest.raises(SpacesError, match=r"^GET releases/a: "):
+        client(server.server_port).download("releases", "a", io.BytesIO())
+    assert len(pauses) == len(server.requests) == 5
+
+
+def test_an_error_is_not_the_object(server: SpacesServer) -> None:
+    """What a refusal says goes into the error and not into the file."""
+    server.next = [answer(404, b"<Code>NoSuchKey</Code>")]
+    file = io.BytesIO()
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 404 NoSuchKey$"):
+        client(server.server_port).download("releases", "a", file)
+    assert file.getvalue() == b""
+
+
+def test_the_machines_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]) -> None:
+    """HTTPS_PROXY leads to Spaces; their certificate is checked all the same, and their answer counts, not its own."""
+    ours = trust(tmp_path / "ours", "releases.nyc3.spaces.invalid")
+    other = trust(tmp_path / "other", "releases.nyc3.spaces.invalid")
+    config = dataclasses.replace(CONFIG, endpoint="https://nyc3.spaces.invalid")
+    with listening(SpacesServer(ours.context)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        monkeypatch.setattr(spaces, "TRUST", str(ours.bundle))
+        proxy.next = [answer(200, b"{}", ETag='"0f"'), answer(404)]
+        connected = Spaces(config)
+        assert connected.get("releases", "desired.json") == Answer(200, '"0f"', b"{}")
+        assert connected.get("releases", "desired.json") == Answer(404, "", b"")
+        assert proxy.tunnels == ["releases.nyc3.spaces.invalid:443"]
+        assert signed(proxy.requests[0], "desired.json")
+
+        monkeypatch.setattr(spaces, "TRUST", str(other.bundle))
+        with pytest.raises(SpacesError, match="certificate"):
+            Spaces(config).get("releases", "desired.json")
+        assert len(proxy.requests) == 2
+        assert len(pauses) == 5
