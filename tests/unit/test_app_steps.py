@@ -168,6 +168,7 @@ def test_what_the_import_prints_is_not_in_a_steps_output(project: Project) -> No
     project.add("site_settings.py", "import os; print('from Python', end=''); os.write(1, b'one'); os.write(2, b'two')")
     with project.steps() as app:
         assert run(app, "print('mine')") == "mine\n"
+        assert run(app, "import os; print(os.readlink(f'/proc/{os.getppid()}/fd/1'))") == "/dev/null\n"
         assert app.static_settings() == (str(project.folder / "collected"), "/static/")
         with pytest.raises(AgentError) as refused:
             run(app, "raise SystemExit('mine')")
