@@ -36,5 +36,9 @@ systemctl start --no-block $certificate release-agent.service
 later() {
     DEBIAN_FRONTEND=noninteractive nice apt-get install --yes --quiet --option DPkg::Lock::Timeout=300 "$@"
 }
-[ -z "$certificate" ] || later lego # which certificate.service waits for
+if [ -n "$certificate" ]; then
+    # certificate.service waits for it, and renews; certbot's own timer would have nothing to do.
+    systemctl mask --quiet certbot.timer
+    later certbot
+fi
 later logrotate systemd-timesyncd unattended-upgrades

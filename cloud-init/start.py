@@ -1,9 +1,9 @@
 """Starts a program of the agent's package, which it fetches from the Space `releases` unless it is here.
 
-    start.py release|certificate
+    start.py release|certificate|ended
 
 The package is the one whose SHA-256 /etc/release-agent/config.json names. Without it this Droplet is of no use, and
-only this program can say so: by the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
+only this program can say so: as the report nodes/<droplet id>.json, phase `bootstrap` (docs/releases.md). systemd
 starts it again and again, so that a Space that is filled later is found.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 CONFIG = Path("/etc/release-agent/config.json")
 PACKAGES = Path("/usr/local/lib/web/agents")
+REPORTED = 3  # exit status of a start whose failure the runner knows already
 PATIENCE = 90  # seconds for DNS, refused connections, 5xx, and the 403 of a key that was made just now
 
 
@@ -34,7 +35,7 @@ class Waiting(StartError):  # noqa: N818 - not an error yet
     """It can't be had yet."""
 
 
-def ensure(config: Mapping[str, str], packages: Path = PACKAGES, patience: float = PATIENCE) -> Path:
+def ensure(config: Mapping[str, str], packages: Path, patience: float) -> Path:
     """Return the package's folder; fetch it if it isn't there. Raises StartError."""
     digest = config["package"]
     packages.mkdir(parents=True, exist_ok=True)
@@ -86,12 +87,14 @@ def download(config: Mapping[str, str], key: str, file: Path) -> None:
     raise Waiting(problem) if error or status == "403" or status >= "5" else StartError(problem)
 
 
-def curl(config: Mapping[str, str], bucket: str, key: str, *options: str) -> tuple[str, str]:
-    """Make a signed request; return the status, and why there was none. The key goes in by a pipe."""
+def curl(config: Mapping[str, str], bucket: str, key: str, *options: str, body: str = "") -> tuple[str, str]:
+    """Make a signed request; return the status, or why there was none. The key comes by a pipe, not as an argument."""
     host = config["endpoint"].removeprefix("https://")
     user = f"{config['access_key']}:{config['secret_key']}".replace("\\", "\\\\").replace('"', '\\"')
     settings = f'user = "{user}"\naws-sigv4 = "aws:amz:{config["region"]}:s3"\n'
-    command = ["curl", "--config", "-", "--silent", "--show-error", "--write-out", "%{http_code}"]
+    command = ["curl", "--disable", "--config", "-", "--silent", "--show-error", "--write-out", "%{http_code}"]
+    # Not every curl that signs says this by itself, and S3 wants to hear it.
+    command += ["--header", f"x-amz-content-sha256: {hashlib.sha256(body.encode()).hexdigest()}"]
     command += ["--connect-timeout", "10", "--max-time", "60", *options, f"https://{bucket}.{host}/{key}"]
     done = subprocess.run(command, input=settings, capture_output=True, text=True, check=False)
     return done.stdout[-3:], done.stderr.strip() if done.returncode else ""
@@ -101,8 +104,9 @@ def report(config: Mapping[str, str], droplet_id: str, error: str) -> None:
     """Tell the runner why nothing happens here."""
     at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     document = {"release": "", "attempt": 0, "phase": "bootstrap", "healthy": False, "error": error, "at": at}
-    put = ["--request", "PUT", "--header", "content-type: application/json", "--data-binary", json.dumps(document)]
-    curl(config, config["state_bucket"], f"nodes/{droplet_id}.json", "--output", os.devnull, *put)
+    body = json.dumps(document)
+    put = ["--request", "PUT", "--header", "content-type: application/json", "--data-binary", body]
+    curl(config, config["state_bucket"], f"nodes/{droplet_id}.json", "--output", os.devnull, *put, body=body)
 
 
 def metadata_id() -> str:
@@ -114,16 +118,37 @@ def metadata_id() -> str:
 
 
 def package(
-    config: Mapping[str, str], droplet_id: Callable[[], str] = metadata_id, packages: Path = PACKAGES
+    config: Mapping[str, str],
+    droplet_id: Callable[[], str] = metadata_id,
+    packages: Path = PACKAGES,
+    patience: float = PATIENCE,
 ) -> Path:
     """Return the package's folder, or report why there is none and end."""
     try:
-        return ensure(config, packages)
+        return ensure(config, packages, patience)
     except (StartError, OSError, tarfile.TarError) as error:
         report(config, droplet_id(), str(error))
-        sys.exit(str(error))
+        sys.stderr.write(f"{error}\n")
+        sys.exit(REPORTED)
+
+
+def ended(config: Mapping[str, str], result: str, status: str) -> None:
+    """Report an end of the agent that nobody asked for, once it has ended: ExecStopPost= of its unit."""
+    if result != "success" and status != str(REPORTED):
+        command = ["journalctl", "--unit=release-agent.service", "--lines=20", "--output=cat", "--no-pager"]
+        journal = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        report(config, metadata_id(), f"release-agent.service ended with {result}\n{journal}")
+
+
+def main() -> None:
+    """Become the program that the first argument names; `ended` is systemd's."""
+    config = json.loads(CONFIG.read_bytes())
+    if sys.argv[1] == "ended":
+        ended(config, os.environ["SERVICE_RESULT"], os.environ.get("EXIT_STATUS", ""))
+    else:
+        program = [sys.executable, "-I", str(package(config)), *sys.argv[1:]]
+        os.execv(sys.executable, program)  # noqa: S606 - the package, and no shell
 
 
 if __name__ == "__main__":
-    program = package(json.loads(CONFIG.read_bytes()))
-    os.execv(sys.executable, [sys.executable, "-I", str(program), *sys.argv[1:]])  # noqa: S606 - no shell is the point
+    main()

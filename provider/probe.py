@@ -157,7 +157,7 @@ def _unreachable(url: str, error: "httpx.TransportError") -> Answer:
 
     text = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text or (isinstance(error, httpx.ConnectError) and "SSL" in text):
-        fix = "see `journalctl -u certbot` on the Droplet, and SSL_CERT_FILE on this machine"
+        fix = "see `journalctl -u certificate` on the Droplet, and SSL_CERT_FILE on this machine"
     elif isinstance(error, httpx.ProxyError):
         fix = "see what HTTPS_PROXY on this machine leads to"
     elif not addresses(url):

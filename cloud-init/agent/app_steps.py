@@ -12,11 +12,11 @@ import gc
 import importlib
 import json
 import os
-import runpy
 import signal
 import socket
 import stat
 import sys
+import types
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -82,7 +82,7 @@ def preload(gunicorn: list[str]) -> dict[str, object]:
     facts = {
         "a thread": len(list(Path("/proc/self/task").iterdir())) > 1,
         "a child process": has_children(),
-        "an open descriptor": any(map(is_shared, open_descriptors() - descriptors)),
+        "an open descriptor": any(is_shared(number) for number, _, _ in open_descriptors() - descriptors),
         "a temporary directory": has_temporary_directory(),
         "another working directory": Path.cwd() != folder,
         "other signal handlers": signal_handlers() != handlers,
@@ -93,9 +93,14 @@ def preload(gunicorn: list[str]) -> dict[str, object]:
     return {"status": 0, "unsafe": unsafe, "words": sorted(watched.words)[:MOST_WORDS]}
 
 
-def open_descriptors() -> set[int]:
-    """Return the descriptors of this process, and the one that it looks with."""
-    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+def open_descriptors() -> set[tuple[int, int, int]]:
+    """Return what is open, as number, device and inode, without what the listing itself opens."""
+    found = set()
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            what = os.fstat(int(entry.name))
+            found.add((int(entry.name), what.st_dev, what.st_ino))
+    return found
 
 
 def signal_handlers() -> dict[int, object]:
@@ -120,11 +125,9 @@ def has_temporary_directory() -> bool:
 
 def is_shared(descriptor: int) -> bool:
     """Whether two processes with this descriptor would disturb each other: a connection, or a file with a position."""
-    try:
-        mode, flags = os.fstat(descriptor).st_mode, fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    except OSError:  # gone: it was the listing's own
-        return False
+    mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         return flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_APPEND
     return not (stat.S_ISCHR(mode) or stat.S_ISDIR(mode))
 
@@ -151,7 +154,10 @@ def manage(arguments: list[str], answer: int) -> None:
             execute(self)
 
         utility.execute = unless_changed
-    runpy.run_path("manage.py", run_name="__main__")
+    path = Path("manage.py").absolute()
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__file__ = str(path)
+    exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), vars(main))  # noqa: S102 - what Python does
 
 
 def check_gunicorn(arguments: list[str], answer: int) -> None:

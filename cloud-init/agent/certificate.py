@@ -1,184 +1,206 @@
 """Sees to it that this Droplet has the site's certificate, and turns HTTPS on.
 
-The Space `state` keeps it, so a new Droplet has it before the address leads there: docs/adr/0010. If there is none, it
-is obtained. Let's Encrypt allows five failures an hour (https://letsencrypt.org/docs/rate-limits/), so it is asked only
-when this Droplet has the Reserved IP and the domain leads there; after a failure soon, then every 15 minutes.
+The Space `state` keeps it, so a new Droplet has it before the address leads there: docs/adr/0010. If there is none, or
+it ends soon, it is obtained: docs/adr/0015.
 """
 
 import contextlib
-import importlib
-import json
-import os
-import shutil
-import socket
+import hashlib
+import http
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-sys.path.append(str(Path(__file__).parent))
-from agent import config, machine, spaces
+from agent.acme import Acme
+from agent.config import Config
+from agent.errors import AgentError
+from agent.machine import log, write
+from agent.notify import notify
+from agent.spaces import Spaces, SpacesError
+from protocol.certificate import Certificate, certificate_key
+from protocol.document import DocumentError, json_bytes
 
-DOMAIN = "@DOMAIN@"
-CONTACT = ["--email", "@ACME_EMAIL@"] if "@ACME_EMAIL@" else ["--register-unsafely-without-email"]
-WEBROOT = "/var/www/acme"
-KEPT = f"certificates/{DOMAIN}.json"
-ENOUGH = 3 * 86400  # seconds: certbot.timer, which renews, comes twice a day
-CERTBOT = Path("/etc/letsencrypt")
-TLS = Path("/etc/nginx/edge/tls.conf")
-AGENT = Path("/etc/release-agent/config.json")
-TOLD = Path("/var/lib/obtain-certificate/told")
-FAILURES = Path("/var/lib/obtain-certificate/failures")  # one character each
+ENOUGH = 3 * 86400  # seconds; what ends sooner is not worth taking
+RENEWED = 1 / 3  # of the lifetime; what has less left is replaced, as Let's Encrypt recommends
+SOON, LATER = 1, 30  # seconds between two tries
+SOON_FOR = 600  # seconds; while `pulumi up` may be waiting for it
+CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
 
-def there_is_one() -> bool:
-    """Tell whether certbot has a certificate."""
-    return (CERTBOT / "live/site/fullchain.pem").exists()
+class Validity(NamedTuple):
+    """Between when visitors trust a certificate, in seconds since 1970."""
+
+    begin: float
+    end: float
+
+    def left(self, now: float) -> float:
+        """Return which part of the lifetime is left."""
+        return (self.end - now) / (self.end - self.begin) if self.end > self.begin else 0
+
+
+NEVER = Validity(0, 0)
+
+
+class Places:
+    """Where things are."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self.pem = root / "etc/nginx/tls/site.pem"  # key and chain in one file, so that both are replaced in one step
+        self.link = root / "etc/nginx/edge/tls.conf"  # it is there while HTTPS is on
+        self.webroot = root / "var/www/acme"
+        self.state = root / "var/lib/certificate"
+        self.served = self.state / "served"  # SHA-256 of the file that Nginx has read
+        self.replace = self.state / "replace"  # made by a person who doesn't want the certificate any more
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps this Droplet's certificate and the Space's the same, and fresh."""
+
+    config: Config
+    places: Places = field(default_factory=Places)
+    trust: Callable[[], ssl.SSLContext] = ssl.create_default_context  # a visitor's; the machine's own authorities
+    spaces: Spaces = field(init=False)
+    acme: Acme = field(init=False)
+    told: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.spaces = Spaces(self.config)
+        self.acme = Acme(self.config, self.places.state, self.places.webroot)
+        self.key = certificate_key(self.config.domain)
+
+    def keep(self) -> None:
+        """Return when a certificate serves, is kept, and is good for long enough; waiting is not a failure."""
+        self.attempt(self.exchange, self.serve)
+        notify("READY=1")  # and the release agent starts, whose report makes the address lead here
+        began = time.monotonic()
+        while self.attempt(self.exchange, self.obtain, self.serve):
+            time.sleep(SOON if time.monotonic() < began + SOON_FOR else LATER)
+
+    def attempt(self, *steps: Callable[[], str | None]) -> bool:
+        """Do what is possible now, and say what has to wait, once; return whether something has to."""
+        reasons = tuple(reason for step in steps if (reason := step()))
+        for reason in reasons:
+            if reason not in self.told:
+                log(f"waiting: {reason}")
+        self.told = reasons
+        return bool(reasons)
+
+    def exchange(self) -> str | None:
+        """Let both have what is good for longer: the Space, and this Droplet."""
+        bucket = self.config.state_bucket
+        try:
+            answer = self.spaces.get(bucket, self.key)
+            kept = parsed(answer.body, self.key) if answer.status == http.HTTPStatus.OK else None
+            ours = self.ours()
+            here, there = self.validity(ours), self.validity(kept)
+            if ours and here.end > there.end:
+                body = json_bytes(ours.document())
+                self.spaces.put(bucket, self.key, body, {"content-type": "application/json"})
+                log(f"{self.key}: written to the Space for the next Droplet")
+            elif kept and there.end > max(here.end, time.time() + ENOUGH):
+                self.install(kept)
+                log(f"{self.key}: taken from the Space")
+        except SpacesError as error:
+            return f"the next Droplet would have no HTTPS at first: {error}"
+        return None
+
+    def obtain(self) -> str | None:
+        """Have a new certificate when there is none, or it is to be replaced; the next attempt keeps it."""
+        unwanted = self.places.replace.exists()
+        if not unwanted and self.validity(self.ours()).left(time.time()) > RENEWED:
+            return None
+        if reason := self.acme.reason_to_wait():
+            return reason
+        try:
+            certificate = self.acme.obtain()
+        except AgentError as error:
+            return str(error)
+        trusted = self.validity(certificate) != NEVER
+        # Visitors may know better than this machine, so it is served where nothing better is.
+        if trusted or self.validity(self.ours()).end < time.time():
+            self.install(certificate)
+        if not trusted:
+            self.acme.failed()
+            return f"the certificate that certbot obtained is not trusted here for {self.config.domain}"
+        self.places.replace.unlink(missing_ok=True)
+        self.acme.succeeded()
+        log("a new certificate was obtained")
+        return "the new certificate is not kept yet"
+
+    def serve(self) -> str | None:
+        """Turn HTTPS on, unless Nginx has this certificate already."""
+        places = self.places
+        if not places.pem.exists():
+            places.link.unlink(missing_ok=True)  # Nginx would not start with it
+            return None  # why there is none, the others say
+        digest = hashlib.sha256(places.pem.read_bytes()).hexdigest()
+        if places.link.is_symlink() and places.served.exists() and places.served.read_text() == digest:
+            return None
+        if not places.link.is_symlink():
+            places.link.symlink_to("../edge-tls.conf")
+        for command in (["nginx", "-t", "-q"], ["systemctl", "reload-or-restart", "nginx.service"]):
+            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+            if done.returncode != 0:
+                places.link.unlink()  # so that Nginx starts, for visitors of the health URL
+                return f"`{' '.join(command)}` ended with status {done.returncode}\n{done.stdout}"
+        write(places.served, digest, 0o600)
+        log("HTTPS is on")
+        return None
+
+    def ours(self) -> Certificate | None:
+        """Return what is on this Droplet."""
+        try:
+            text = self.places.pem.read_text(errors="replace")
+        except FileNotFoundError:
+            return None
+        key, mark, chain = text.partition(CERTIFICATE)
+        return Certificate(fullchain=mark + chain, privkey=key)
+
+    def install(self, certificate: Certificate) -> None:
+        """Replace what is on this Droplet."""
+        self.places.pem.parent.mkdir(mode=0o700, exist_ok=True)
+        write(self.places.pem, pem(certificate), 0o600)
+
+    def validity(self, certificate: Certificate | None) -> Validity:
+        """Return from when until when visitors trust this certificate: it is tried, not believed."""
+        if certificate is None:
+            return NEVER
+        server, sent, received = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO()
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+            try:
+                file.write(pem(certificate))
+                file.flush()
+                server.load_cert_chain(file.name, password=no_password)
+                visitor = self.trust().wrap_bio(received, sent, server_hostname=self.config.domain)
+                for side in (visitor, server.wrap_bio(sent, received, server_side=True)) * 3:
+                    with contextlib.suppress(ssl.SSLWantReadError):
+                        side.do_handshake()
+                shown = visitor.getpeercert() or {}
+            except (ssl.SSLError, ValueError):  # ValueError: no text, a key with a password, a handshake without an end
+                return NEVER
+        begin, end = (ssl.cert_time_to_seconds(str(shown[name])) for name in ("notBefore", "notAfter"))
+        return Validity(begin, end)
+
+
+def parsed(body: bytes, source: str) -> Certificate | None:
+    """Read a kept certificate; what isn't one counts as none, and a good one replaces it."""
+    try:
+        return Certificate.parse(body, source)
+    except DocumentError:
+        return None
+
+
+def pem(certificate: Certificate) -> str:
+    """Return a certificate as the one file that Nginx reads."""
+    return certificate.privkey.rstrip("\n") + "\n" + certificate.fullchain
 
 
 def no_password() -> str:
     """Refuse a key that needs one, even an empty one: Nginx would."""
     raise ValueError("the key must need no password")
-
-
-def end(document: Mapping[str, str]) -> float:
-    """Return until when visitors trust this certificate, in seconds since 1970; 0 if they don't."""
-    server, sent, received = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.MemoryBIO(), ssl.MemoryBIO()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for name in ("fullchain", "privkey"):
-                Path(folder, name).write_text(document[name])
-            server.load_cert_chain(f"{folder}/fullchain", f"{folder}/privkey", password=no_password)
-        visitor = agent.trust().wrap_bio(received, sent, server_hostname=DOMAIN)
-        for side in (visitor, server.wrap_bio(sent, received, server_side=True)) * 3:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-        return float(ssl.cert_time_to_seconds(visitor.getpeercert()["notAfter"]))
-    except (OSError, ValueError, LookupError, TypeError):  # a TLS error is an OSError; the rest is no such document
-        return 0
-
-
-def exchange() -> str | None:
-    """Let both have what is good for longer: the Space, and this Droplet."""
-    config = agent.Config(**json.loads(AGENT.read_bytes()))
-    spaces = agent.Spaces(config)
-    ours, kept = {}, {}
-    if there_is_one():
-        ours = {name: (CERTBOT / f"live/site/{name}.pem").read_text() for name in ("fullchain", "privkey")}
-    try:
-        with contextlib.suppress(ValueError, RecursionError):
-            kept = json.loads(spaces.get(config.state_bucket, KEPT).body)
-        if end(ours) > end(kept):
-            body = json.dumps(ours).encode()
-            spaces.put(config.state_bucket, KEPT, body, {"content-type": "application/json"})
-            agent.log(f"{KEPT}: written to the Space for the next Droplet")
-        elif end(kept) > max(end(ours), time.time() + ENOUGH):
-            restore(kept["fullchain"], kept["privkey"])
-            agent.log(f"{KEPT}: taken from the Space")
-    except agent.SpacesError as error:
-        tell(str(error))
-        return str(error)
-    return None
-
-
-def tell(error: str) -> None:
-    """Write down why nothing is kept, once: the next Droplet would have no HTTPS at first."""
-    if not TOLD.exists() or TOLD.read_text() != error:
-        agent.log(f"{KEPT}: {error}")
-        TOLD.write_text(error)
-
-
-def restore(fullchain: str, privkey: str) -> None:
-    """Write what certbot would have written, so that it renews this certificate.
-
-    Its settings do not come from the Space: they may name programs, which certbot runs as root.
-    """
-    os.umask(0o077)
-    TLS.unlink(missing_ok=True)  # until all of it is there
-    for folder in ("archive/site", "live/site"):
-        shutil.rmtree(CERTBOT / folder, ignore_errors=True)
-        (CERTBOT / folder).mkdir(parents=True)
-    (CERTBOT / "renewal").mkdir(exist_ok=True)
-    cert, mark, chain = fullchain.partition("-----END CERTIFICATE-----\n")
-    # Last the link by which others know that there is one.
-    parts = {"privkey": privkey, "cert": cert + mark, "chain": chain, "fullchain": fullchain}
-    settings = [f"{part} = {CERTBOT}/live/site/{part}.pem\n" for part in parts]
-    settings.append(f"[renewalparams]\nauthenticator = webroot\nwebroot_path = {WEBROOT},\nkey_type = ecdsa\n")
-    agent.write(CERTBOT / "renewal/site.conf", "".join(settings), 0o600)
-    for part, text in parts.items():
-        agent.write(CERTBOT / f"archive/site/{part}1.pem", text, 0o600)
-        (CERTBOT / f"live/site/{part}.pem").symlink_to(f"../../archive/site/{part}1.pem")
-
-
-def obstacle() -> str | None:
-    """Why asking for a certificate could not succeed now."""
-    try:
-        if agent.metadata("reserved_ip/ipv4/active") != "true":
-            return "this Droplet does not have the Reserved IP"
-        expected = agent.metadata("reserved_ip/ipv4/ip_address")
-        # All addresses, because the validator picks one, and prefers IPv6.
-        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(DOMAIN, 80, type=socket.SOCK_STREAM)}
-    except OSError as error:  # metadata or DNS do not answer (yet)
-        return f"{DOMAIN} or the metadata service: {error}"
-    if addresses != {expected}:
-        return f"{DOMAIN} leads to {', '.join(sorted(addresses))}, not to {expected} alone"
-    return None
-
-
-def certbot(*arguments: str) -> str | None:
-    """Run certbot, unless it failed just now."""
-    if not shutil.which("certbot"):
-        return "certbot is not installed yet"
-    if FAILURES.exists():
-        pause = 20 if FAILURES.stat().st_size == 1 else 15 * 60  # seconds
-        # abs(): a clock that was ahead then must not stop this for as long.
-        if abs(time.time() - FAILURES.stat().st_mtime) < pause:
-            return f"the last attempt failed less than {pause} s ago"
-    command = ["certbot", *arguments, "--non-interactive", "--agree-tos", *CONTACT]
-    if subprocess.run(command, check=False).returncode == 0:
-        return None
-    with FAILURES.open("a") as file:
-        file.write("x")
-    return "certbot failed"
-
-
-def obtain() -> str | None:
-    """Ask for the first certificate; the next run keeps it."""
-    if there_is_one():
-        return None
-    webroot = ("--webroot", "--webroot-path", WEBROOT, "--key-type", "ecdsa")
-    return obstacle() or certbot("certonly", *webroot, "--cert-name", "site", "--domain", DOMAIN) or "not kept yet"
-
-
-def serve() -> None:
-    """Turn HTTPS on."""
-    if there_is_one() and not TLS.exists():
-        try:
-            subprocess.run([CERTBOT / "renewal-hooks/deploy/enable-tls"], check=True)
-        except subprocess.CalledProcessError:
-            TLS.unlink(missing_ok=True)  # Nginx starts without it, and the next run tries again
-            raise
-
-
-def register() -> str | None:
-    """Give certbot an account, which comes with a certificate that it obtains, and not with one that was kept."""
-    if not there_is_one() or any(CERTBOT.glob("accounts/**/regr.json")):
-        return None
-    return certbot("register")
-
-
-def main() -> int:
-    """Do what is possible now; waiting is no failure."""
-    waiting = [reason for step in (exchange, obtain, serve, register) if (reason := step())]
-    for reason in waiting:
-        sys.stdout.write(f"<6>waiting: {reason}\n")  # <6> is left out of the journal
-    if not waiting:
-        subprocess.run(["systemctl", "disable", "--now", "obtain-certificate.timer"], check=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,6 +34,7 @@ class Follower:
     state: State = field(default_factory=State)
     spaces: Spaces = field(init=False)
     problem: str = ""  # why the last look failed
+    rolled_out: bool = False
 
     def __post_init__(self) -> None:
         self.spaces = self.client()
@@ -44,9 +45,9 @@ class Follower:
         return Spaces(self.config, self.machine.alive)
 
     def follow(self) -> None:
-        """Look again and again, for ever."""
+        """Look again and again; return after a rollout, whose memory this process would keep for ever."""
         notify("READY=1")
-        while True:
+        while not self.rolled_out:
             self.try_to_look()
             self.machine.alive()
             time.sleep(INTERVAL)
@@ -109,6 +110,7 @@ class Follower:
             still_desired=lambda: self.ask().body == answer.body,
         )
         text = self.failure_of(rollout)
+        self.rolled_out = True
         if text is None:
             log(f"{name}, attempt {desired.attempt}: serves")
             self.remember(replace(started, phase="done", healthy=True, good=name, etag=answer.etag))

@@ -20,7 +20,7 @@ def health(domain: str, release: str) -> str | None:
         try:
             status, body = get(path, socket, headers)
         except pycurl.error as error:
-            return f"{path}: {error.args[1]}"
+            return f"{path}: {[*error.args][-1]}"
         if status >= 500 or (path != "/" and status != 200):  # noqa: PLR2004
             return f"{path}: answered {status} {body[:500]}"
         if path == "/healthz" and f'"{release}"' not in body:

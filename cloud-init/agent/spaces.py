@@ -98,7 +98,7 @@ class Spaces:
             try:
                 answer = self._once(method, url, body, headers or {}, sink)
             except pycurl.error as error:
-                problem = f"{error.args[1]}" or f"curl ended with {error.args[0]}"
+                problem = f"curl: {[*error.args][-1]}"
             else:
                 if answer.status in allowed:
                     return answer
@@ -112,25 +112,25 @@ class Spaces:
 
     def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None) -> Answer:
         """Make one request; an answer that isn't the object never goes to the sink."""
-        received, etag = io.BytesIO(), ""
+        received, status, etag = io.BytesIO(), 0, ""
         if sink:
             sink.seek(0)
             sink.truncate()
 
         def header(line: bytes) -> None:
-            nonlocal etag
+            nonlocal status, etag
             name, _, value = line.decode("latin-1").partition(":")
-            if name.lower() == "etag":
+            if name.startswith("HTTP/"):  # of a proxy, then of Spaces
+                status, etag = int(name.split()[1]), ""
+            elif name.lower() == "etag":
                 etag = value.strip()
 
         def write(data: bytes) -> int:
-            found = curl.getinfo(pycurl.RESPONSE_CODE) == http.HTTPStatus.OK
-            return (sink if sink and found else received).write(data)
+            return (sink if sink and status == http.HTTPStatus.OK else received).write(data)
 
         curl = self._curl
         curl.reset()
         curl.setopt(pycurl.URL, url)
-        curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.CAINFO, TRUST)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
@@ -151,4 +151,4 @@ class Spaces:
         curl.setopt(pycurl.HEADERFUNCTION, header)
         curl.setopt(pycurl.WRITEFUNCTION, write)
         curl.perform()
-        return Answer(curl.getinfo(pycurl.RESPONSE_CODE), etag, received.getvalue())
+        return Answer(status, etag, received.getvalue())

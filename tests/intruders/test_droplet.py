@@ -55,7 +55,7 @@ print(json.dumps({
 # Secrets are in each of these.
 FILES = (
     "/etc/release-agent/config.json",
-    "/etc/letsencrypt/live/site/privkey.pem",
+    "/etc/nginx/tls/site.pem",
     "/srv/app/current/environment.json",
     "/var/lib/cloud/instance/user-data.txt",
     "/var/lib/cloud/instance/obj.pkl",
@@ -110,7 +110,8 @@ def test_gunicorns_environment_is_the_apps(web: Machine, secrets: Secrets) -> No
 
 def test_users_read_no_secret_on_the_disk_but_gunicorns_own(web: Machine, secrets: Secrets) -> None:
     """Every file of the machine, searched as each user; as root it is where it should be, which is the control."""
-    assert {user: found_on(web, user, secrets) for user in ("release", "www-data")} == {"release": {}, "www-data": {}}
+    others = ("acme", "release", "www-data")
+    assert {user: found_on(web, user, secrets) for user in others} == {user: {} for user in others}
     assert found_on(web, "django", secrets) == {name: {CREDENTIALS} for name in APPS}
     roots = found_on(web, "root", secrets)
     assert roots.keys() == {*APPS, AGENTS}
@@ -174,7 +175,8 @@ def test_users_can_not_become_more(web: Machine, user: str) -> None:
         ["systemctl", "start", "release-agent.service"],
         ["systemd-run", "--wait", "true"],
         ["sh", "-c", "journalctl --quiet --unit release-agent.service | grep -q ."],
-        ["test", "-w", "/usr/local/lib/web/release-agent.py"],
+        ["test", "-w", "/usr/local/lib/web/start.py"],
+        ["sh", "-c", "test -w /usr/local/lib/web/agents/*/agent/app_steps.py"],
         ["test", "-w", "/etc/gunicorn/gunicorn.conf.py"],
         ["test", "-w", "/opt/uv/bin/uv"],
         ["ls", "/var/lib/release-agent"],

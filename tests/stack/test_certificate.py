@@ -1,10 +1,11 @@
 """The site's certificate outlives the Droplet: a new one serves HTTPS before the address leads to it."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ while True:
     connection.close()
     time.sleep(0.05)
 """
+
+
+SAVE = "import json, sys; [open(f'/root/{k}.pem', 'w').write(v) for k, v in json.load(sys.stdin).items()]"
+REVOKE = ("--reason", "keycompromise", "--non-interactive", "--no-delete-after-revoke")
 
 
 class Visits:
@@ -111,6 +116,15 @@ def serial(pem: str) -> int:
     return x509.load_pem_x509_certificates(pem.encode())[0].serial_number
 
 
+def until_shown(deployed: Deployment, expected: Callable[[int], bool]) -> int:
+    """Wait until visitors are shown the expected certificate; return its number."""
+    deadline = time.monotonic() + 60
+    while not expected(number := shown(deployed)):
+        assert time.monotonic() < deadline, f"shown: {number}"
+        time.sleep(0.2)
+    return number
+
+
 def kept(deployed: Deployment, *, delete: bool = False) -> Any:  # noqa: ANN401 - JSON
     """The document in the Space, None without one; and what a stranger gets."""
     source = """
@@ -139,9 +153,9 @@ def until_kept(deployed: Deployment, number: int) -> None:
 def until_settled(deployed: Deployment) -> None:
     """Wait until the Droplet no longer looks after its certificate: it would write a deleted one again."""
     deadline = time.monotonic() + 60
-    command = ["systemctl", "is-active", "obtain-certificate.timer"]
+    command = ["systemctl", "is-active", "certificate.service"]
     while (seen := droplet(deployed).run(command, check=False).stdout.strip()) != "inactive":
-        assert time.monotonic() < deadline, f"obtain-certificate.timer is {seen}"
+        assert time.monotonic() < deadline, f"certificate.service is {seen}"
         time.sleep(0.5)
 
 
@@ -153,7 +167,7 @@ def replace(deployed: Deployment) -> None:
 
 
 def test_https_is_never_away_while_the_droplet_is_replaced(deployed: Deployment, tmp_path: Path) -> None:
-    """The new Droplet shows the same certificate, and nobody who comes notices; then it renews that certificate."""
+    """The new Droplet shows the same certificate, and nobody who comes notices; then that is replaced, too."""
     first = shown(deployed)
     until_kept(deployed, first)
     with visitors(deployed, tmp_path / "visits") as visits:
@@ -164,11 +178,19 @@ def test_https_is_never_away_while_the_droplet_is_replaced(deployed: Deployment,
     assert shown(deployed) == first
 
     here = droplet(deployed)
-    here.run(["certbot", "renew", "--force-renewal", "--no-random-sleep-on-renew"])
-    renewed = shown(deployed)
-    assert renewed != first
+    old = kept(deployed)["document"]
+    here.run(["sh", "-c", "touch /var/lib/certificate/replace && systemctl restart certificate.service"])
+    renewed = until_shown(deployed, lambda number: number != first)
     until_kept(deployed, renewed)
+    until_settled(deployed)
     assert here.run(["systemctl", "--failed", "--no-legend", "--plain"]).stdout == ""
+    keys = ["grep", "-rl", "PRIVATE KEY", "/etc/nginx", "/var/lib/certificate", "/var/www"]
+    assert here.run(keys).stdout == "/etc/nginx/tls/site.pem\n"
+
+    # As in docs/runbook.md: who has the key may revoke its certificate.
+    here.run(["python3", "-c", SAVE], input=json.dumps(old))
+    revoke = ["certbot", "revoke", "--cert-path", "fullchain.pem", "--key-path", "privkey.pem", *REVOKE]
+    assert "revoked" in here.run(["sh", "-c", f"cd /root && {shlex.join(revoke)} 2>&1"]).stdout
 
 
 def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
@@ -177,10 +199,10 @@ def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
     assert set(found["document"]) == {"fullchain", "privkey"}
     assert found["stranger"] == 403
     here = droplet(deployed)
-    key = "/etc/letsencrypt/live/site/privkey.pem"
-    assert here.run(["cat", key]).stdout == found["document"]["privkey"]
-    for user in ("django", "release", "www-data"):
-        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "cat", key]
+    file = "/etc/nginx/tls/site.pem"
+    assert here.run(["cat", file]).stdout == found["document"]["privkey"] + found["document"]["fullchain"]
+    for user in ("acme", "django", "release", "www-data"):
+        command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "cat", file]
         assert here.run(command, check=False).returncode != 0
     here.run(["journalctl", "--sync"])
     journal = here.run(["journalctl", "--all", "--output=export"]).stdout

@@ -431,3 +431,11 @@ def test_the_watchdog_hears_of_each_look(world: World, tmp_path: Path, monkeypat
         systemd.settimeout(1)
         heard = [systemd.recv(100) for _ in range(4)]
     assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+
+
+def test_after_a_rollout_the_agent_starts_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a rollout has needed of the memory is not kept through weeks of sleep."""
+    world.desire(1)
+    monkeypatch.setattr(follow.time, "sleep", lambda _seconds: None)
+    follow.Follower(machine=world.machine, config=CONFIG).follow()
+    assert world.report["phase"] == "done"

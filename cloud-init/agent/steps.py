@@ -1,0 +1,139 @@
+"""The app's own steps of a release: each has its own output, status and limit, and they share one import of the app."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from agent.app_process import AppProcess, Outcome, Popen
+from agent.errors import AgentError
+
+GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
+STEP_DEADLINE = 1800  # seconds; a migration may take its time, a hanging one must end
+
+
+def _nothing() -> None:
+    """No watchdog."""
+
+
+class AppSteps:
+    """The steps that run in one environment, in a process that lives from the first of them to `close`.
+
+    That process imports the app once, as Gunicorn will, and forks for each step. Where the import did what a fork can't
+    share (it started a thread, say), or failed, each step imports the app itself: slower, and right.
+    """
+
+    def __init__(
+        self,
+        *,
+        popen: Popen,
+        python: Path,
+        directory: Path,
+        environment: Mapping[str, str],
+        wsgi: str,
+        deadline: float = STEP_DEADLINE,
+        tick: Callable[[], None] = _nothing,
+        gunicorn_config: str = GUNICORN_CONFIG,
+    ) -> None:
+        self._start: Callable[[], AppProcess] = lambda: AppProcess(popen, python, directory, environment, tick)
+        self._deadline = deadline
+        self._gunicorn = ["gunicorn", "--check-config", "--config", gunicorn_config, wsgi]
+        self._process: AppProcess | None = None
+        self._shared = True  # whether the steps share an import
+        self._words: set[str] = set()  # that the import looked for in sys.argv
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, and what the steps left running."""
+        if self._process:
+            self._process.end()
+            self._process = None
+
+    def manage(self, *arguments: str, unless: str = "") -> str | None:
+        """Run a command of manage.py; return what it printed, None when it failed with words that match `unless`."""
+        self._prepare()
+        # Settings may depend on the command; those of another one must not count.
+        if self._words & ({"manage.py", *arguments} ^ set(self._gunicorn)):
+            self._do_not_share()
+        name = " ".join(["manage.py", *arguments])
+        try:
+            outcome = self._run(name, "manage", arguments)
+            if outcome.answer == b"again":  # its manage.py prepares settings that were loaded without it
+                self._do_not_share()
+                outcome = self._run(name, "manage", arguments)
+            return outcome.output
+        except AgentError as error:
+            if unless and re.search(unless, str(error)):
+                return None
+            raise
+
+    def check_gunicorn(self) -> None:
+        """Refuse what Gunicorn could not start, by its settings and the import of the app."""
+        self._prepare()
+        self._run(" ".join(self._gunicorn), "gunicorn")
+
+    def static_settings(self) -> tuple[str, str]:
+        """Return STATIC_ROOT and STATIC_URL. Asked of Django, because a project may have its own opinion about both."""
+        self._prepare()
+        outcome = self._run("STATIC_ROOT and STATIC_URL", "settings")
+        try:
+            root, url = json.loads(outcome.answer)
+        except ValueError as error:
+            raise AgentError(f"STATIC_ROOT and STATIC_URL: not read from the settings\n{outcome.output}") from error
+        return str(root), str(url)
+
+    def first_page(self, host: str) -> None:
+        """Refuse an app whose first page is an error of its own. As the only step of a process it shares no import."""
+        self._run("the first page", "first page", [host])
+
+    def _prepare(self) -> None:
+        """Import the app for the steps to come, if they can share that. Why it failed is for the steps to say."""
+        if self._process or not self._shared:
+            return
+        outcome = self._ask("import")
+        if outcome.late:
+            self._refuse(f"the import of {self._gunicorn[-1]}", outcome)
+        if outcome.reply is None or outcome.reply.get("unsafe"):
+            self._do_not_share()
+        else:
+            self._words = {word for word in outcome.reply.get("words", ()) if isinstance(word, str)}
+
+    def _do_not_share(self) -> None:
+        """Let each step import the app from now on."""
+        self.close()
+        self._shared = False
+        self._words = set()
+
+    def _run(self, name: str, step: str, arguments: Sequence[str] = ()) -> Outcome:
+        """Run one step in a child of the process; raise if it does not end well."""
+        outcome = self._ask(step, arguments)
+        self._refuse(name, outcome)
+        return outcome
+
+    def _ask(self, step: str, arguments: Sequence[str] = ()) -> Outcome:
+        """Ask the process, and forget it when it has ended."""
+        if self._process is None:
+            self._process = self._start()
+        request = {"step": step, "arguments": list(arguments), "gunicorn": self._gunicorn}
+        outcome = self._process.ask(request, self._deadline)
+        if outcome.reply is None:
+            self.close()
+        return outcome
+
+    def _refuse(self, name: str, outcome: Outcome) -> None:
+        """Raise for what did not end well."""
+        if outcome.late:
+            raise AgentError(f"`{name}` did not end within {self._deadline:g} s\n{outcome.output}")
+        if outcome.reply is None:
+            raise AgentError(f"`{name}` ended with status {outcome.status}, before its time\n{outcome.output}")
+        if status := outcome.reply["status"]:
+            raise AgentError(f"`{name}` ended with status {status}\n{outcome.output}")

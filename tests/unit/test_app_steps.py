@@ -1,0 +1,537 @@
+"""The app's steps of a release, run by the agent's own code in real projects and a real virtual environment."""
+
+import itertools
+import os
+import re
+import subprocess
+import textwrap
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import app_process
+from agent.app_process import KEPT, Tail
+from agent.errors import AgentError
+from agent.steps import AppSteps
+
+from tests.postgres_server import postgres_server
+from tests.processes import session
+
+APP = Path(__file__).parents[2] / "app"
+LIMIT = 120  # seconds for a step that is expected to end
+
+SETTINGS = """
+import os
+from pathlib import Path
+
+with Path(__file__).with_name("imports").open("a") as log:
+    log.write(f"{os.getpid()}\\n")
+
+BASE_DIR = Path(__file__).parent
+SECRET_KEY = "long-and-random-enough-for-the-deployment-check-0123456789"
+ALLOWED_HOSTS = ["shop.example"]
+ROOT_URLCONF = "site_urls"
+INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.staticfiles", "probe"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}}
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "collected"
+"""
+MANAGE = """
+import os
+import sys
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+"""
+WSGI = """
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
+application = get_wsgi_application()
+"""
+URLS = """
+from django.http import HttpResponse
+from django.urls import path
+
+urlpatterns = [path("", lambda request: HttpResponse(request.get_host() + request.scheme))]
+"""
+# A command that does what a test wants: `manage.py run CODE`.
+COMMAND = """
+from django.core.management.base import BaseCommand
+
+class Command(BaseCommand):
+    requires_system_checks = []
+
+    def add_arguments(self, parser):
+        parser.add_argument("code")
+
+    def handle(self, *args, code, **options):
+        exec(code, {})
+"""
+
+
+@pytest.fixture(scope="session")
+def python() -> Path:
+    """The Python of the sample app's locked environment: Django, Gunicorn, psycopg."""
+    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    subprocess.run(["uv", "sync", "--project", APP, "--frozen", "--quiet"], env=environment, check=True, timeout=300)
+    return APP / ".venv/bin/python"
+
+
+class Project:
+    """A Django project in a folder of its own, and the steps that run in it."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
+        self.folder = folder
+        self.python = python
+        self.environment = {"DJANGO_SETTINGS_MODULE": "site_settings", "GIVEN": "as given"}
+        self.leaders: list[int] = []
+        for name, text in {
+            "site_settings.py": SETTINGS,
+            "site_wsgi.py": WSGI,
+            "site_urls.py": URLS,
+            "manage.py": MANAGE,
+            "gunicorn.conf.py": "workers = 2\n",
+            "probe/__init__.py": "",
+            "probe/management/commands/run.py": COMMAND,
+            "probe/static/site.css": "body {}\n",
+        }.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str) -> None:
+        """Make a file."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+    def add(self, name: str, text: str) -> None:
+        """Add to the end of a file."""
+        with (self.folder / name).open("a") as file:
+            file.write(textwrap.dedent(text))
+
+    def imports(self) -> int:
+        """How many processes have imported the settings."""
+        path = self.folder / "imports"
+        return len(path.read_text().split()) if path.exists() else 0
+
+    def popen(
+        self,
+        command: list[str],
+        *,
+        directory: Path,
+        environment: Mapping[str, str],
+        **options: Any,  # noqa: ANN401 - subprocess.Popen's
+    ) -> subprocess.Popen[bytes]:
+        """Start a program as the agent does, but for the user, which is the test's own."""
+        variables = {"HOME": str(self.folder), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin", **environment}
+        process = subprocess.Popen(
+            command, cwd=directory, env=variables, start_new_session=True, umask=0o022, **options
+        )
+        self.leaders.append(process.pid)
+        return process
+
+    def steps(self, *, deadline: float = LIMIT, tick: Callable[[], None] = lambda: None) -> AppSteps:
+        """The steps of a release of this project."""
+        return AppSteps(
+            popen=self.popen,
+            python=self.python,
+            directory=self.folder,
+            environment=self.environment,
+            wsgi="site_wsgi:application",
+            deadline=deadline,
+            tick=tick,
+            gunicorn_config=str(self.folder / "gunicorn.conf.py"),
+        )
+
+    def left(self) -> dict[int, str]:
+        """Processes that are still in a session of the steps."""
+        return {pid: line for leader in self.leaders for pid, line in session(leader).items()}
+
+
+@pytest.fixture
+def project(tmp_path: Path, python: Path) -> Project:
+    """A project that has nothing special."""
+    return Project(tmp_path, python)
+
+
+def run(app: AppSteps, code: str) -> str:
+    """Run some code as a step; what it printed."""
+    return app.manage("run", textwrap.dedent(code)) or ""
+
+
+def gone(project: Project, path: Path) -> bool:
+    """Whether the process has ended whose id is in a file."""
+    status = Path("/proc", path.read_text().strip(), "stat")
+    return project.left() == {} and (not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_the_steps_of_a_release_share_one_import(project: Project) -> None:
+    """All six do what they say, and the app is imported once for each environment."""
+    with project.steps() as app:
+        assert "System check identified" in (app.manage("check", "--deploy") or "")
+        app.check_gunicorn()
+        app.manage("collectstatic", "--noinput", "--verbosity", "0")
+        assert app.static_settings() == (str(project.folder / "collected"), "/static/")
+    assert (project.folder / "collected/site.css").read_text() == "body {}\n"
+    assert project.imports() == 1
+    project.environment |= {"DJANGO_SUPERUSER_PASSWORD": "swordfish", "DJANGO_SUPERUSER_EMAIL": "a@shop.example"}
+    project.environment |= {"DJANGO_SUPERUSER_USERNAME": "admin"}
+    with project.steps() as app:
+        assert "Applying auth.0001_initial" in (app.manage("migrate", "--noinput") or "")
+        assert app.manage("createsuperuser", "--noinput", unless="is already taken") is not None
+        assert app.manage("createsuperuser", "--noinput", unless="is already taken") is None
+    assert project.imports() == 2
+    with project.steps() as app:
+        app.first_page("shop.example")
+    assert project.imports() == 3
+    assert project.left() == {}
+
+
+def test_a_first_page_that_fails_is_refused(project: Project) -> None:
+    """By its status, or with its traceback; any other answer is the app's affair."""
+    with project.steps() as app:
+        app.first_page("another.example")  # 400
+    project.add("site_urls.py", "urlpatterns = [path('', lambda request: HttpResponse(status=503))]\n")
+    with project.steps() as app, pytest.raises(AgentError, match="the first page answered 503"):
+        app.first_page("shop.example")
+    project.add("site_urls.py", "urlpatterns = [path('', lambda request: 1 / 0)]\n")
+    with project.steps() as app, pytest.raises(AgentError, match="ZeroDivisionError: division by zero"):
+        app.first_page("shop.example")
+
+
+def test_gunicorns_settings_are_checked(project: Project) -> None:
+    """A wrong file is refused with Gunicorn's own words."""
+    project.write("gunicorn.conf.py", "workers = 'many'\n")
+    with project.steps() as app:
+        with pytest.raises(
+            AgentError, match=r"`gunicorn --check-config .*site_wsgi:application` ended with status 1\n"
+        ):
+            app.check_gunicorn()
+        assert run(app, "print(1)") == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import sys; sys.exit(3)", "ended with status 3\n"),
+        ("import sys; sys.exit()", "ended with status 1\nimporting the app ended the program"),
+        ("import os; os._exit(0)", "ended with status 0"),
+        ("raise KeyError('the app')", "KeyError: 'the app'"),
+        ("this is no Python", "SyntaxError: invalid syntax"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
+    ],
+)
+def test_an_import_that_ends_the_program_is_refused(project: Project, code: str, said: str) -> None:
+    """With its own status and words, by Gunicorn's check; the steps that don't import that module still run."""
+    project.write("site_wsgi.py", code)
+    with project.steps() as app:
+        assert run(app, "print(1)") == "1\n"
+        if code.endswith("os._exit(0)"):
+            app.check_gunicorn()  # as `gunicorn --check-config` does: nothing of Python is left to notice it
+            return
+        with pytest.raises(AgentError, match=re.escape(said)):
+            app.check_gunicorn()
+        assert run(app, "print(2)") == "2\n"
+
+
+# What an import may do that a fork can't share. Then each step imports the app, and finds what it would find alone.
+PRIVATE = {
+    "a daemon thread": "import threading, time; threading.Thread(target=time.sleep, args=(600,), daemon=True).start()",
+    "a thread": """
+        import threading
+        def wait():
+            threading.main_thread().join()
+            print("last words")
+        threading.Thread(target=wait).start()
+        """,
+    "a child": "import subprocess; CHILD = subprocess.Popen(['sleep', '20'], stdout=-3, stderr=-3)",
+    "a connection": "import socket; PAIR = socket.socketpair()",
+    "a file with a position": "LOG = open('log', 'w')",
+    "a temporary directory": "import tempfile; TEMPORARY = tempfile.TemporaryDirectory()",
+    "another folder": "import os; os.chdir('/')",
+    "a signal handler": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "another value": "import os; os.environ['GIVEN'] = 'changed'",
+    "a value less": "import os; del os.environ['GIVEN']",
+    "another output": "import sys; sys.stdout.close(); sys.stdout = open('/dev/stderr', 'w')",
+    "its arguments": "import sys; FIRST = sys.argv[0]",
+    "its command": "import sys; RUNS = 'run' in sys.argv",
+}
+# What it may do besides.
+SHARED = [
+    "import os; os.environ['ADDED'] = 'added'",
+    "import sys; sys.path.append('/srv/elsewhere'); TESTING = 'test' in sys.argv",
+    "FILE, LOG = open(__file__), open('log', 'a')",
+    "import atexit; atexit.register(print, 'last words')",
+]
+FOUND = """
+import json, os, signal, sys, threading
+from django.conf import settings
+print(json.dumps({
+    "cwd": os.getcwd(), "argv": sys.argv[:2], "path": sys.path[0], "elsewhere": sys.path.count("/srv/elsewhere"),
+    "given": os.environ.get("GIVEN"), "added": os.environ.get("ADDED"), "threads": threading.active_count(),
+    "term": str(signal.getsignal(signal.SIGTERM)), "main": __import__("__main__").__file__,
+    "temporary": os.path.exists(getattr(getattr(settings, "TEMPORARY", None), "name", "/")),
+    "child": getattr(settings, "CHILD", None) and settings.CHILD.poll() is None,
+    "testing": getattr(settings, "TESTING", None), "runs": getattr(settings, "RUNS", None),
+}))
+"""
+
+
+@pytest.mark.parametrize("name", [*PRIVATE, "what can be shared"])
+def test_a_step_finds_what_it_would_find_alone(project: Project, name: str) -> None:
+    """Whatever the import does; each step prints, and ends, as `python manage.py` does."""
+    project.add("site_settings.py", PRIVATE.get(name) or "\n".join(SHARED))
+    alone = subprocess.run(
+        [project.python, "manage.py", "run", FOUND],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+        timeout=LIMIT,
+    ).stdout
+    before = project.imports()
+    with project.steps() as app:
+        for _ in range(2):
+            assert run(app, FOUND).splitlines() == alone.splitlines()
+    assert project.imports() - before == (3 if name in PRIVATE else 1)
+    assert project.left() == {}
+
+
+def test_what_the_import_prints_is_not_in_a_steps_output(project: Project) -> None:
+    """Neither before its import nor after it, however it is written."""
+    project.add("site_settings.py", "import os; print('from Python', end=''); os.write(1, b'one'); os.write(2, b'two')")
+    with project.steps() as app:
+        assert run(app, "print('mine')") == "mine\n"
+        assert app.static_settings() == (str(project.folder / "collected"), "/static/")
+        with pytest.raises(AgentError) as refused:
+            run(app, "raise SystemExit('mine')")
+    assert str(refused.value).endswith("ended with status 1\nmine\n")
+    assert project.imports() == 1
+
+
+def test_settings_are_read_however_much_the_app_prints(project: Project) -> None:
+    """The answer has a way of its own, also where each step imports the app."""
+    project.add("site_settings.py", PRIVATE["a daemon thread"] + '; print(\'["no", "no"]\\n\' * 99999)')
+    with project.steps() as app:
+        assert app.static_settings() == (str(project.folder / "collected"), "/static/")
+
+
+def test_no_step_shares_a_connection_of_the_import(project: Project) -> None:
+    """The database sees another backend for each step, and the import's own is closed."""
+    with postgres_server() as server:
+        address = {"ENGINE": "django.db.backends.postgresql", "HOST": str(server.directory), "PORT": server.port}
+        project.add(
+            "site_settings.py", f"DATABASES = {{'default': {address | {'USER': 'postgres', 'NAME': 'postgres'}}}}\n"
+        )
+        backend = "__import__('django.db').db.connection.cursor().execute('SELECT pg_backend_pid()').fetchone()[0]"
+        project.add("site_wsgi.py", f"FIRST = {backend}\n")
+        code = f"import site_wsgi\nprint(site_wsgi.FIRST, {backend})"
+        with project.steps() as app:
+            (imported, first), (again, second) = (run(app, code).split() for _ in range(2))
+            assert imported == again
+            assert len({imported, first, second}) == 3
+            ours = [int(imported), int(first), int(second)]
+            with server.as_superuser() as connection:
+                end = time.monotonic() + LIMIT
+                query = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s)"
+                while there := connection.execute(query, [ours]).fetchall():  # a backend ends after its client
+                    assert time.monotonic() < end, there
+    assert project.imports() == 1
+
+
+CHILDREN = """
+import os, pathlib, subprocess, sys, time
+print("started", flush=True)
+same = subprocess.Popen(["sleep", "600"])
+other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+if (middle := os.fork()) == 0:
+    os.setsid()
+    if (daemon := os.fork()) == 0:
+        while True:
+            time.sleep(600)
+    pathlib.Path("daemon").write_text(str(daemon))
+    os._exit(0)
+os.waitpid(middle, 0)
+pathlib.Path("same").write_text(str(same.pid))
+pathlib.Path("other").write_text(str(other.pid))
+print("with children", flush=True)
+"""
+
+
+def test_a_step_that_hangs_is_killed_with_all_that_it_started(project: Project) -> None:
+    """At its limit, which is its own; what it had printed is shown, and the next step runs."""
+    ticks: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app_process, "PULSE", 0.1)
+        with project.steps(deadline=3, tick=lambda: ticks.append(time.monotonic())) as app:
+            run(app, "import time; time.sleep(1.5)")
+            with pytest.raises(AgentError) as refused:
+                run(app, CHILDREN + "time.sleep(600)")
+            assert "did not end within 3 s\nstarted\nwith children\n" in str(refused.value)
+            assert all(gone(project, project.folder / name) for name in ("same", "other", "daemon"))
+            assert run(app, "print(1)") == "1\n"
+    assert max(later - sooner for sooner, later in itertools.pairwise(ticks)) < 2
+
+
+def test_what_a_step_leaves_running_ends_with_it(project: Project) -> None:
+    """A grandchild that keeps the output open holds nobody up, and neither it nor a daemon stays."""
+    with project.steps() as app:
+        assert run(app, CHILDREN) == "started\nwith children\n"
+        others = {name: (project.folder / name).read_text() for name in ("same", "other", "daemon")}
+        assert {
+            name
+            for name, pid in others.items()
+            if Path("/proc", pid, "cmdline").exists() and Path("/proc", pid, "cmdline").read_bytes()
+        } == set()
+        assert run(app, "print(1)") == "1\n"
+    assert project.left() == {}
+
+
+def test_the_last_words_of_a_grandchild_are_heard(project: Project) -> None:
+    """What still prints when the step has ended has a moment for it."""
+    with project.steps() as app:
+        assert run(app, "import subprocess; subprocess.Popen(['sh', '-c', 'sleep 0.5; echo late'])") == "late\n"
+
+
+def test_a_step_that_closes_everything_has_its_status(project: Project) -> None:
+    """The talk with the agent goes on elsewhere."""
+    with project.steps() as app:
+        run(app, "import os; os.closerange(0, 256)")
+        with pytest.raises(AgentError, match="ended with status 7"):
+            run(app, "import os; os.closerange(0, 256); os._exit(7)")
+
+
+def test_a_step_has_no_descriptor_but_its_output(project: Project) -> None:
+    """Nothing through which it could speak for another step."""
+    code = "import os\nprint(sorted(map(int, os.listdir('/proc/self/fd')))[:-1])"
+    with project.steps() as app:
+        assert run(app, code) == "[0, 1, 2]\n"
+
+
+def test_a_step_that_kills_its_parent_fails_alone(project: Project) -> None:
+    """Its output is shown, and the next one has a new process."""
+    with project.steps() as app:
+        with pytest.raises(AgentError) as refused:
+            run(app, "import os, time; print('before', flush=True); os.kill(os.getppid(), 9); time.sleep(600)")
+        assert str(refused.value).endswith("ended with status -9, before its time\nbefore\n")
+        assert run(app, "print(1)") == "1\n"
+        with pytest.raises(AgentError, match="ended with status -15"):
+            run(app, "import os; os.kill(0, 15)")  # its own group only
+        assert run(app, "print(2)") == "2\n"
+    assert project.left() == {}
+    assert project.imports() == 2
+
+
+def test_a_step_that_fails_leaves_nothing_to_the_next(project: Project) -> None:
+    """Neither a variable, nor a folder, nor a module."""
+    with project.steps() as app:
+        with pytest.raises(AgentError) as refused:
+            run(app, "import os, sys; os.environ['GIVEN'] = 'x'; os.chdir('/'); sys.path.clear(); raise ValueError(5)")
+        assert str(refused.value).startswith("`manage.py run import os, sys")
+        assert "ended with status 1\nTraceback" in str(refused.value)
+        assert str(refused.value).endswith("ValueError: 5\n")
+        assert run(app, "import os; print(os.environ['GIVEN'], os.getcwd())") == f"as given {project.folder}\n"
+    assert project.imports() == 1
+
+
+def test_of_a_long_output_the_last_part_is_kept(project: Project) -> None:
+    """In whole lines, because a part of one may hold a part of a secret; what is kept has a bound."""
+    with project.steps() as app, pytest.raises(AgentError) as refused:
+        run(app, "for n in range(400000): print('line of some length', n)\nraise SystemExit('last words')")
+    lines = str(refused.value).splitlines()
+    assert lines[-1] == "last words"
+    assert len(lines) > 1000
+    assert {line.rpartition(" ")[0] for line in lines[3:-1]} == {"line of some length"}
+    assert len(str(refused.value)) < 2 * KEPT + 1000
+
+
+def test_the_memory_for_an_output_has_a_bound() -> None:
+    """A line that never ends is not shown at all."""
+    tail = Tail()
+    for _ in range(200):
+        tail.add(b"x" * 65536)
+        assert len(tail._kept) <= 2 * KEPT
+    assert tail.text() == f"(one line of more than {KEPT} bytes)"
+
+
+COOKIECUTTER = """
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
+    from django.core.management import execute_from_command_line
+
+    sys.path.append(str(Path(__file__).parent.resolve() / "shop"))
+    execute_from_command_line(sys.argv)
+"""
+OWN_VARIABLES = """
+import os
+import sys
+
+if __name__ == "__main__":
+    for line in open("variables"):
+        os.environ.setdefault(*line.split())
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(sys.argv)
+"""
+
+
+def test_a_manage_py_that_changes_the_path(project: Project) -> None:
+    """As that of cookiecutter-django; what it adds is found by its commands."""
+    project.write("manage.py", COOKIECUTTER)
+    project.write("shop/basket.py", "HELD = 3\n")
+    with project.steps() as app:
+        assert run(app, "import basket; print(basket.HELD)") == "3\n"
+    assert project.imports() == 1
+
+
+def test_a_manage_py_that_prepares_the_environment(project: Project) -> None:
+    """Settings that were loaded without its variables don't count for a command."""
+    project.write("variables", "COLOUR teal\n")
+    project.write("manage.py", OWN_VARIABLES)
+    project.add("site_settings.py", "COLOUR = os.environ.get('COLOUR', 'none')\n")
+    with project.steps() as app:
+        assert run(app, "from django.conf import settings; print(settings.COLOUR)") == "teal\n"
+        with pytest.raises(AgentError, match="Unknown command: 'dance'"):
+            app.manage("dance")
+        app.check_gunicorn()
+
+
+def test_an_app_without_static_files(project: Project) -> None:
+    """The refusal that is expected is no failure; another one is."""
+    project.add("site_settings.py", "INSTALLED_APPS.remove('django.contrib.staticfiles')\n")
+    with project.steps() as app:
+        assert app.manage("collectstatic", "--noinput", unless="Unknown command: 'collectstatic'") is None
+        with pytest.raises(AgentError, match="Unknown command: 'collectstatic'"):
+            app.manage("collectstatic", "--noinput", unless="is already taken")
+
+
+def test_the_agents_modules_are_not_the_apps(project: Project) -> None:
+    """An app may have modules of the same names, and finds its own folder first."""
+    names = sorted(path.stem for path in app_process.PROGRAM.parent.glob("*.py") if path.stem != "__init__")
+    code = (
+        f"import importlib.util, sys\nprint(sys.path[0], [name for name in {names} if importlib.util.find_spec(name)])"
+    )
+    with project.steps() as app:
+        assert run(app, code) == f"{project.folder} []\n"
+
+
+def test_an_import_that_hangs_is_killed_at_the_limit(project: Project) -> None:
+    """And says so; nothing of it is left."""
+    project.add("site_wsgi.py", "import time; print('waits', flush=True); time.sleep(600)\n")
+    with project.steps(deadline=2) as app:
+        with pytest.raises(AgentError, match="`the import of site_wsgi:application` did not end within 2 s\nwaits"):
+            app.check_gunicorn()
+        assert project.left() == {}
