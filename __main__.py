@@ -8,7 +8,6 @@ import pulumi
 from components.alerts import Alerts, AlertsArgs, SlackChannel
 from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
-from components.editions import EDITIONS
 from components.network import Network, NetworkArgs
 from components.object_storage import ObjectStorage, ObjectStorageArgs, ScopedKey
 from components.public_address import PublicAddress, PublicAddressArgs
@@ -17,6 +16,7 @@ from components.release import DatabaseEndpoint, Release, ReleaseArgs
 from components.web_firewall import WebFirewall, WebFirewallArgs
 from components.web_server import WebServer, WebServerArgs
 from config import SpacesKeyConfig, StackConfig
+from sizing.editions import EDITIONS
 from state_folder import require_room
 
 # The SDKs make more than a hundred thousand objects that stay until the end. Without this, Python would look for

@@ -26,8 +26,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 import config_rules
-from components import editions, sizing
-from components.editions import EDITIONS
+from sizing import budget, editions, plans
+from sizing.editions import EDITIONS
 
 NAMESPACE = config_rules.NAMESPACE
 ROOT = config_rules.ROOT
@@ -149,16 +149,16 @@ def _webhook(value: SecretStr) -> SecretStr:
 
 def _database_plan(value: str) -> str:
     try:
-        sizing.database_memory(value)
-    except sizing.UnknownPlanError:
+        plans.database_memory(value)
+    except plans.UnknownPlanError:
         raise PydanticCustomError("plan", "must be a PostgreSQL plan") from None
     return value
 
 
 def _droplet_size(value: str) -> str:
     try:
-        sizing.droplet_plan(value)
-    except sizing.UnknownPlanError:
+        plans.droplet_plan(value)
+    except plans.UnknownPlanError:
         raise PydanticCustomError("plan", "must be a Droplet size") from None
     return value
 
@@ -240,7 +240,7 @@ class DatabaseConfig(_Section):
         description="standard or advanced (larger plans, standby nodes, docs/cost.md); a change deletes the data",
     )
     size: Annotated[str, AfterValidator(_database_plan)] = Field(
-        description="a plan such as db-s-1vcpu-2gb; components/editions.py lists them"
+        description="a plan such as db-s-1vcpu-2gb; sizing/editions.py lists them"
     )
     nodes: int = Field(default=1, ge=1, le=3, description="nodes of the cluster, standby nodes included: 1 to 3")
     accept_plan: bool = Field(
@@ -283,7 +283,7 @@ class DatabaseConfig(_Section):
 class PoolConfig(_Section):
     """The transaction-mode connection pool."""
 
-    size: Annotated[Literal["auto"] | int, _auto_or_number(sizing.CONNECTIONS_CAP)] = Field(
+    size: Annotated[Literal["auto"] | int, _auto_or_number(plans.CONNECTIONS_CAP)] = Field(
         default="auto", description="auto (all that the plan leaves) or a number of backend connections"
     )
 
@@ -352,7 +352,7 @@ class WebConfig(_Section):
         default="auto", description="auto (from the size) or Gunicorn workers of one Droplet"
     )
     threads: Annotated[Literal["auto"] | int, _auto_or_number(64)] = Field(
-        default="auto", description=f"auto ({sizing.DEFAULT_THREADS}) or threads of one worker"
+        default="auto", description=f"auto ({budget.DEFAULT_THREADS}) or threads of one worker"
     )
     load_balancer: bool = Field(default=False, description="not supported yet: leave it out")
     backups: bool = Field(
@@ -453,17 +453,17 @@ class StackConfig(_Section):
         return self.storage.cors.origins or (self.url,)
 
     @property
-    def connection_budget(self) -> sizing.ConnectionBudget:
+    def connection_budget(self) -> budget.ConnectionBudget:
         """Clients and backends of this stack."""
-        available = sizing.pool_size(self.database.size, self.database.direct_connections)
-        workers = sizing.gunicorn_workers(sizing.droplet_plan(self.web.size))
-        return sizing.ConnectionBudget(
-            max_connections=sizing.max_connections(self.database.size),
+        available = budget.pool_size(self.database.size, self.database.direct_connections)
+        workers = budget.gunicorn_workers(plans.droplet_plan(self.web.size))
+        return budget.ConnectionBudget(
+            max_connections=plans.max_connections(self.database.size),
             direct_connections=self.database.direct_connections,
             pool_size=available if self.pool.size == "auto" else self.pool.size,
             droplets=self.web.count,
             workers=workers if self.web.workers == "auto" else self.web.workers,
-            threads=sizing.DEFAULT_THREADS if self.web.threads == "auto" else self.web.threads,
+            threads=budget.DEFAULT_THREADS if self.web.threads == "auto" else self.web.threads,
             assumed=self.database.edition == editions.ADVANCED.name,
         )
 

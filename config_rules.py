@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from components import environment, sizing
-from components.editions import EDITIONS, STANDARD
+from components import environment
+from sizing import plans
+from sizing.editions import EDITIONS, STANDARD
 
 if TYPE_CHECKING:
     from config import StackConfig
@@ -27,7 +28,7 @@ def _edition_rules(config: "StackConfig") -> Iterator[str]:
     if config.database.size not in edition.plans:
         yield (
             f'database.size: must be a plan of the edition {edition.name}, got "{config.database.size}"; '
-            "choose one from components/editions.py, or another database.edition"
+            "choose one from sizing/editions.py, or another database.edition"
         )
     if config.database.version not in edition.versions:
         yield (
@@ -57,7 +58,7 @@ def _node_rules(config: "StackConfig") -> Iterator[str]:
             f"database.acceptNoFailover: a cluster of {config.database.nodes} nodes has failover, got true; "
             "leave it out, or use 1 node"
         )
-    if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
+    if config.database.nodes > 1 and plans.database_memory(config.database.size) == 1:
         yield (
             f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
             "choose 1 node, or a larger database.size where the cluster may have a standby (docs/cost.md)"

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_digitalocean as digitalocean
 
 from components.database import Database
-from components.editions import ADVANCED, POOLS_UNKNOWN
+from sizing.editions import ADVANCED, POOLS_UNKNOWN
 
 POOL = "app-pool"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-from components import sizing
 from components.database_ca import certificate
-from components.editions import WAYS_OUT, Edition, beyond_a_new_cluster
 from provider.resources import DatabaseGrants
+from sizing import plans
+from sizing.editions import WAYS_OUT, Edition, beyond_a_new_cluster
 
 DATABASE = "app"
 APP_ROLE = "app"
@@ -139,7 +139,7 @@ def _refusal_of_a_new_cluster(name: str, args: DatabaseArgs) -> pulumi.ResourceH
     Only the engine knows whether the cluster is there already, and calls a hook `before_create` for those that are
     not: one that is imported, kept or resized may be larger.
     """
-    beyond = beyond_a_new_cluster(args.edition.engine, sizing.database_memory(args.size), args.nodes)
+    beyond = beyond_a_new_cluster(args.edition.engine, plans.database_memory(args.size), args.nodes)
     got = {"size": f'"{args.size}"', "nodes": args.nodes}
     problems = [f"database.{setting}: {rule}, got {got[setting]}; {WAYS_OUT}" for setting, rule in beyond]
     if not problems or args.accept_plan:

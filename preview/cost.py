@@ -8,8 +8,8 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from components.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
 from preview.events import Preview, Resource
+from sizing.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
 
 PRICES = Path(__file__).with_name("prices.toml")
 CENT = Decimal("0.01")
