@@ -15,9 +15,10 @@ from components.publication import Publication, PublicationArgs
 from components.release import DatabaseEndpoint, Release, ReleaseArgs
 from components.web_firewall import WebFirewall, WebFirewallArgs
 from components.web_server import WebServer, WebServerArgs
-from config import SpacesKeyConfig, StackConfig
+from config.loading import load
+from config.state_folder import require_room
+from config.storage import SpacesKeyConfig
 from sizing.editions import EDITIONS
-from state_folder import require_room
 
 # The SDKs make more than a hundred thousand objects that stay until the end. Without this, Python would look for
 # garbage among them when it exits, which was a tenth of a preview's time.
@@ -28,7 +29,7 @@ gc.freeze()
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 require_room()
-config = StackConfig.load()
+config = load()
 name = config.name
 budget = config.connection_budget
 keys = config.storage.keys

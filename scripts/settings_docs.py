@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config import ROOT, StackConfig
+from config import ROOT
+from config.stack import StackConfig
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- settings: made by `make settings-docs` -->", "<!-- end of settings -->"

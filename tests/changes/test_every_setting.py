@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from config import StackConfig
+from config.stack import StackConfig
 from preview import events
 from preview.meaning import Level, effects
 from sandbox.world import World

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel
 
-from config import StackConfig
+from config.stack import StackConfig
 from scripts import settings_docs
 from tests.commands import ROOT
 

@@ -10,11 +10,10 @@ import pulumi.runtime
 import pytest
 import yaml
 
-import config
 from components import environment
-from config import ConfigError, StackConfig
-
-ROOT = Path(config.__file__).parent
+from config import ROOT
+from config.loading import load, parse
+from config.problems import ConfigError
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def restored() -> Iterator[None]:
 def problems(settings: dict[str, Any]) -> tuple[str, ...]:
     """Every problem of these settings."""
     with pytest.raises(ConfigError) as caught:
-        StackConfig.parse(settings)
+        parse(settings)
     return caught.value.problems
 
 
@@ -66,7 +65,7 @@ def changed(settings: dict[str, Any], path: str, value: object) -> dict[str, Any
 
 def test_the_least_settings_have_safe_defaults(settings: dict[str, Any]) -> None:
     """Protected, closed, nothing destroyed by accident, sizes from the plans."""
-    parsed = StackConfig.parse(settings)
+    parsed = parse(settings)
     assert parsed.protect
     assert not parsed.storage.force_destroy
     assert parsed.network.ssh_from == ()
@@ -83,7 +82,7 @@ def test_the_least_settings_have_safe_defaults(settings: dict[str, Any]) -> None
 def test_the_stacks_of_this_repository_are_valid(stack: str) -> None:
     """What is tracked can be brought up."""
     document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
-    StackConfig.parse({key.removeprefix("django-do:"): value for key, value in document["config"].items()})
+    parse({key.removeprefix("django-do:"): value for key, value in document["config"].items()})
 
 
 def test_local_differs_in_sizes_names_and_named_switches_only() -> None:
@@ -118,7 +117,7 @@ def test_load_reads_sections_and_secrets_from_pulumi(settings: dict[str, Any]) -
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
         | {"digitalocean:token": "not ours to read"}
     )
-    loaded = StackConfig.load()
+    loaded = load()
     assert loaded.protect is False
     assert loaded.database.size == "db-s-2vcpu-4gb"
     assert loaded.app.secrets["API_KEY"].get_secret_value() == "hunter2"
@@ -133,7 +132,7 @@ def test_load_names_a_misspelt_section(settings: dict[str, Any]) -> None:
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )
     with pytest.raises(ConfigError) as caught:
-        StackConfig.load()
+        load()
     assert any("databse: unknown setting; did you mean database?" in problem for problem in caught.value.problems)
     assert any("database: required, but not set" in problem for problem in caught.value.problems)
 
@@ -146,7 +145,7 @@ def test_load_explains_plain_text_where_a_section_belongs(settings: dict[str, An
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )
     with pytest.raises(ConfigError) as caught:
-        StackConfig.load()
+        load()
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["pool"]
 
 
@@ -175,14 +174,14 @@ def test_a_python_must_fit_the_project(settings: dict[str, Any], project: Path) 
     (problem,) = problems(settings)
     assert problem.startswith('app.python: must fit the project\'s requires-python (>=3.12.4,<3.13), got "3.11"; ')
     settings["app"]["python"] = 3.12
-    assert StackConfig.parse(settings).app.python == "3.12"
+    assert parse(settings).app.python == "3.12"
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14", "3.15"])
 def test_each_python_with_security_support_is_taken(settings: dict[str, Any], python: str) -> None:
     """As YAML has it without quotes, too: a number."""
     settings["app"]["python"] = float(python)
-    assert StackConfig.parse(settings).app.python == python
+    assert parse(settings).app.python == python
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,7 @@ def test_numbers_are_text_where_text_belongs(settings: dict[str, Any]) -> None:
     """`version: 17` and `WORKERS: 3` are what people write in YAML."""
     settings["database"]["version"] = 17
     settings["app"]["env"] = {"LIMIT": 3}
-    parsed = StackConfig.parse(settings)
+    parsed = parse(settings)
     assert parsed.database.version == "17"
     assert parsed.app.env == {"LIMIT": "3"}
 

@@ -8,8 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = (
     "__main__.py",
-    "config.py",
-    "state_folder.py",
+    "config",
     "components",
     "provider",
     "policy",

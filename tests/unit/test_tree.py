@@ -20,7 +20,6 @@ LONG_FUNCTIONS = {
 LONG_FILES = {
     "app/polls/tests.py": "Django looks for an app's tests in one module",
     "cloud-init/release-agent.py": "one file on the Droplet, and one to read there when something is wrong",
-    "config.py": "all settings with their rules: the one place to look for a setting",
     "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
     "tests/stack/drift.py": "one table of changes",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
