@@ -1,11 +1,11 @@
 """The PostgreSQL cluster with its two roles, closed to everybody but the stack's Droplets and the named sources."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-from components.database_ca import certificate
 from provider.resources import DatabaseGrants
 from sizing import plans
 from sizing.editions import WAYS_OUT, Edition, beyond_a_new_cluster
@@ -13,6 +13,9 @@ from sizing.editions import WAYS_OUT, Edition, beyond_a_new_cluster
 DATABASE = "app"
 APP_ROLE = "app"
 MIGRATOR_ROLE = "migrator"
+
+_CA = "digitalocean:index/getDatabaseCa:getDatabaseCa"
+_FAILED = f"invoke of {_CA} failed: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +95,7 @@ class Database(pulumi.ComponentResource):
             # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
         )
-        self.ca = certificate(self.cluster, self) if args.edition.own_ca else pulumi.Output.from_input("")
+        self.ca = _certificate(self.cluster, self) if args.edition.own_ca else pulumi.Output.from_input("")
         grants = DatabaseGrants(
             f"{name}-grants",
             admin_uri=self.cluster.uri,
@@ -165,3 +168,33 @@ def role_settings(args: DatabaseArgs) -> dict[str, str]:
         "lock_timeout": f"{args.lock_timeout}s",
         "idle_in_transaction_session_timeout": f"{args.idle_in_transaction_timeout}s",
     }
+
+
+def _certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """Return the PEM of the authority that signs a cluster's certificate.
+
+    The SDK's own function ends in a traceback beside the API's words; here they are the error.
+    """
+    # Without the version the engine would start another provider than the cluster's.
+    options = pulumi.InvokeOptions(parent=parent, version=version("pulumi-digitalocean"))
+
+    async def ask(cluster_id: str) -> str:
+        try:
+            found = await pulumi.runtime.invoke_async(_CA, {"clusterId": cluster_id}, options)
+        except Exception as error:
+            if not str(error).startswith(_FAILED):  # the SDK has no class for what a provider refuses
+                raise
+            raise pulumi.RunError(_unanswered(cluster_id, str(error).removeprefix(_FAILED))) from None
+        if not (pem := found["certificate"]):
+            raise pulumi.RunError(_unanswered(cluster_id, "the answer has an empty certificate"))
+        return str(pem)
+
+    return cluster.id.apply(ask)
+
+
+def _unanswered(cluster_id: str, why: str) -> str:
+    words = why.removeprefix(f"invocation of {_CA} returned an error: ").removeprefix(f"{_CA}: ")
+    return (
+        f"database cluster {cluster_id}: its authority (CA), by which clients verify it, can't be fetched: {words}; "
+        "run the command again, what was made is kept; if it fails again, see https://status.digitalocean.com"
+    )

@@ -6,8 +6,8 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.environment import DatabaseAddress, EnvironmentSpec, environment_document
 from components.object_storage import ScopedKey
+from contract.environment import DatabaseAddress, EnvironmentSpec, environment_document
 from provider.resources import Artifact, Environment, Rollout, Secret
 
 

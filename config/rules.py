@@ -8,11 +8,11 @@ from pathlib import Path
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from components import environment
 from config import NAMESPACE, ROOT
 from config.app import DROPLET_PYTHON
 from config.network import DEFAULT_CIDR
 from config.stack import StackConfig
+from contract import environment
 from sizing import plans
 from sizing.editions import EDITIONS, STANDARD
 

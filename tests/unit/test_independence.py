@@ -10,6 +10,7 @@ PROGRAM = (
     "__main__.py",
     "config",
     "components",
+    "contract",
     "provider",
     "policy",
     "sizing",
@@ -54,12 +55,12 @@ def test_no_module_of_the_sandbox_imports_the_program() -> None:
     """It is DigitalOcean for every program."""
     names = imported(files("sandbox"))
     assert "starlette" in names
-    assert names & {"app", "components", "config", "mysite", "polls", "provider", "sizing"} == set()
+    assert names & {"app", "components", "config", "contract", "mysite", "polls", "provider", "sizing"} == set()
 
 
 def test_what_both_plugins_share_knows_neither() -> None:
     """Its place is below both of them."""
     names = imported(files("plugin_base"))
     assert "grpc" in names
-    assert names & {"app", "components", "config", "digitalocean_provider", "provider", "sandbox"} == set()
+    assert names & {"app", "components", "config", "contract", "digitalocean_provider", "provider", "sandbox"} == set()
     assert [str(path) for path in files("plugin_base") if "sandbox" in path.read_text().lower()] == []

@@ -10,7 +10,7 @@ def test_planning_imports_no_client() -> None:
     """Every preview imports all this, the program its part and the plugin its own; clients take up to 0.2 s."""
     modules = [
         f"{folder}.{path.stem}"
-        for folder in ("components", "config", "provider", "sizing")
+        for folder in ("components", "config", "contract", "provider", "sizing")
         for path in sorted((ROOT / folder).glob("*.py"))
         # Only create and update import these.
         if path.stem not in {"__init__", "__main__", "grants_sql", "spaces_client"}
