@@ -4,7 +4,7 @@ import pytest
 from pydantic import BaseModel
 
 from config.stack import StackConfig
-from scripts import settings_docs
+from operations import settings_docs
 from tests.commands import ROOT
 
 

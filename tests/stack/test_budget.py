@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from preview import events
+from operations.preview import events
 from sizing.budget import SURGE_DROPLETS
 from tests.commands import environment
 from tests.conftest import Deployment

@@ -84,7 +84,14 @@ def report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch, *argv: str, sett
     file = stack.world.home / "events"
     file.write_text(events)
     return run(
-        "python", "scripts/preview_report.py", "--stack", stack.name, str(file), home=stack.world.home, check=False
+        "python",
+        "-m",
+        "operations.preview_report",
+        "--stack",
+        stack.name,
+        str(file),
+        home=stack.world.home,
+        check=False,
     ).stdout
 
 

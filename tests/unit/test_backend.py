@@ -1,4 +1,4 @@
-"""What scripts/backend.py says and refuses without a real Space; tests/stack/test_backend.py has one."""
+"""What operations.backend says and refuses without a real Space; tests/stack/test_backend.py has one."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 from botocore.exceptions import ClientError
 
-from scripts import backend
+from operations import backend
 
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 

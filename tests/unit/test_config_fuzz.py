@@ -11,7 +11,7 @@ from config import ROOT
 from config.loading import parse
 from config.problems import ConfigError
 from config.stack import StackConfig
-from scripts.settings_docs import section_of
+from operations.settings_docs import section_of
 
 VALID: dict[str, Any] = {
     "name": "shop-dev",

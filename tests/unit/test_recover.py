@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import recover
+from operations import recover
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import secrets_check
-from scripts.secrets_check import CheckError, Secrets
+from operations import secrets_check
+from operations.secrets_check import CheckError, Secrets
 
 PASSWORD = 'p&ss<w"rd/é\\x'
 

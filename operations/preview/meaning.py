@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from preview.events import Change, Preview
+from operations.preview.events import Change, Preview
 from sizing import plans
 from sizing.editions import (
     ACCEPT_NO_FAILOVER,

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from preview.events import Preview, Resource
+from operations.preview.events import Preview, Resource
 from sizing.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
 
 PRICES = Path(__file__).with_name("prices.toml")

@@ -215,8 +215,7 @@ def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
     with watched_processes() as lines:
         # As scripts/report does, whose report becomes a comment on GitHub.
         events = pulumi.run("preview --json", events=True)[0]
-        preview_report = Path(__file__).with_name("preview_report.py")
-        places = {"preview_report.py": "".join(run(sys.executable, str(preview_report), given=events))}
+        places = {"preview_report.py": "".join(run(sys.executable, "-m", "operations.preview_report", given=events))}
         places |= {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
     if PROCESSES.is_dir():
         if not any("pulumi" in line for line in lines):

@@ -1,9 +1,6 @@
 """Prints docs/policy.md: every rule of the policy pack, from the pack itself."""
 
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, too
 
 from policy.pack import RULES
 from policy.rule import ResourceRule, Rule

@@ -1,11 +1,7 @@
 """Write the table of settings into README.md, from the models that check them."""
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, too
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo

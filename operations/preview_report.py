@@ -4,9 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, too
-
-from preview import events, report
+from operations.preview import events, report
 
 
 def main() -> int:
