@@ -1,6 +1,6 @@
 """Prints docs/policy.md: every rule of the policy pack, from the pack itself."""
 
-import sys
+import click
 
 from policy.pack import RULES
 from policy.rule import ResourceRule, Rule
@@ -53,5 +53,7 @@ def row(rule: Rule) -> str:
     return f"| `{rule.name}` | {checked} | {kinds} | {rule.why} | {rule.fix} |"
 
 
-if __name__ == "__main__":
-    sys.stdout.write(page())
+@click.command()
+def docs() -> None:
+    """Print docs/policy.md: every rule of the policy pack, from the pack itself."""
+    click.echo(page(), nl=False)

@@ -1,31 +1,33 @@
 """Turn the events of `pulumi preview --json` into a report in plain words."""
 
-import argparse
-import sys
-from pathlib import Path
+from typing import TextIO
 
+import click
+
+from operations.errors import OperationError
 from operations.preview import events, report
 
 
-def main() -> int:
-    """Print the report; 0 when the preview went well, 1 when it was refused, 2 when this is no preview."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", nargs="?", help="the events; standard input by default")
-    parser.add_argument("--stack", help="the stack's name, for a preview that ended before it was said")
-    parser.add_argument(
-        "--without-log", action="store_true", help="leave out the engine's log, which is folded at the end"
-    )
-    given = parser.parse_args()
+class NoPreviewError(OperationError):
+    """This is no preview; exit status 2, since 1 is that of a preview that was refused."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("file", type=click.File(encoding="utf-8"), default="-")
+@click.option("--stack", help="The stack's name, for a preview that ended before it was said.")
+@click.option("--without-log", is_flag=True, help="Leave out the engine's log, which is folded at the end.")
+def report_of_preview(file: TextIO, stack: str | None, *, without_log: bool) -> None:
+    """Print what the events in FILE (standard input by default) mean.
+
+    The exit status is 0 when the preview went well, 1 when it was refused, 2 when this is no preview.
+    """
     try:
-        text = Path(given.file).read_text(encoding="utf-8") if given.file else sys.stdin.read()
-        preview = events.read(text.splitlines())
-    except (OSError, UnicodeDecodeError, events.NotEventsError) as error:
-        sys.stderr.write(f"preview_report: {given.file or 'standard input'}: {error}\n")
-        return 2
-    preview.stack = preview.stack or given.stack or ""
-    sys.stdout.write(report.markdown(preview, with_log=not given.without_log))
-    return 1 if preview.errors or preview.violations or not preview.ended else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        preview = events.read(file.read().splitlines())
+    except (UnicodeDecodeError, events.NotEventsError) as error:
+        raise NoPreviewError(f"{file.name}: {error}") from error
+    preview.stack = preview.stack or stack or ""
+    click.echo(report.markdown(preview, with_log=not without_log), nl=False)
+    if preview.errors or preview.violations or not preview.ended:
+        raise click.exceptions.Exit(1)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -60,5 +61,7 @@ def default_of(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-if __name__ == "__main__":
+@click.command()
+def docs() -> None:
+    """Write the table of settings into README.md, from the models that check them."""
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -86,7 +86,9 @@ def report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch, *argv: str, sett
     return run(
         "python",
         "-m",
-        "operations.preview_report",
+        "operations",
+        "preview",
+        "report",
         "--stack",
         stack.name,
         str(file),

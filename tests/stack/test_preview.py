@@ -27,7 +27,7 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
     events = stack.run("preview", "--json", "--policy-pack", "policy/run", settings=settings, check=False).stdout
     before = os.times()
     done = subprocess.run(
-        [sys.executable, "-m", "operations.preview_report"],
+        [sys.executable, "-m", "operations", "preview", "report"],
         cwd=ROOT,
         input=events,
         capture_output=True,
