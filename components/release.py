@@ -65,7 +65,6 @@ class Release(pulumi.ComponentResource):
                 bucket=releases,
                 region=args.region,
                 path=args.app.path,
-                settings=args.app.settings,
                 opts=pulumi.ResourceOptions(parent=self),
             )
             environment = Environment(

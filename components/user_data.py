@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pulumi
 import yaml
 
 SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
@@ -23,7 +24,7 @@ PACKAGES = (
 )
 
 
-class UserDataError(ValueError):
+class UserDataError(pulumi.RunError):
     """The user data can't be rendered; the text says why and how to mend it."""
 
 

@@ -164,7 +164,7 @@ def _python_rules(config: StackConfig, pyproject: Path) -> Iterator[str]:
     try:
         required = tomllib.loads(pyproject.read_text()).get("project", {}).get("requires-python")
         accepted = SpecifierSet(required) if required is not None else None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
         yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
         return
     version = config.app.python or DROPLET_PYTHON

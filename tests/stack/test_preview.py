@@ -111,7 +111,13 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
             1,
             ["### `local`: **refused**", "- **REFUSED** by the rule `ssh-not-public`: "],
         ),
+        # Found out when the program reads its settings, and when a value becomes known.
         ({"web.size": "huge"}, 1, ["### `local`: **refused**", '  web.size: must be a Droplet size, got "huge"']),
+        (
+            {"app.env": {"TOKEN": "a\0b"}},
+            1,
+            ["### `local`: **refused**", "  environment.env.TOKEN: must not hold a NUL"],
+        ),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
@@ -121,6 +127,7 @@ def test_a_change_is_told(
     """Each by a second of a processor's time at most after the engine's end."""
     returned, text = report(stack, settings, monkeypatch)
     assert returned == status, text
+    assert "Traceback" not in text
     for part in expected:
         assert part in text, text
     if status == 0 and "DATA LOSS" not in "".join(expected):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from provider import artifact
 from provider.actions import ActionError
-from provider.artifact import ArtifactProvider, app_problems, artifact_key, build, stored_gzip
-from provider.resources import Artifact
+from provider.artifact import ArtifactProvider, artifact_key, build, stored_gzip
 from tests.unit.conftest import Buckets
 
 
@@ -143,32 +142,6 @@ def test_stored_gzip_is_gzip_at_the_edges_of_its_blocks(size: int) -> None:
     """A block has at most 65535 bytes, and the last one is marked."""
     content = os.urandom(size)
     assert gzip.decompress(stored_gzip(content)) == content
-
-
-def test_a_django_project_has_no_problems(app: Path) -> None:
-    """The control run."""
-    assert app_problems(app, "mysite.settings") == []
-
-
-@pytest.mark.parametrize(
-    ("missing", "problem"),
-    [
-        ("manage.py", "app.path: must hold manage.py, {app} does not; name the directory"),
-        ("requirements.txt", "app.path: must hold uv.lock or requirements.txt, {app} does not; `uv lock`"),
-        ("mysite/settings.py", "app.settings: must be a module of the app, 'mysite.settings' is not in {app}; see"),
-    ],
-)
-def test_what_is_no_django_project_is_said(app: Path, missing: str, problem: str) -> None:
-    """Path, rule, value, fix: one line for each."""
-    (app / missing).unlink()
-    (found,) = app_problems(app, "mysite.settings")
-    assert found.startswith(problem.format(app=app))
-
-
-def test_a_path_that_is_not_there_is_said_before_anything_is_planned(tmp_path: Path) -> None:
-    """The constructor fails, not the provider minutes later."""
-    with pytest.raises(ActionError, match=r"app\.path: must be a directory"):
-        Artifact("artifact", bucket="b", region="nyc3", path=tmp_path / "missing")
 
 
 def props(app: Path, buckets: Buckets) -> dict[str, Any]:
