@@ -10,13 +10,10 @@ from config.database import DatabaseConfig, PoolConfig
 from config.network import NetworkConfig
 from config.section import Section
 from config.storage import StorageConfig
-from config.values import one_of, pattern
+from config.values import HOSTNAME, one_of, pattern
 from config.web import WebConfig
 from sizing import budget, editions, plans
-
-# Regions with Spaces (the provider's list) and Managed PostgreSQL (DigitalOcean's OpenAPI), as of November 2026.
-REGIONS = ("ams3", "atl1", "blr1", "fra1", "lon1", "nyc3", "sfo2", "sfo3", "sgp1", "syd1", "tor1")
-HOSTNAME = r"(?=.{4,253})(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+from sizing.regions import REGIONS
 
 
 class StackConfig(Section):

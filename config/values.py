@@ -7,6 +7,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+# Of values that become part of a Droplet's configuration: components/user_data.py goes by them, too.
+EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
+HOSTNAME = r"(?=.{4,253})(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
+PACKAGE = r"[a-z0-9][a-z0-9+.-]+"
+
 
 def one_of(*allowed: str | int) -> AfterValidator:
     """Accept these values."""
@@ -64,6 +69,6 @@ def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Unique = AfterValidator(_unique)
-Email = Annotated[str, pattern(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "an e-mail address")]
+Email = Annotated[str, pattern(EMAIL, "an e-mail address")]
 Network4 = Annotated[str, BeforeValidator(_network)]
 Seconds = Annotated[int, Field(ge=1, le=3600)]

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import Email, Unique, auto_or_number, pattern
+from config.values import PACKAGE, Email, Unique, auto_or_number, pattern
 from sizing import budget, plans
 
 
@@ -31,9 +31,9 @@ class WebConfig(Section):
     image: Annotated[str, pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
         default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
     )
-    packages: Annotated[
-        tuple[Annotated[str, pattern(r"[a-z0-9][a-z0-9+.-]+", "the name of a Debian package")], ...], Unique
-    ] = Field(default=(), description="Debian packages that the app needs")
+    packages: Annotated[tuple[Annotated[str, pattern(PACKAGE, "the name of a Debian package")], ...], Unique] = Field(
+        default=(), description="Debian packages that the app needs"
+    )
     workers: Annotated[Literal["auto"] | int, auto_or_number(64)] = Field(
         default="auto", description="auto (from the size) or Gunicorn workers of one Droplet"
     )

@@ -11,14 +11,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import boto3
 import click
 import yaml
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.errors import OperationError
+from operations.spaces import client
 from operations.stack import Stack, of_stack, pulumi
+from sizing.regions import spaces_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,34 +34,11 @@ class BackendError(OperationError):
     """The backend is not as it must be; the text says what to do."""
 
 
-def endpoint(region: str) -> str:
-    """Return the address of a region's Spaces."""
-    return f"https://{region}.digitaloceanspaces.com"
-
-
 def login(name: str, region: str) -> str:
     """Return the command that makes a Space the backend."""
     # Amazon's client insists on a region, and warns of each answer without a checksum, which Spaces' are.
-    options = f"endpoint={endpoint(region)}&region={region}&response_checksum_validation=when_required"
+    options = f"endpoint={spaces_endpoint(region)}&region={region}&response_checksum_validation=when_required"
     return f"pulumi login 's3://{name}?{options}'"
-
-
-def client(at: str, access_key: str | None = None, secret_key: str | None = None) -> "S3Client":
-    """Return a client of Spaces; without a key it is the one that Pulumi's backend uses, from AWS_ACCESS_KEY_ID."""
-    made: S3Client = boto3.client(
-        "s3",
-        endpoint_url=at,
-        region_name="us-east-1",
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        config=Config(
-            s3={"addressing_style": "virtual"},
-            # Other checksums than Amazon's own servers understand.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-    return made
 
 
 def make_space(name: str, region: str) -> bool:
@@ -74,7 +51,7 @@ def make_space(name: str, region: str) -> bool:
             "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY: must be set, got nothing; export a key of the account "
             "with full access (control panel: Spaces, Access Keys)"
         )
-    spaces = client(endpoint(region), *keys)
+    spaces = client(spaces_endpoint(region), *keys)
     new = not _exists(spaces, name)
     if new:
         spaces.create_bucket(Bucket=name, ACL="private")

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import boto3
 import click
 import httpx
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from operations.errors import OperationError
+from operations.spaces import client
 from operations.stack import Stack, of_stack
+from sizing.regions import spaces_endpoint
 
 API = "https://api.digitalocean.com/v2"
 PER_PAGE = 200
@@ -67,13 +67,10 @@ class Account:
 
     def has_bucket(self, region: str, name: str) -> bool:
         """Tell whether a Space of the account has this name."""
-        spaces = boto3.client(
-            "s3",
-            region_name=region,
-            endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or f"https://{region}.digitaloceanspaces.com",
-            aws_access_key_id=os.environ.get("SPACES_ACCESS_KEY_ID"),
-            aws_secret_access_key=os.environ.get("SPACES_SECRET_ACCESS_KEY"),
-            config=Config(s3={"addressing_style": "virtual"}),
+        spaces = client(
+            os.environ.get("AWS_ENDPOINT_URL_S3") or spaces_endpoint(region),
+            os.environ.get("SPACES_ACCESS_KEY_ID"),
+            os.environ.get("SPACES_SECRET_ACCESS_KEY"),
         )
         try:
             spaces.head_bucket(Bucket=name)

@@ -11,6 +11,9 @@ from sizing.editions import EDITIONS
 CONNECTIONS_PER_GIB = 25
 CONNECTIONS_CAP = 1000
 
+# What a Droplet is told when it is made: https://docs.digitalocean.com/reference/api/ droplets_create, user_data.
+USER_DATA_LIMIT = 64 * 1024  # bytes
+
 # Every plan of every edition; which edition has which is in editions.py.
 DATABASE_PLANS = frozenset().union(*(edition.plans for edition in EDITIONS.values()))
 

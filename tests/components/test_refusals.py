@@ -9,10 +9,10 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import user_data
 from config import state_folder
 from provider import resources
 from provider.artifact import MAX_BYTES
+from sizing.plans import USER_DATA_LIMIT
 from tests.components.recording import ROOT, run_program
 
 Settings = dict[str, Any]
@@ -55,7 +55,7 @@ def no_variable(settings: Settings, _app: Path) -> None:
 
 def much_user_data(settings: Settings, _app: Path) -> None:
     """More than DigitalOcean takes, which is known when user data is rendered."""
-    settings["web"] |= {"packages": [f"package-{number:05}" for number in range(user_data.LIMIT // 14)]}
+    settings["web"] |= {"packages": [f"package-{number:05}" for number in range(USER_DATA_LIMIT // 14)]}
 
 
 @pytest.mark.parametrize(

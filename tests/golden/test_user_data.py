@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import LIMIT, SOURCES, UserDataError, render_user_data
+from components.user_data import SOURCES, UserDataError, render_user_data
+from sizing.plans import USER_DATA_LIMIT
 from tests.golden.droplet import EDGES, SPEC, rendered
 
 HERE = Path(__file__).parent
@@ -71,7 +72,9 @@ def _bare(text: str) -> ast.Module:
 def test_too_much_is_refused_with_numbers() -> None:
     """The limit is DigitalOcean's; the message names what to shorten."""
     spec = dataclasses.replace(SPEC, packages=tuple(f"package-{number:05}" for number in range(1000)))
-    with pytest.raises(UserDataError, match=rf"user_data: must be at most {LIMIT} bytes .* shorten web.packages"):
+    with pytest.raises(
+        UserDataError, match=rf"user_data: must be at most {USER_DATA_LIMIT} bytes .* shorten web.packages"
+    ):
         render_user_data(spec)
 
 

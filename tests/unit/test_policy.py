@@ -146,7 +146,7 @@ def test_pools_fit_exactly_when_their_sum_leaves_the_reserve(sizes: list[int], p
 @pytest.mark.parametrize(("extra", "expected"), [(0, 0), (1, 1)])
 def test_user_data_is_measured_in_bytes(extra: int, expected: int) -> None:
     """Characters of two bytes count twice."""
-    text = "é" * (user_data.LIMIT // 2) + "x" * extra
+    text = "é" * (plans.USER_DATA_LIMIT // 2) + "x" * extra
     assert len(list(user_data.small(resource("Droplet", userData=text)))) == expected
 
 
