@@ -2,12 +2,14 @@
 
 import ast
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 LONGEST_FUNCTION = 60  # lines
 LONGEST_FILE = 400  # lines
+LARGEST_FOLDER = 15  # files
 
 # What is longer, and why it is not taken apart.
 LONG_FUNCTIONS = {
@@ -25,11 +27,24 @@ LONG_FILES = {
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
     "tests/unit/test_release_agent.py": "mirrors the agent",
 }
+# What has more in it, and why it has no folders inside.
+LARGE_FOLDERS = {
+    "cloud-init": "a file for each of the Droplet's",
+    "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
+    "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
+    "sandbox/src/sandbox": "its own rooms are to come",
+    "sandbox/src/sandbox/products": "a file for each product of DigitalOcean",
+    "tests/components": "a file for each component, and the whole",
+    "tests/sandbox": "goes into the sandbox's own rooms, with what it tests",
+    "tests/stack": "a file for each thing that happens to a stack",
+    "tests/unit": "a file for each module",
+    "tests/unit/wrong_settings": "a table, one row a file",
+}
 
 
-def files() -> list[Path]:
-    """Every Python file of the project, tracked or new."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.py"]
+def files(pattern: str = "*.py") -> list[Path]:
+    """Every file of the project that matches, tracked or new."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", pattern]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file()]
 
@@ -59,3 +74,9 @@ def test_long_files_have_a_reason() -> None:
     """The same for files."""
     long = {str(path.relative_to(ROOT)) for path in files() if len(path.read_text().splitlines()) > LONGEST_FILE}
     assert long == LONG_FILES.keys()
+
+
+def test_large_folders_have_a_reason() -> None:
+    """The same for folders: each is read at a glance."""
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in files("."))
+    assert {folder for folder, count in counts.items() if count > LARGEST_FOLDER} == LARGE_FOLDERS.keys()
