@@ -10,6 +10,7 @@ COMMANDS = {
     "backend space": "backend:space",
     "backend cloud": "backend:cloud",
     "backend earlier": "backend:earlier",
+    "cost": "cost:command",
     "policy docs": "policy_docs:docs",
     "preview report": "preview_report:report_of_preview",
     "recover": "recover:command",

@@ -134,6 +134,13 @@ def test_a_change_is_told(
         assert "DATA LOSS" not in text
 
 
+def test_what_is_deployed_has_its_price(stack: PulumiStack) -> None:
+    """The same as its preview says."""
+    said = stack.run("cost").stdout.splitlines()
+    assert said[0] == "about $26.15 a month, by list prices (docs/cost.md)"
+    assert "- Droplet `polls-local-web-1`: $6.00 (s-1vcpu-1gb)" in said
+
+
 def test_no_secret_is_in_a_report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes into a pull request, which everybody may read."""
     secrets = [

@@ -71,6 +71,36 @@ def test_pulumis_exit_status_is_passed_on(calls: Path, monkeypatch: pytest.Monke
     ]
 
 
+def test_a_deployed_stack_has_its_price(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each resource of the state, with what is not known of it."""
+    types = {"web": "droplet:Droplet", "net": "vpc:Vpc", "volume": "volume:Volume"}
+    resources = [
+        {"urn": f"urn:pulumi:dev::p::t::{name}", "type": f"digitalocean:index/{kind}", "custom": True,
+         "inputs": {"size": "s-1vcpu-1gb"}} for name, kind in types.items()
+    ]  # fmt: skip
+    component = {"urn": "urn:pulumi:dev::p::t::site", "type": "django-do:web:Site"}
+    monkeypatch.setenv("SAYS", json.dumps({"version": 3, "deployment": {"resources": [*resources, component]}}))
+    done = CliRunner().invoke(main, ["cost", "--stack", "dev"])
+    assert (done.exit_code, done.output.splitlines()) == (
+        0,
+        [
+            "at least $6.00 a month, by list prices (docs/cost.md)",
+            "- Droplet `web`: $6.00 (s-1vcpu-1gb)",
+            "- Volume `volume`: unknown",
+        ],
+    )
+    assert json.loads(calls.read_text())[0] == ["stack", "export", "--stack", "dev", "--cwd", "."]
+
+
+def test_nothing_has_no_price(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack that was never deployed is no free one."""
+    monkeypatch.setenv("SAYS", json.dumps({"version": 3, "deployment": {}}))
+    done = CliRunner().invoke(main, ["cost", "--stack", "dev"])
+    assert calls.exists()
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "--stack: must be deployed" in done.stderr
+
+
 def test_a_state_reaches_pulumi_by_its_standard_input(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither in its arguments, which others of the machine can read, nor in a file that may be left behind."""
     pending = [{"type": "creating", "resource": {"urn": "urn:pulumi:dev::p::t::net", "type": "t:i:Unknown"}}]
