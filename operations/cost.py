@@ -27,9 +27,7 @@ def command(stack: Stack) -> None:
         if one.get("custom")
     ]
     if not resources:
-        raise OperationError(
-            f'--stack: must have been deployed, got "{stack.name}", which has nothing; run `pulumi up`'
-        )
+        raise OperationError(f'--stack: must be deployed, got "{stack.name}", which has nothing; run `pulumi up`')
     bill = cost.bill(resources)
     click.echo(f"{cost.about(bill)} a month, by list prices (docs/cost.md)")
     for name, item in bill.items():

@@ -30,6 +30,7 @@ LONG_FILES = {
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
     "cloud-init": "a file for each of the Droplet's",
+    "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
     "sandbox/src/sandbox": "its own rooms are to come",
