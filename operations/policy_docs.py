@@ -36,7 +36,7 @@ scripts/stack local preview --policy-pack policy/run
 - `policy/run` is an executable that the CLI starts itself; the folder `policy` as the pack's path needs Pulumi's
   official language host.
 
-| Rule | Checked | Looks at | Why | How to mend it |
+| Rule | Checked | Looks at | Why | How to fix it |
 |---|---|---|---|---|
 """
 

@@ -346,7 +346,7 @@ MEANINGS = {
     "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
     "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
     "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),
-    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_probe),
+    "Probe": Meaning(noun="check of the public URL", part="Release", effects=_probe),
     "Firewall": Meaning(noun="Cloud Firewall", part="Access", effects=_access),
     "DatabaseFirewall": Meaning(noun="trusted sources", part="Access", effects=_access),
     "SpacesBucketCorsConfiguration": Meaning(noun="CORS rules", part="Access", effects=_nothing),
