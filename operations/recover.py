@@ -11,6 +11,7 @@ import click
 import httpx
 from botocore.exceptions import ClientError
 
+from config.state_folder import state_folder
 from operations.errors import OperationError
 from operations.spaces import client
 from operations.stack import Stack, of_stack
@@ -160,14 +161,15 @@ def _reserved_ip(account: Account, region: str) -> str | None:
     return str(free[0]) if free else None
 
 
-def repair(stack: str, backend: str) -> None:
+def repair(stack: str, environment: Mapping[str, str]) -> None:
     """Make a state that is kept in a folder readable again when a kill has cut one of its files off.
 
     Nothing is lost by going back one step: it is written down before it begins, and again after it has ended.
     """
-    folder = Path(backend.removeprefix("file://")) / ".pulumi"
-    if not backend.startswith("file://") or not folder.is_dir():
+    place = state_folder(environment)
+    if place is None:
         return
+    folder = place / ".pulumi"
     for attributes in folder.rglob("*.attrs"):  # a file's type and checksum, which nobody misses
         if not _is_whole(attributes):
             attributes.unlink()
@@ -193,7 +195,7 @@ def _is_whole(file: Path) -> bool:
 
 def recover(stack: Stack) -> None:
     """Unlock the stack, take over what is there of what was being created, and look at everything else."""
-    repair(stack.name, os.environ.get("PULUMI_BACKEND_URL", ""))
+    repair(stack.name, os.environ)
     stack.run("cancel", "--yes")
     state = json.loads(stack.run("stack export"))
     deployment = state["deployment"]

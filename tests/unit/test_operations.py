@@ -26,6 +26,8 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pulumi").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path))  # whoever runs this is logged in somewhere
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
     return tmp_path / "calls"
 
 
