@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent.parent
 LONGEST_FUNCTION = 60  # lines
 LONGEST_FILE = 400  # lines
 LARGEST_FOLDER = 15  # files
+DIAGRAM = 80  # lines
 
 # What is longer, and why it is not taken apart.
 LONG_FUNCTIONS = {
@@ -81,3 +82,18 @@ def test_large_folders_have_a_reason() -> None:
     """The same for folders: each is read at a glance."""
     counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in files("."))
     assert {folder for folder, count in counts.items() if count > LARGEST_FOLDER} == LARGE_FOLDERS.keys()
+
+
+def test_the_program_is_a_diagram() -> None:
+    """On one page, and with nothing to decide or to define: what is made, of what, and what is told of it."""
+    text = (ROOT / "__main__.py").read_text()
+    logic = ast.FunctionDef | ast.ClassDef | ast.If | ast.While | ast.Try | ast.With | ast.Lambda
+    assert len(text.splitlines()) <= DIAGRAM
+    assert [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, logic)] == []
+
+
+def test_scripts_are_shell() -> None:
+    """A program with more to it has a room, types and tests."""
+    first = {path.name: path.read_text().partition("\n")[0] for path in files("scripts")}
+    assert len(first) >= 8
+    assert set(first.values()) == {"#!/usr/bin/env bash"}
