@@ -1,8 +1,10 @@
 """A stack, by Pulumi's command line: why not by pulumi.automation is docs/adr/0015."""
 
 import os
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce, wraps
 from pathlib import Path
@@ -13,13 +15,28 @@ import click
 WITH_SETTINGS = frozenset({"config", "preview", "refresh", "up"})
 
 
+@contextmanager
+def ending_after_it() -> Iterator[None]:
+    """Leave Ctrl-C to Pulumi, which the terminal tells, too, and end when it has unlocked the stack.
+
+    Python would kill it after a quarter of a second. By a handler that does nothing: what is ignored stays ignored in a
+    program that is started, a handler does not.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def pulumi(*argv: str, given: str | None = None, shown: bool = False) -> str:
     """Run Pulumi with this on its standard input; return what it prints, or show it as it comes.
 
     What it complains of is shown. A failure ends the program with Pulumi's own exit status.
     """
     output = None if shown else subprocess.PIPE
-    done = subprocess.run(["pulumi", *argv], input=given, stdout=output, text=True, check=False)
+    with ending_after_it():
+        done = subprocess.run(["pulumi", *argv], input=given, stdout=output, text=True, check=False)
     if done.returncode:
         raise click.exceptions.Exit(done.returncode)
     return done.stdout or ""
@@ -54,7 +71,8 @@ class Stack:
     def silently(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command that asks nothing and shows nothing; what it printed is in the result."""
         line = ["pulumi", *self.arguments(command, "--non-interactive")]
-        return subprocess.run(line, env=os.environ | environment, capture_output=True, text=True, check=False)
+        with ending_after_it():
+            return subprocess.run(line, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
 OPTIONS = (

@@ -1,20 +1,36 @@
 """The command line of `operations`: every command, how it ends, and what Pulumi is given."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from operations.__main__ import COMMANDS, main
+from tests.commands import ROOT
 
-# In Pulumi's place: it writes down how it was called and what it read, and ends as it is told.
+# In Pulumi's place: it writes down how it was called and what it read, and ends as it is told; after Ctrl-C, as Pulumi
+# does, when it has unlocked the stack.
 PULUMI = """\
 #!/usr/bin/env python3
-import json, os, sys
+import json, os, signal, sys, time
+
+def unlock(*_):
+    time.sleep(1)
+    with open(os.environ["CALLS"], "a") as calls:
+        print(json.dumps("unlocked"), file=calls)
+    sys.exit(5)
+
+signal.signal(signal.SIGINT, unlock)
 with open(os.environ["CALLS"], "a") as calls:
     print(json.dumps([sys.argv[1:], "" if sys.stdin.isatty() else sys.stdin.read()]), file=calls)
 print(os.environ.get("SAYS", ""))
+time.sleep(float(os.environ.get("TAKES", "0")))
 sys.exit(int(os.environ.get("ENDS", "0")))
 """
 
@@ -71,6 +87,22 @@ def test_pulumis_exit_status_is_passed_on(calls: Path, monkeypatch: pytest.Monke
     assert [json.loads(line)[0] for line in calls.read_text().splitlines()] == [
         ["cancel", "--stack", "dev", "--cwd", ".", "--yes"]
     ]
+
+
+def test_ctrl_c_lets_pulumi_end_in_its_own_time(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal tells both: who kills Pulumi then leaves a stack that is locked."""
+    monkeypatch.setenv("TAKES", "60")
+    command = [sys.executable, "-m", "operations", "recover", "--stack", "dev"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 30
+    while not (calls.exists() and calls.read_text().endswith("\n")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert (process.returncode, said) == (5, "")
+    assert json.loads(calls.read_text().splitlines()[-1]) == "unlocked"
 
 
 def test_a_deployed_stack_has_its_price(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
