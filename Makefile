@@ -31,10 +31,10 @@ test: setup ## everything that CI checks (needs root for the depth "full")
 	@scripts/test
 
 settings-docs: setup ## write the table of settings in README.md from their models
-	@.venv/bin/python scripts/settings_docs.py
+	@.venv/bin/python -m operations settings docs
 
 policy-docs: setup ## write docs/policy.md from the policy pack
-	@.venv/bin/python scripts/policy_docs.py > docs/policy.md
+	@.venv/bin/python -m operations policy docs > docs/policy.md
 
 changes-docs: setup ## write docs/changes.md: change every setting and see what happens (6 minutes, no root)
 	@UPDATE_CHANGES=1 .venv/bin/pytest tests/changes

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from config.alerts import AlertsConfig
+
 # Metric of DigitalOcean's monitoring -> what it means, and the percentage from which it is worth a message. Each can be
 # written exactly as a 32-bit number, which is what the provider keeps it in: another one would differ at every refresh.
 THRESHOLDS = {
@@ -16,20 +18,11 @@ WINDOW = "5m"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SlackChannel:
-    """A channel of Slack, and the webhook that writes to it, which is a secret."""
-
-    channel: str
-    url: pulumi.Output[str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class AlertsArgs:
     """Which Droplets, and who is told; with nobody to tell there are no alerts."""
 
     web_tag: pulumi.Input[str]
-    emails: tuple[str, ...]
-    slacks: tuple[SlackChannel, ...]
+    settings: AlertsConfig
 
 
 class Alerts(pulumi.ComponentResource):
@@ -37,14 +30,18 @@ class Alerts(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: AlertsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:alerts:Alerts", name, None, opts)
+        email, slack = args.settings.email, args.settings.slack
         told = digitalocean.MonitorAlertAlertsArgs(
-            emails=list(args.emails) or None,
+            emails=list(email) or None,
             slacks=[
-                digitalocean.MonitorAlertAlertsSlackArgs(channel=slack.channel, url=slack.url) for slack in args.slacks
+                digitalocean.MonitorAlertAlertsSlackArgs(
+                    channel=one.channel, url=pulumi.Output.secret(one.url.get_secret_value())
+                )
+                for one in slack
             ]
             or None,
         )
-        for metric, (what, threshold) in THRESHOLDS.items() if args.emails or args.slacks else ():
+        for metric, (what, threshold) in THRESHOLDS.items() if email or slack else ():
             digitalocean.MonitorAlert(
                 f"{name}-{what.lower()}-alert",
                 type=f"v1/insights/droplet/{metric}",

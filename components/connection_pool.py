@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-from components.database import Database
-from components.editions import ADVANCED, POOLS_UNKNOWN
+from components.database import Database, DatabaseEndpoint
+from sizing.editions import ADVANCED, POOLS_UNKNOWN
 
 POOL = "app-pool"
 
@@ -22,9 +22,7 @@ class ConnectionPoolArgs:
 class ConnectionPool(pulumi.ComponentResource):
     """PgBouncer in transaction mode: few backends serve many Gunicorn threads."""
 
-    pool_name: pulumi.Output[str]
-    private_host: pulumi.Output[str]
-    port: pulumi.Output[int]
+    endpoint: DatabaseEndpoint
     size: pulumi.Output[int]
 
     def __init__(self, name: str, args: ConnectionPoolArgs, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -49,11 +47,15 @@ class ConnectionPool(pulumi.ComponentResource):
             ),
         )
 
-        self.pool_name = pool.name
-        self.private_host = pool.private_host
-        self.port = pool.port
+        self.endpoint = DatabaseEndpoint(
+            user=args.database.app_role,
+            password=args.database.app_password,
+            host=pool.private_host,
+            port=pool.port,
+            database=pool.name,
+        )
         self.size = pool.size
-        self.register_outputs({"pool_name": self.pool_name, "size": self.size})
+        self.register_outputs({"pool_name": pool.name, "size": self.size})
 
 
 def _warning(name: str) -> pulumi.ResourceHookBinding:

@@ -1,43 +1,43 @@
 """The PostgreSQL cluster with its two roles, closed to everybody but the stack's Droplets and the named sources."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-from components import sizing
-from components.database_ca import certificate
-from components.editions import WAYS_OUT, Edition, beyond_a_new_cluster
+from components.network import Network
+from config.database import DatabaseConfig, TimeoutsConfig
 from provider.resources import DatabaseGrants
+from sizing import plans
+from sizing.editions import EDITIONS, WAYS_OUT, Edition, beyond_a_new_cluster
 
 DATABASE = "app"
 APP_ROLE = "app"
 MIGRATOR_ROLE = "migrator"
 
+_CA = "digitalocean:index/getDatabaseCa:getDatabaseCa"
+_FAILED = f"invoke of {_CA} failed: "
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatabaseEndpoint:
+    """A way to a database: where it is, and the role that goes there."""
+
+    user: pulumi.Input[str]
+    password: pulumi.Input[str]
+    host: pulumi.Input[str]
+    port: pulumi.Input[int]
+    database: pulumi.Input[str]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatabaseArgs:
-    """The cluster's plan and place, who may connect, and the limits of the application's role (seconds)."""
+    """Where the cluster is, what it is like, who may connect, and the limits of the application's role."""
 
     region: str
-    edition: Edition
-    size: str
-    nodes: int
-    accept_plan: bool  # make a new cluster of any plan and number of nodes: the user says that the account may
-    version: str
-    storage_autoscale: bool
-    storage_threshold: int  # per cent in use
-    storage_increment: int  # GiB
-    maintenance_day: str
-    maintenance_hour: str
-    trusted_sources: tuple[str, ...]
-    extensions: tuple[str, ...]
-    statement_timeout: int
-    lock_timeout: int
-    idle_in_transaction_timeout: int
-    vpc_id: pulumi.Input[str]
-    tag: pulumi.Input[str]
-    web_tag: pulumi.Input[str]
+    settings: DatabaseConfig
+    network: Network
 
 
 class Database(pulumi.ComponentResource):
@@ -45,38 +45,38 @@ class Database(pulumi.ComponentResource):
 
     edition: Edition
     cluster: digitalocean.DatabaseCluster
-    private_host: pulumi.Output[str]
-    port: pulumi.Output[int]
     ca: pulumi.Output[str]  # PEM; empty: clients go by their trust store
     database: pulumi.Output[str]
     app_role: pulumi.Output[str]
     app_password: pulumi.Output[str]
-    migrator_role: pulumi.Output[str]
-    migrator_password: pulumi.Output[str]
+    migrator: DatabaseEndpoint  # past the pool
 
     def __init__(self, name: str, args: DatabaseArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:database:Database", name, None, opts)
-        self.edition = args.edition
+        settings = args.settings
+        self.edition = EDITIONS[settings.edition]
         self.cluster = digitalocean.DatabaseCluster(
             f"{name}-db",
             # Explicit: the name is part of the host name, unique in the account, and a change replaces the data.
             name=f"{name}-db",
-            engine=args.edition.engine,
-            version=args.version,
-            size=args.size,
-            node_count=args.nodes,
+            engine=self.edition.engine,
+            version=settings.version,
+            size=settings.size,
+            node_count=settings.nodes,
             region=args.region,
-            private_network_uuid=args.vpc_id,
-            tags=[args.tag],
+            private_network_uuid=args.network.vpc_id,
+            tags=[args.network.tag],
             maintenance_windows=[
-                digitalocean.DatabaseClusterMaintenanceWindowArgs(day=args.maintenance_day, hour=args.maintenance_hour)
+                digitalocean.DatabaseClusterMaintenanceWindowArgs(
+                    day=settings.maintenance.day, hour=settings.maintenance.hour
+                )
             ],
             storage_autoscale=digitalocean.DatabaseClusterStorageAutoscaleArgs(
-                enabled=args.storage_autoscale,
-                threshold_percent=args.storage_threshold,
-                increment_gib=args.storage_increment,
+                enabled=settings.storage.autoscale,
+                threshold_percent=settings.storage.threshold,
+                increment_gib=settings.storage.increment,
             ),
-            opts=pulumi.ResourceOptions(parent=self, hooks=_refusal_of_a_new_cluster(name, args)),
+            opts=pulumi.ResourceOptions(parent=self, hooks=_refusal_of_a_new_cluster(name, settings)),
         )
         # They go with the cluster: a role that owns tables can't be dropped, and nothing is left to drop it from.
         inside = pulumi.ResourceOptions(parent=self, deleted_with=self.cluster)
@@ -92,7 +92,7 @@ class Database(pulumi.ComponentResource):
             # (pulumi 3.259, step_generator.go): the tables must go before the roles that own them.
             opts=pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(depends_on=[migrator, app])),
         )
-        self.ca = certificate(self.cluster, self) if args.edition.own_ca else pulumi.Output.from_input("")
+        self.ca = _certificate(self.cluster, self) if self.edition.own_ca else pulumi.Output.from_input("")
         grants = DatabaseGrants(
             f"{name}-grants",
             admin_uri=self.cluster.uri,
@@ -104,8 +104,8 @@ class Database(pulumi.ComponentResource):
             migrator_password=migrator.password,
             app=app.name,
             app_password=app.password,
-            settings=role_settings(args),
-            extensions=args.extensions,
+            settings=role_settings(settings.timeouts),
+            extensions=settings.extensions,
             opts=inside,
         )
         # The cluster is open until here, to password logins; the grants need that, since the runner has no place in the
@@ -114,35 +114,41 @@ class Database(pulumi.ComponentResource):
             f"{name}-trusted-sources",
             cluster_id=self.cluster.id,
             rules=[
-                digitalocean.DatabaseFirewallRuleArgs(type="tag", value=args.web_tag),
+                digitalocean.DatabaseFirewallRuleArgs(type="tag", value=args.network.web_tag),
                 *(
                     digitalocean.DatabaseFirewallRuleArgs(type="ip_addr", value=source)
-                    for source in args.trusted_sources
+                    for source in settings.trusted_sources
                 ),
             ],
             opts=pulumi.ResourceOptions(parent=self, depends_on=[grants], retain_on_delete=True),
         )
 
-        self.private_host = self.cluster.private_host
-        self.port = self.cluster.port
         self.database = database.name
         self.app_role = app.name
         self.app_password = app.password
-        self.migrator_role = migrator.name
-        self.migrator_password = migrator.password
-        self.register_outputs({"private_host": self.private_host, "port": self.port, "database": self.database})
+        self.migrator = DatabaseEndpoint(
+            user=migrator.name,
+            password=migrator.password,
+            host=self.cluster.private_host,
+            port=self.cluster.port,
+            database=database.name,
+        )
+        self.register_outputs(
+            {"private_host": self.cluster.private_host, "port": self.cluster.port, "database": self.database}
+        )
 
 
-def _refusal_of_a_new_cluster(name: str, args: DatabaseArgs) -> pulumi.ResourceHookBinding | None:
+def _refusal_of_a_new_cluster(name: str, settings: DatabaseConfig) -> pulumi.ResourceHookBinding | None:
     """Return a hook that refuses to make, in a preview too, what DigitalOcean does not sell to new clusters any more.
 
     Only the engine knows whether the cluster is there already, and calls a hook `before_create` for those that are
     not: one that is imported, kept or resized may be larger.
     """
-    beyond = beyond_a_new_cluster(args.edition.engine, sizing.database_memory(args.size), args.nodes)
-    got = {"size": f'"{args.size}"', "nodes": args.nodes}
+    engine = EDITIONS[settings.edition].engine
+    beyond = beyond_a_new_cluster(engine, plans.database_memory(settings.size), settings.nodes)
+    got = {"size": f'"{settings.size}"', "nodes": settings.nodes}
     problems = [f"database.{setting}: {rule}, got {got[setting]}; {WAYS_OUT}" for setting, rule in beyond]
-    if not problems or args.accept_plan:
+    if not problems or settings.accept_plan:
         return None
 
     def refuse(_args: pulumi.ResourceHookArgs) -> None:
@@ -152,7 +158,7 @@ def _refusal_of_a_new_cluster(name: str, args: DatabaseArgs) -> pulumi.ResourceH
     return pulumi.ResourceHookBinding(before_create=[hook])
 
 
-def role_settings(args: DatabaseArgs) -> dict[str, str]:
+def role_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
     """Return settings for the application's role itself, where a pooler can't lose them: Django's own and our limits.
 
     Source of the first three: Django, docs/ref/databases.txt, "Optimizing PostgreSQL's configuration".
@@ -161,7 +167,37 @@ def role_settings(args: DatabaseArgs) -> dict[str, str]:
         "client_encoding": "UTF8",
         "default_transaction_isolation": "read committed",
         "timezone": "UTC",
-        "statement_timeout": f"{args.statement_timeout}s",
-        "lock_timeout": f"{args.lock_timeout}s",
-        "idle_in_transaction_session_timeout": f"{args.idle_in_transaction_timeout}s",
+        "statement_timeout": f"{timeouts.statement}s",
+        "lock_timeout": f"{timeouts.lock}s",
+        "idle_in_transaction_session_timeout": f"{timeouts.idle_in_transaction}s",
     }
+
+
+def _certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """Return the PEM of the authority that signs a cluster's certificate.
+
+    The SDK's own function ends in a traceback beside the API's words; here they are the error.
+    """
+    # Without the version the engine would start another provider than the cluster's.
+    options = pulumi.InvokeOptions(parent=parent, version=version("pulumi-digitalocean"))
+
+    async def ask(cluster_id: str) -> str:
+        try:
+            found = await pulumi.runtime.invoke_async(_CA, {"clusterId": cluster_id}, options)
+        except Exception as error:
+            if not str(error).startswith(_FAILED):  # the SDK has no class for what a provider refuses
+                raise
+            raise pulumi.RunError(_unanswered(cluster_id, str(error).removeprefix(_FAILED))) from None
+        if not (pem := found["certificate"]):
+            raise pulumi.RunError(_unanswered(cluster_id, "the answer has an empty certificate"))
+        return str(pem)
+
+    return cluster.id.apply(ask)
+
+
+def _unanswered(cluster_id: str, why: str) -> str:
+    words = why.removeprefix(f"invocation of {_CA} returned an error: ").removeprefix(f"{_CA}: ")
+    return (
+        f"database cluster {cluster_id}: its authority (CA), by which clients verify it, can't be fetched: {words}; "
+        "run the command again, what was made is kept; if it fails again, see https://status.digitalocean.com"
+    )

@@ -1,9 +1,12 @@
 """The four Spaces, who may use them, and the CDN in front of the public one."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import pulumi
 import pulumi_digitalocean as digitalocean
+
+from config.storage import SpacesKeyConfig, StorageConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,19 +16,23 @@ class ScopedKey:
     access_key: pulumi.Input[str]
     secret_key: pulumi.Input[str]
 
+    @classmethod
+    def of(cls, settings: SpacesKeyConfig) -> Self:
+        """Return a key that was made by hand, as secrets."""
+        return cls(
+            access_key=pulumi.Output.secret(settings.access_key.get_secret_value()),
+            secret_key=pulumi.Output.secret(settings.secret_key.get_secret_value()),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectStorageArgs:
     """Where the Spaces are, who may read static files from another origin, and what may be lost with the stack."""
 
     region: str
+    settings: StorageConfig
     cors_origins: tuple[str, ...]
-    cors_max_age: int
-    cdn_ttl: int
-    force_destroy: bool
     protect_media: bool
-    agent_key: ScopedKey | None
-    app_key: ScopedKey | None
 
 
 class ObjectStorage(pulumi.ComponentResource):
@@ -35,6 +42,7 @@ class ObjectStorage(pulumi.ComponentResource):
     media_bucket: pulumi.Output[str]
     releases_bucket: pulumi.Output[str]
     state_bucket: pulumi.Output[str]
+    buckets: dict[str, pulumi.Output[str]]  # all of them, by what they are for
     cdn_endpoint: pulumi.Output[str]
     agent_key: ScopedKey
     app_key: ScopedKey
@@ -54,8 +62,8 @@ class ObjectStorage(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, protect=protect, replace_on_changes=["name"]),
             )
 
-        assets = bucket("assets", force_destroy=args.force_destroy)
-        media = bucket("media", force_destroy=args.force_destroy, protect=args.protect_media or None)
+        assets = bucket("assets", force_destroy=args.settings.force_destroy)
+        media = bucket("media", force_destroy=args.settings.force_destroy, protect=args.protect_media or None)
         # Both can be made again from the code: never worth a failed destroy.
         releases = bucket("releases", force_destroy=True)
         state = bucket("state", force_destroy=True)
@@ -68,7 +76,7 @@ class ObjectStorage(pulumi.ComponentResource):
                 digitalocean.SpacesBucketCorsConfigurationCorsRuleArgs(
                     allowed_origins=list(args.cors_origins),
                     allowed_methods=["GET", "HEAD"],
-                    max_age_seconds=args.cors_max_age,
+                    max_age_seconds=args.settings.cors.max_age,
                 )
             ],
             # Deleted first: the rules are the bucket's, so a replacement's deletion would take the new ones away.
@@ -77,7 +85,7 @@ class ObjectStorage(pulumi.ComponentResource):
         cdn = digitalocean.Cdn(
             f"{name}-cdn",
             origin=assets.bucket_domain_name,
-            ttl=args.cdn_ttl,
+            ttl=args.settings.cdn.ttl,
             opts=pulumi.ResourceOptions(parent=self),
         )
 
@@ -92,13 +100,22 @@ class ObjectStorage(pulumi.ComponentResource):
             )
             return ScopedKey(access_key=made.access_key, secret_key=made.secret_key)
 
-        self.agent_key = args.agent_key or key("agent", (releases, "read"), (assets, "readwrite"), (state, "readwrite"))
-        self.app_key = args.app_key or key("app", (media, "readwrite"))
+        if (existing := args.settings.keys) is not None:
+            self.agent_key, self.app_key = ScopedKey.of(existing.agent), ScopedKey.of(existing.app)
+        else:
+            self.agent_key = key("agent", (releases, "read"), (assets, "readwrite"), (state, "readwrite"))
+            self.app_key = key("app", (media, "readwrite"))
         self.assets_bucket = assets.name
         self.media_bucket = media.name
         self.releases_bucket = releases.name
         self.state_bucket = state.name
         self.cdn_endpoint = cdn.endpoint
+        self.buckets = {
+            "assets": self.assets_bucket,
+            "media": self.media_bucket,
+            "releases": self.releases_bucket,
+            "state": self.state_bucket,
+        }
         self.register_outputs(
             {
                 "assets_bucket": self.assets_bucket,

@@ -5,21 +5,13 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from components.environment import DatabaseAddress, EnvironmentSpec, environment_document
-from components.object_storage import ScopedKey
+from components.connection_pool import ConnectionPool
+from components.database import Database, DatabaseEndpoint
+from components.object_storage import ObjectStorage
+from config.app import AppConfig
+from contract.environment import DatabaseAddress, EnvironmentSpec, environment_document
 from protocol.release import release_id
 from provider.resources import Artifact, Environment, Rollout, Secret
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatabaseEndpoint:
-    """A PostgreSQL endpoint and a role, as other components' outputs."""
-
-    user: pulumi.Input[str]
-    password: pulumi.Input[str]
-    host: pulumi.Input[str]
-    port: pulumi.Input[int]
-    database: pulumi.Input[str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,23 +20,12 @@ class ReleaseArgs:
 
     region: str
     domain: str
-    path: str  # relative to the folder of Pulumi.yaml
-    wsgi: str
-    settings: str
-    python: str | None
-    env: dict[str, str]
-    secrets: dict[str, pulumi.Output[str]]
-    pool: DatabaseEndpoint
-    migrator: DatabaseEndpoint
-    database_ca: pulumi.Input[str]
-    cdn_endpoint: pulumi.Input[str]
-    media_bucket: pulumi.Input[str]
-    app_key: ScopedKey
-    releases_bucket: pulumi.Input[str]
-    state_bucket: pulumi.Input[str]
+    app: AppConfig
+    database: Database
+    pool: ConnectionPool
+    storage: ObjectStorage
     droplet_ids: list[pulumi.Output[str]]
     protect_secrets: bool
-    pinned: str | None = None  # an earlier release to go back to, instead of the tree at `path`
 
 
 class _Content(TypedDict):
@@ -72,18 +53,18 @@ class Release(pulumi.ComponentResource):
         kept = pulumi.ResourceOptions(parent=self, protect=args.protect_secrets or None)
         secret_key = Secret(f"{name}-secret-key", length=50, opts=kept)
         superuser = Secret(f"{name}-superuser-password", length=24, opts=kept)
-        if args.pinned is None:
+        releases = args.storage.releases_bucket
+        if args.app.release is None:
             artifact = Artifact(
                 f"{name}-artifact",
-                bucket=args.releases_bucket,
+                bucket=releases,
                 region=args.region,
-                path=args.path,
-                settings=args.settings,
+                path=args.app.path,
                 opts=pulumi.ResourceOptions(parent=self),
             )
             environment = Environment(
                 f"{name}-environment",
-                bucket=args.releases_bucket,
+                bucket=releases,
                 region=args.region,
                 document=self._document(args, secret_key.value, superuser.value),
                 opts=pulumi.ResourceOptions(parent=self),
@@ -96,11 +77,11 @@ class Release(pulumi.ComponentResource):
                 "environment": environment.key,
             }
         else:
-            content = {"release": args.pinned}  # what it consists of is recorded in the bucket
+            content = {"release": args.app.release}  # what it consists of is recorded in the bucket
         rollout = Rollout(
             f"{name}-rollout",
-            releases_bucket=args.releases_bucket,
-            state_bucket=args.state_bucket,
+            releases_bucket=releases,
+            state_bucket=args.storage.state_bucket,
             region=args.region,
             droplet_ids=args.droplet_ids,
             opts=pulumi.ResourceOptions(parent=self),
@@ -133,24 +114,24 @@ class Release(pulumi.ComponentResource):
                 EnvironmentSpec(
                     domain=args.domain,
                     region=args.region,
-                    wsgi=args.wsgi,
-                    settings=args.settings,
-                    python=args.python,
-                    env=args.env,
+                    wsgi=args.app.wsgi,
+                    settings=args.app.settings,
+                    python=args.app.python,
+                    env=args.app.env,
                     **values,
                 )
             )
 
         known = pulumi.Output.all(
-            secrets=args.secrets,
-            pool=endpoint(args.pool),
-            migrator=endpoint(args.migrator),
-            database_ca=args.database_ca,
+            secrets={name: pulumi.Output.secret(value.get_secret_value()) for name, value in args.app.secrets.items()},
+            pool=endpoint(args.pool.endpoint),
+            migrator=endpoint(args.database.migrator),
+            database_ca=args.database.ca,
             secret_key=secret_key,
             superuser_password=superuser_password,
-            cdn_endpoint=args.cdn_endpoint,
-            media_bucket=args.media_bucket,
-            app_access_key=args.app_key.access_key,
-            app_secret_key=args.app_key.secret_key,
+            cdn_endpoint=args.storage.cdn_endpoint,
+            media_bucket=args.storage.media_bucket,
+            app_access_key=args.storage.app_key.access_key,
+            app_secret_key=args.storage.app_key.secret_key,
         )
         return pulumi.Output.secret(known.apply(build))

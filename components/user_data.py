@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pulumi
 import yaml
 
+from config.values import EMAIL, HOSTNAME, PACKAGE
+from sizing.plans import USER_DATA_LIMIT
+
 SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
-LIMIT = 64 * 1024  # bytes; https://docs.digitalocean.com/reference/api/ droplets_create, user_data
 
 # What the first release needs; cloud-init/install.sh installs the rest beside it.
 PACKAGES = (
@@ -23,7 +26,7 @@ PACKAGES = (
 )
 
 
-class UserDataError(ValueError):
+class UserDataError(pulumi.RunError):
     """The user data can't be rendered; the text says why and how to mend it."""
 
 
@@ -91,9 +94,6 @@ _FILES = (
 )
 
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
-_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
-_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
 
 def render_user_data(spec: UserDataSpec) -> str:
@@ -135,9 +135,9 @@ def render_user_data(spec: UserDataSpec) -> str:
         "runcmd": [["set", "-e"], [f"{_LIBRARY}/install"], [f"{_LIBRARY}/verify"]],
     }
     text = "#cloud-config\n" + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=1000, allow_unicode=True)
-    if (size := len(text.encode())) > LIMIT:
+    if (size := len(text.encode())) > USER_DATA_LIMIT:
         raise UserDataError(
-            f"user_data: must be at most {LIMIT} bytes (a limit of DigitalOcean), got {size}; "
+            f"user_data: must be at most {USER_DATA_LIMIT} bytes (a limit of DigitalOcean), got {size}; "
             f"shorten web.packages ({len(spec.packages)} names) or the files in cloud-init/"
         )
     return text
@@ -146,7 +146,7 @@ def render_user_data(spec: UserDataSpec) -> str:
 def _check(spec: UserDataSpec) -> None:
     """Refuse values that would end up as other configuration than meant; all problems at once."""
     problems = []
-    if not _NAME.fullmatch(spec.domain):
+    if not re.fullmatch(HOSTNAME, spec.domain):
         problems.append(f'domain: must be a host name in lower case, got "{spec.domain}"')
     try:
         ipaddress.IPv4Network(spec.vpc_cidr)
@@ -160,9 +160,9 @@ def _check(spec: UserDataSpec) -> None:
     problems += [
         f'web.packages: must be names of Debian packages, got "{name}"'
         for name in spec.packages
-        if not _PACKAGE.fullmatch(name)
+        if not re.fullmatch(PACKAGE, name)
     ]
-    if spec.acme_email is not None and not _EMAIL.fullmatch(spec.acme_email):
+    if spec.acme_email is not None and not re.fullmatch(EMAIL, spec.acme_email):
         problems.append(f'web.acmeEmail: must be an e-mail address, got "{spec.acme_email}"')
     if problems:
         raise UserDataError("\n".join(problems))

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-from components.object_storage import ScopedKey
+from components.network import Network
+from components.object_storage import ObjectStorage
 from components.user_data import UserDataSpec, render_user_data
 from components.web_firewall import WebFirewall
+from config.network import NetworkConfig
+from config.web import WebConfig
 from provider.resources import AgentPackage, DiscardedKey
+from sizing.budget import ConnectionBudget
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,22 +21,11 @@ class WebServerArgs:
 
     region: str
     domain: str
-    count: int
-    size: str
-    image: str
-    backups: bool
-    packages: tuple[str, ...]
-    workers: int
-    threads: int
-    acme_email: str | None
-    vpc_cidr: str
-    ssh_keys: tuple[str, ...]
-    vpc_id: pulumi.Input[str]
-    tags: tuple[pulumi.Input[str], ...]
-    releases_bucket: pulumi.Input[str]
-    state_bucket: pulumi.Input[str]
-    assets_bucket: pulumi.Input[str]
-    agent_key: ScopedKey
+    settings: WebConfig
+    access: NetworkConfig
+    budget: ConnectionBudget
+    network: Network
+    storage: ObjectStorage
     firewall: WebFirewall
 
 
@@ -43,7 +36,7 @@ class WebServer(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: WebServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:web_server:WebServer", name, None, opts)
-        ssh_keys: list[pulumi.Input[str]] = [*args.ssh_keys]
+        ssh_keys: list[pulumi.Input[str]] = [*args.access.ssh_keys]
         if not ssh_keys:
             # Without any key DigitalOcean sets a root password and mails it. Nobody holds the private half of this one.
             discarded = DiscardedKey(f"{name}-discarded-key", opts=pulumi.ResourceOptions(parent=self))
@@ -54,7 +47,7 @@ class WebServer(pulumi.ComponentResource):
         # Of itself, and not with the release: installation would wait for the database.
         package = AgentPackage(
             f"{name}-agent",
-            bucket=args.releases_bucket,
+            bucket=args.storage.releases_bucket,
             region=args.region,
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -64,18 +57,18 @@ class WebServer(pulumi.ComponentResource):
                 # No explicit name: a replacement is then created before the old Droplet is deleted.
                 f"{name}-web-{number}",
                 region=args.region,
-                size=args.size,
-                image=args.image,
-                vpc_uuid=args.vpc_id,
+                size=args.settings.size,
+                image=args.settings.image,
+                vpc_uuid=args.network.vpc_id,
                 ssh_keys=ssh_keys,
-                tags=list(args.tags),
+                tags=[args.network.tag, args.network.web_tag],
                 monitoring=True,
-                backups=args.backups,
+                backups=args.settings.backups,
                 user_data=user_data,
                 # A Droplet never runs without its firewall.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
             )
-            for number in range(1, args.count + 1)
+            for number in range(1, args.settings.count + 1)
         ]
 
         self.droplet_ids = [droplet.id for droplet in droplets]
@@ -85,12 +78,12 @@ class WebServer(pulumi.ComponentResource):
     def _user_data(args: WebServerArgs, package: AgentPackage) -> pulumi.Output[str]:
         """Render the cloud-config once its buckets and key exist; secret, because the agent's key is in it."""
         known = pulumi.Output.all(
-            releases_bucket=args.releases_bucket,
-            state_bucket=args.state_bucket,
-            assets_bucket=args.assets_bucket,
+            releases_bucket=args.storage.releases_bucket,
+            state_bucket=args.storage.state_bucket,
+            assets_bucket=args.storage.assets_bucket,
             package=package.sha256,
-            access_key=args.agent_key.access_key,
-            secret_key=args.agent_key.secret_key,
+            access_key=args.storage.agent_key.access_key,
+            secret_key=args.storage.agent_key.secret_key,
         )
 
         def render(values: dict[str, str]) -> str:
@@ -99,11 +92,11 @@ class WebServer(pulumi.ComponentResource):
                     region=args.region,
                     domain=args.domain,
                     edge="direct",
-                    vpc_cidr=args.vpc_cidr,
-                    workers=args.workers,
-                    threads=args.threads,
-                    packages=args.packages,
-                    acme_email=args.acme_email,
+                    vpc_cidr=args.access.cidr,
+                    workers=args.budget.workers,
+                    threads=args.budget.threads,
+                    packages=args.settings.packages,
+                    acme_email=args.settings.acme_email,
                     releases_bucket=values["releases_bucket"],
                     state_bucket=values["state_bucket"],
                     assets_bucket=values["assets_bucket"],

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
-from components import editions, sizing
 from policy.resources import UNKNOWN, Resource, Stack, is_missing
 from policy.rule import Findings, Problems, ResourceRule, StackRule
+from sizing import budget, editions, plans
 
 ADMINISTRATOR = "doadmin"
 
@@ -72,15 +72,15 @@ def fits_plan(stack: Stack) -> Findings:
     """Find clusters whose pools together want more backend connections than the plan leaves them."""
     for cluster in stack.of("DatabaseCluster"):
         size = cluster.get("size")
-        if size not in sizing.DATABASE_PLANS:  # unknown yet, or nothing that we could count with
+        if size not in plans.DATABASE_PLANS:  # unknown yet, or nothing that we could count with
             continue
-        available = sizing.pool_size(size, 0)
+        available = budget.pool_size(size, 0)
         pools = {pool.name: pool.get("size") for pool in _pools(stack)[cluster.urn]}
         wanted = sum(value for value in pools.values() if isinstance(value, int))
         if wanted > available:
             summands = " + ".join(f"{name} {value}" for name, value in pools.items())
             problem = (
-                f"size: must leave {sizing.PLATFORM_RESERVE} of {sizing.max_connections(size)} backend connections to "
+                f"size: must leave {budget.PLATFORM_RESERVE} of {plans.max_connections(size)} backend connections to "
                 f'DigitalOcean, got "{size}" with pools of {wanted} ({summands}), {available} are left'
             )
             yield cluster, problem
@@ -94,9 +94,9 @@ def new_cluster(stack: Stack) -> Findings:
         size, nodes = cluster.get("size"), cluster.get("nodeCount")
         # One that is there, or is imported, has its name in DigitalOcean's catalogue of resources.
         is_new = is_missing(cluster.get("clusterUrn")) or cluster.get("clusterUrn") is UNKNOWN
-        if is_new and size in sizing.DATABASE_PLANS and isinstance(nodes, int):
+        if is_new and size in plans.DATABASE_PLANS and isinstance(nodes, int):
             got = {"size": ("size", f'"{size}"'), "nodes": ("nodeCount", nodes)}
-            beyond = editions.beyond_a_new_cluster(cluster.get("engine"), sizing.database_memory(size), nodes)
+            beyond = editions.beyond_a_new_cluster(cluster.get("engine"), plans.database_memory(size), nodes)
             for setting, rule in beyond:
                 name, value = got[setting]
                 yield cluster, f"{name}: {rule}, got {value}"

@@ -1,8 +1,8 @@
 """Rules for stacks that say `production: true`: what a site that matters needs to have."""
 
-from components.editions import ACCEPT_NO_FAILOVER
 from policy.resources import UNKNOWN, Resource, Stack
 from policy.rule import Findings, StackRule
+from sizing.editions import ACCEPT_NO_FAILOVER
 
 # What can't be made again: the data, and the names and addresses that others hold.
 PROTECTED = ("DatabaseCluster", "Domain", "ReservedIp", "Secret")

@@ -1,4 +1,4 @@
-"""What a rule is: a pure function that says what is wrong, with a name, a reason and a way to mend it."""
+"""What a rule is: a pure function that says what is wrong, with a name, a reason and a way to fix it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from policy.resources import Resource, Stack
 from policy.rule import Findings, Problems, ResourceRule, StackRule
+from sizing.plans import USER_DATA_LIMIT
 
-LIMIT = 64 * 1024  # bytes; DigitalOcean refuses more
 SHORTEST = 8  # characters; anything shorter may be there by chance
 AGENT_KEY = "-agent-key"  # ends the name of the one key that a Droplet is given
 
@@ -26,8 +26,8 @@ SECRET_VARIABLE = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|(?:^|_)KE
 def small(resource: Resource) -> Problems:
     """Refuse more than DigitalOcean takes."""
     text = resource.get("userData")
-    if isinstance(text, str) and (size := len(text.encode())) > LIMIT:
-        yield f"userData: must have at most {LIMIT} bytes, got {size}"
+    if isinstance(text, str) and (size := len(text.encode())) > USER_DATA_LIMIT:
+        yield f"userData: must have at most {USER_DATA_LIMIT} bytes, got {size}"
 
 
 def no_tokens(resource: Resource) -> Problems:

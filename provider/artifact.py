@@ -94,25 +94,3 @@ def _entry(root: Path, file: Path) -> tarfile.TarInfo:
     else:
         raise ActionError(f"app.path: must hold files, directories and links only, {file} is none of them; remove it")
     return info
-
-
-def app_problems(path: Path, settings: str | None = None) -> list[str]:
-    """Report why the directory is not a Django project that a Droplet can build."""
-    if not path.is_dir():
-        return [f"app.path: must be a directory, {path} is not there; paths start at the directory of Pulumi.yaml"]
-    problems = []
-    if not (path / "manage.py").is_file():
-        problems.append(f"app.path: must hold manage.py, {path} does not; name the directory that `manage.py` is in")
-    if not any((path / name).is_file() for name in ("uv.lock", "requirements.txt")):
-        problems.append(
-            f"app.path: must hold uv.lock or requirements.txt, {path} does not; "
-            "`uv lock`, or `pip freeze > requirements.txt`"
-        )
-    if settings is not None:
-        module = path.joinpath(*settings.split("."))
-        if not module.with_suffix(".py").is_file() and not (module / "__init__.py").is_file():
-            problems.append(
-                f"app.settings: must be a module of the app, {settings!r} is not in {path}; "
-                "see DJANGO_SETTINGS_MODULE in manage.py"
-            )
-    return problems

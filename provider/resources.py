@@ -1,6 +1,7 @@
 """The resources as the program declares them; what they do is in the other files of this folder, in another process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,23 @@ from protocol.release import artifact_key
 from provider.actions import ActionError
 from provider.agent_package import SOURCES, Sources, describe
 from provider.archive import digest
-from provider.artifact import app_problems, members
+from provider.artifact import members
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Let what can't be done be the program's one error: Pulumi shows the traceback of any other."""
+    try:
+        yield
+    except ActionError as error:
+        raise pulumi.RunError(str(error)) from None
+    except OSError as error:
+        raise pulumi.RunError(
+            f"app.path: must be readable, {error.filename} is not ({error.strerror}); change its mode, or take it away"
+        ) from None
 
 
 class _Resource(pulumi.CustomResource):
@@ -117,7 +131,7 @@ class Artifact(_Resource):
     """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
 
     The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
-    `settings` is the module that Django is configured by: it is looked for, not stored.
+    Raises pulumi.RunError when it can't be one.
     """
 
     sha256: pulumi.Output[str]
@@ -130,12 +144,10 @@ class Artifact(_Resource):
         bucket: pulumi.Input[str],
         region: pulumi.Input[str],
         path: str | Path,
-        settings: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        if problems := app_problems(Path(path), settings):
-            raise ActionError("\n".join(problems))
-        sha256 = digest(members(Path(path)))
+        with refusing():
+            sha256 = digest(members(Path(path)))
         props = {
             "bucket": bucket,
             "region": region,
@@ -161,7 +173,7 @@ class Environment(_Resource):
         document: pulumi.Input[Mapping[str, Any]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        text = pulumi.Output.secret(document).apply(canonical)
+        text = pulumi.Output.secret(document).apply(_text)
         # The hash is no secret: it names the object, and what it stands for holds several random keys.
         # Made here and not by the provider, so that preview knows the release.
         content = pulumi.Output.unsecret(text.apply(content_hash))
@@ -173,6 +185,11 @@ class Environment(_Resource):
             "key": content.apply(environment_key),
         }
         super().__init__(name, props, opts)
+
+
+def _text(document: Mapping[str, Any]) -> str:
+    with refusing():
+        return canonical(document)
 
 
 class Rollout(_Resource):

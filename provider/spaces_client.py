@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from protocol.document import json_bytes
 from provider.actions import ActionError
+from sizing.regions import spaces_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -64,18 +65,13 @@ def credentials() -> Credentials:
     )
 
 
-def endpoint(region: str) -> str:
-    """Return the address of a region's Spaces."""
-    return f"https://{region}.digitaloceanspaces.com"
-
-
 @cache
 def spaces_client(region: str, keys: Credentials) -> "S3Client":
     """Make an S3 client, once: threads may share a client, but not the session that makes it."""
     session = boto3.session.Session(
         aws_access_key_id=keys.access_key, aws_secret_access_key=keys.secret_key, region_name=region
     )
-    client: S3Client = session.client("s3", endpoint_url=endpoint(region), config=CLIENT_CONFIG)
+    client: S3Client = session.client("s3", endpoint_url=spaces_endpoint(region), config=CLIENT_CONFIG)
     return client
 
 

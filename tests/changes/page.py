@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preview.events import Preview
-from preview.meaning import MEANINGS, meaning
+from operations.preview.events import Preview
+from operations.preview.meaning import MEANINGS, meaning
 from tests.changes.settings import Change, Outcome
 
 HEAD = """\

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from config import StackConfig
-from preview import events
-from preview.meaning import Level, effects
+from config.stack import StackConfig
+from operations.preview import events
+from operations.preview.meaning import Level, effects
+from operations.settings_docs import settings as all_settings
 from sandbox.world import World
-from scripts.settings_docs import settings as all_settings
 from tests.changes.page import Row, page, without_seconds
 from tests.changes.settings import CHANGES, Change, Given, Outcome
 from tests.changes.watch import APP_ROLE, Away, Watched, watch

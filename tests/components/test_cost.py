@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 import yaml
 
-from preview import cost
-from preview.events import Resource
+from operations.preview import cost
+from operations.preview.events import Resource
 from tests.components.recording import ROOT, run_program
 
 

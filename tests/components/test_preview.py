@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from preview.meaning import MEANINGS
+from operations.preview.meaning import MEANINGS
 from tests.components.recording import run_program
 
 

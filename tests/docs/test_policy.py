@@ -1,7 +1,7 @@
 """The page of the policy pack says what the pack says."""
 
+from operations import policy_docs
 from policy.pack import RULES
-from scripts import policy_docs
 from tests.commands import ROOT
 
 

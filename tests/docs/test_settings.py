@@ -3,8 +3,8 @@
 import pytest
 from pydantic import BaseModel
 
-from config import StackConfig
-from scripts import settings_docs
+from config.stack import StackConfig
+from operations import settings_docs
 from tests.commands import ROOT
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import github_report
-from scripts.github_report import BOT, LONGEST_BODY, Board, GitHub, GitHubError, body_of, patiently, read
+from operations import github_report
+from operations.github_report import BOT, LONGEST_BODY, Board, GitHub, GitHubError, body_of, patiently, read
 from tests.commands import ROOT
 from tests.github.github_api import REPOSITORY, TOKEN, Fault, State, serving
 
@@ -37,7 +37,7 @@ def bodies(state: State) -> list[str]:
 def command(state: State, *argv: str, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
     """Run the program as the workflow does: with any Python, isolated from the project's environment."""
     return subprocess.run(
-        [sys.executable, "-I", "scripts/github_report.py", *argv],
+        [sys.executable, "-I", "operations/github_report.py", *argv],
         cwd=ROOT,
         env=os.environ | {"GITHUB_API_URL": state.base, "GITHUB_TOKEN": token, "GITHUB_REPOSITORY": REPOSITORY},
         capture_output=True,

@@ -85,7 +85,7 @@ def test_who_can_write_has_no_secrets_and_runs_nothing_of_a_pull_request(job: Jo
     assert checkout["with"].get("ref", "main") in {"main", "${{ github.event.pull_request.base.sha }}"}
     assert (job.workflow == "drift") == ("ref" not in checkout["with"])
     assert download["with"]["path"].startswith("${{ runner.temp }}/")
-    assert set(re.findall(r"(\S+) scripts/\S+", write["run"])) == {"-I"}
+    assert set(re.findall(r"(\S+) operations/\S+", write["run"])) == {"-I"}
 
 
 @pytest.mark.parametrize("job", [job for job in JOBS if "secrets." in str(job.body)], ids=str)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import LIMIT, SOURCES, UserDataError, render_user_data
+from components.user_data import SOURCES, UserDataError, render_user_data
+from sizing.plans import USER_DATA_LIMIT
 from tests.golden.droplet import EDGES, SPEC, rendered
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ def test_a_load_balancers_droplet_has_no_certificate_of_its_own() -> None:
 
 def test_it_stays_below_half_of_the_limit() -> None:
     """Each file as it is in the repository, comments too: the agent, which would not fit, is fetched."""
-    assert len(rendered("direct").encode()) <= LIMIT / 2
+    assert len(rendered("direct").encode()) <= USER_DATA_LIMIT / 2
     files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(rendered("direct"))["write_files"]}
     for name in ("start.py", "run-gunicorn.py", "droplet_health.py"):
         assert files[name] == (SOURCES / name).read_text(encoding="utf-8")
@@ -50,7 +51,9 @@ def test_it_stays_below_half_of_the_limit() -> None:
 def test_too_much_is_refused_with_numbers() -> None:
     """The limit is DigitalOcean's; the message names what to shorten."""
     spec = dataclasses.replace(SPEC, packages=tuple(f"package-{number:05}" for number in range(3000)))
-    with pytest.raises(UserDataError, match=rf"user_data: must be at most {LIMIT} bytes .* shorten web.packages"):
+    with pytest.raises(
+        UserDataError, match=rf"user_data: must be at most {USER_DATA_LIMIT} bytes .* shorten web.packages"
+    ):
         render_user_data(spec)
 
 

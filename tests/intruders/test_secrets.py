@@ -6,7 +6,7 @@ from secrets import token_urlsafe
 
 import pytest
 
-from scripts.secrets_check import watched_processes
+from operations.secrets_check import watched_processes
 from tests.conftest import Deployment
 from tests.intruders.hunt import Secrets, found_in
 from tests.pulumi_stack import PulumiStack

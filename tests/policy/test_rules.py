@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.editions import WAYS_OUT, beyond_a_new_cluster
 from policy.pack import RULES
+from sizing.editions import WAYS_OUT, beyond_a_new_cluster
 from tests.commands import PATH, ROOT
 
 HERE = Path(__file__).parent

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from components.editions import STANDARD
 from sandbox import images
 from sandbox.clusters import Clusters
 from sandbox.supervisor import Supervisor
 from sandbox.world import World
+from sizing.editions import STANDARD
 from tests.internet_side import python
 
 pytestmark = pytest.mark.full

@@ -15,8 +15,8 @@ import httpx
 import pytest
 from moto.server import ThreadedMotoServer
 
+from operations.backend import PAUSE
 from sandbox.world import World
-from scripts.backend import PAUSE
 from tests.commands import PATH, ROOT, run
 from tests.sandbox.api_client import Api, until
 
@@ -71,14 +71,15 @@ class Checkout:
         return self.pulumi("up --yes --skip-preview", *argv)
 
     def backend(self, *argv: str, status: int = 0, **environment: str) -> str:
-        """Run scripts/backend.py."""
-        return self.run("python", str(ROOT / "scripts/backend.py"), *argv, status=status, **environment)
+        """Run a command of `operations backend`."""
+        path = {"PYTHONPATH": str(ROOT)}
+        return self.run("python", "-m", "operations", "backend", *argv, status=status, **path, **environment)
 
 
 @pytest.fixture(scope="module")
 def shell(api: Api) -> Iterator[dict[str, str]]:
-    """What everybody of the team exports: the login that scripts/backend.py prints, and a key for this Space alone."""
-    made = run("sandbox", "exec", "python", "scripts/backend.py", "space", "--name", NAME, "--region", "nyc3",
+    """What everybody of the team exports: the login that is printed for them, and a key for this Space alone."""
+    made = run("sandbox", "exec", "python", "-m", "operations", "backend", "space", "--name", NAME, "--region", "nyc3",
                home=api.world.home)  # fmt: skip
     assert made.stderr == f"{NAME}: was made, private and versioned\n"
     command, url, end = made.stdout.split("'")
@@ -123,7 +124,7 @@ def yours(mine: Checkout, tmp_path: Path) -> Checkout:
 
 def test_the_space_is_private_versioned_and_made_once(api: Api, shell: dict[str, str]) -> None:
     """A second time it is only looked at; without a key nobody reads it."""
-    space = ("sandbox", "exec", "python", "scripts/backend.py", "space", "--region", "nyc3", "--name")
+    space = ("sandbox", "exec", "python", "-m", "operations", "backend", "space", "--region", "nyc3", "--name")
     again = run(*space, NAME, home=api.world.home)
     assert again.stderr == f"{NAME}: is there, private and versioned\n"
     assert shell["PULUMI_BACKEND_URL"] in again.stdout
@@ -135,10 +136,12 @@ def test_the_space_is_private_versioned_and_made_once(api: Api, shell: dict[str,
     api.s3().put_bucket_acl(Bucket="open", ACL="public-read")
     refused = run(*space, "open", home=api.world.home, check=False)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("backend: open: must be private, but everybody has READ; take another name")
+    assert refused.stderr.startswith(
+        "operations backend space: open: must be private, but everybody has READ; take another name"
+    )
     api.s3().delete_bucket(Bucket="open")
     assert run(*space, "No_Name", home=api.world.home, check=False).stderr.startswith(
-        "backend: --name: must be 3 to 63"
+        "operations backend space: --name: must be 3 to 63"
     )
 
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from components.sizing import SURGE_DROPLETS
-from preview import events
+from operations.preview import events
+from sizing.budget import SURGE_DROPLETS
 from tests.commands import environment
 from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from components.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
 from sandbox.store import Store
 from sandbox.world import World
+from sizing.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
 from tests.commands import run
 from tests.conftest import last_request, start
 from tests.pulumi_stack import PulumiStack, Settings
@@ -84,7 +84,16 @@ def report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch, *argv: str, sett
     file = stack.world.home / "events"
     file.write_text(events)
     return run(
-        "python", "scripts/preview_report.py", "--stack", stack.name, str(file), home=stack.world.home, check=False
+        "python",
+        "-m",
+        "operations",
+        "preview",
+        "report",
+        "--stack",
+        stack.name,
+        str(file),
+        home=stack.world.home,
+        check=False,
     ).stdout
 
 

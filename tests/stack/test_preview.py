@@ -27,7 +27,7 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
     events = stack.run("preview", "--json", "--policy-pack", "policy/run", settings=settings, check=False).stdout
     before = os.times()
     done = subprocess.run(
-        [sys.executable, "scripts/preview_report.py"],
+        [sys.executable, "-m", "operations", "preview", "report"],
         cwd=ROOT,
         input=events,
         capture_output=True,
@@ -111,7 +111,13 @@ def report(stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.Mo
             1,
             ["### `local`: **refused**", "- **REFUSED** by the rule `ssh-not-public`: "],
         ),
+        # Found out when the program reads its settings, and when a value becomes known.
         ({"web.size": "huge"}, 1, ["### `local`: **refused**", '  web.size: must be a Droplet size, got "huge"']),
+        (
+            {"app.env": {"TOKEN": "a\0b"}},
+            1,
+            ["### `local`: **refused**", "  environment.env.TOKEN: must not hold a NUL"],
+        ),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
@@ -121,10 +127,18 @@ def test_a_change_is_told(
     """Each by a second of a processor's time at most after the engine's end."""
     returned, text = report(stack, settings, monkeypatch)
     assert returned == status, text
+    assert "Traceback" not in text
     for part in expected:
         assert part in text, text
     if status == 0 and "DATA LOSS" not in "".join(expected):
         assert "DATA LOSS" not in text
+
+
+def test_what_is_deployed_has_its_price(stack: PulumiStack) -> None:
+    """The same as its preview says."""
+    said = stack.run("cost").stdout.splitlines()
+    assert said[0] == "about $26.15 a month, by list prices (docs/cost.md)"
+    assert "- Droplet `polls-local-web-1`: $6.00 (s-1vcpu-1gb)" in said
 
 
 def test_no_secret_is_in_a_report(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:

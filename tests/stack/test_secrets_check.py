@@ -36,7 +36,7 @@ if leaks:
 
 
 WHERE = {
-    "preview_report.py": {"log"},
+    "report of the preview": {"log"},
     "pulumi preview --diff": {"export", "log"},
     "pulumi up --yes --skip-preview --diff": {"export", "log"},
     "pulumi stack export": {"export", "input"},
@@ -87,7 +87,7 @@ def test_leaks_are_found_each_where_it_is(api_world: World, leaky: Path) -> None
             f"{encrypted}  leaky:leaks: {str(leaks).lower()}\n{'  leaky:copy: what-settings-shows' if leaks else ''}\n"
         )
         done = run(
-            *("sandbox", "exec", "python", str(ROOT / "scripts/secrets_check.py"), "--stack", "leaky"),
+            *("sandbox", "exec", "python", "-m", "operations", "secrets", "check", "--stack", "leaky"),
             *("--project", str(leaky), "--up", *(["--log", str(log)] if leaks else [])),
             home=api_world.home,
             check=False,

@@ -49,7 +49,7 @@ def buckets(spaces_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Buckets:
     """Make two buckets where `provider` looks for Spaces, with the runner's keys in the environment."""
     by_path = Config(s3={"addressing_style": "path"})
     monkeypatch.setattr(spaces_client, "CLIENT_CONFIG", spaces_client.CLIENT_CONFIG.merge(by_path))
-    monkeypatch.setattr(spaces_client, "endpoint", lambda _region: spaces_endpoint)
+    monkeypatch.setattr(spaces_client, "spaces_endpoint", lambda _region: spaces_endpoint)
     monkeypatch.setenv("SPACES_ACCESS_KEY_ID", KEYS.access_key)
     monkeypatch.setenv("SPACES_SECRET_ACCESS_KEY", KEYS.secret_key)
     number = next(NUMBERS)

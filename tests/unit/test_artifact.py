@@ -16,8 +16,7 @@ from protocol.release import artifact_key
 from provider import artifact, spaces_client
 from provider.actions import ActionError
 from provider.archive import CONTENT_TYPE, chunks
-from provider.artifact import ArtifactProvider, app_problems, members
-from provider.resources import Artifact
+from provider.artifact import ArtifactProvider, members
 from tests.unit.conftest import Buckets
 
 
@@ -141,32 +140,6 @@ def test_a_tree_with_data_in_it_is_refused(app: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(artifact, "MAX_BYTES", 5)
     with pytest.raises(ActionError, match=r"app\.path: must be at most"):
         build(app)
-
-
-def test_a_django_project_has_no_problems(app: Path) -> None:
-    """The control run."""
-    assert app_problems(app, "mysite.settings") == []
-
-
-@pytest.mark.parametrize(
-    ("missing", "problem"),
-    [
-        ("manage.py", "app.path: must hold manage.py, {app} does not; name the directory"),
-        ("requirements.txt", "app.path: must hold uv.lock or requirements.txt, {app} does not; `uv lock`"),
-        ("mysite/settings.py", "app.settings: must be a module of the app, 'mysite.settings' is not in {app}; see"),
-    ],
-)
-def test_what_is_no_django_project_is_said(app: Path, missing: str, problem: str) -> None:
-    """Path, rule, value, fix: one line for each."""
-    (app / missing).unlink()
-    (found,) = app_problems(app, "mysite.settings")
-    assert found.startswith(problem.format(app=app))
-
-
-def test_a_path_that_is_not_there_is_said_before_anything_is_planned(tmp_path: Path) -> None:
-    """The constructor fails, not the provider minutes later."""
-    with pytest.raises(ActionError, match=r"app\.path: must be a directory"):
-        Artifact("artifact", bucket="b", region="nyc3", path=tmp_path / "missing")
 
 
 def props(app: Path, buckets: Buckets) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""What scripts/backend.py says and refuses without a real Space; tests/stack/test_backend.py has one."""
+"""What `operations backend` says and refuses without a real Space; tests/stack/test_backend.py has one."""
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from botocore.exceptions import ClientError
+from click.testing import CliRunner
 
-from scripts import backend
+from operations import backend
+from operations.__main__ import main
+from operations.stack import Stack
 
 START = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -40,11 +42,10 @@ def _account(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "given")
 
 
-def test_the_login_to_pulumi_cloud(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_login_to_pulumi_cloud() -> None:
     """Two commands, and nothing is asked."""
-    monkeypatch.setattr(sys, "argv", ["backend.py", "cloud", "--organisation", "acme"])
-    assert backend.main() == 0
-    assert capsys.readouterr().out == "pulumi login\npulumi org set-default acme\n"
+    done = CliRunner().invoke(main, ["backend", "cloud", "--organisation", "acme"])
+    assert (done.exit_code, done.output) == (0, "pulumi login\npulumi org set-default acme\n")
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,14 @@ def test_other_backends_have_no_versions_of_ours(monkeypatch: pytest.MonkeyPatch
     """A folder has none, Pulumi Cloud has its own."""
     monkeypatch.setattr(backend, "pulumi", lambda *_: json.dumps({"url": "https://api.pulumi.com"}))
     with pytest.raises(backend.BackendError, match=r"must be a Space .*stack export -s dev --version N"):
-        backend.States.of("dev", ".")
+        backend.States.of(Stack(name="dev"))
 
 
 def test_a_space_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an endpoint it would be Amazon's."""
     monkeypatch.setattr(backend, "pulumi", lambda *_: json.dumps({"url": "s3://acme-state?region=fra1"}))
     with pytest.raises(backend.BackendError, match="must name its endpoint"):
-        backend.States.of("dev", ".")
+        backend.States.of(Stack(name="dev"))
 
 
 def test_listed_is_what_an_update_has_ended_with(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def clocks(source: str) -> set[str]:
 
 def test_no_preview_asks_the_calendar() -> None:
     """Neither settings, graph, policy nor report."""
-    planning = files("__main__.py", "config.py", "config_rules.py", "components", "policy", "preview")
+    planning = files("__main__.py", "components", "config", "contract", "policy", "operations/preview", "sizing")
     sources = {path.name: path.read_text() for path in planning if path.suffix == ".py"}
     assert "editions.py" in sources
     assert {name: asked for name, source in sources.items() if (asked := clocks(source))} == {}

@@ -10,11 +10,9 @@ import pulumi.runtime
 import pytest
 import yaml
 
-import config
-from components import environment
-from config import ConfigError, StackConfig
-
-ROOT = Path(config.__file__).parent
+from config import ROOT
+from config.loading import load, parse
+from config.problems import ConfigError
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def restored() -> Iterator[None]:
 def problems(settings: dict[str, Any]) -> tuple[str, ...]:
     """Every problem of these settings."""
     with pytest.raises(ConfigError) as caught:
-        StackConfig.parse(settings)
+        parse(settings)
     return caught.value.problems
 
 
@@ -66,7 +64,7 @@ def changed(settings: dict[str, Any], path: str, value: object) -> dict[str, Any
 
 def test_the_least_settings_have_safe_defaults(settings: dict[str, Any]) -> None:
     """Protected, closed, nothing destroyed by accident, sizes from the plans."""
-    parsed = StackConfig.parse(settings)
+    parsed = parse(settings)
     assert parsed.protect
     assert not parsed.storage.force_destroy
     assert parsed.network.ssh_from == ()
@@ -83,7 +81,7 @@ def test_the_least_settings_have_safe_defaults(settings: dict[str, Any]) -> None
 def test_the_stacks_of_this_repository_are_valid(stack: str) -> None:
     """What is tracked can be brought up."""
     document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
-    StackConfig.parse({key.removeprefix("django-do:"): value for key, value in document["config"].items()})
+    parse({key.removeprefix("django-do:"): value for key, value in document["config"].items()})
 
 
 def test_local_differs_in_sizes_names_and_named_switches_only() -> None:
@@ -118,7 +116,7 @@ def test_load_reads_sections_and_secrets_from_pulumi(settings: dict[str, Any]) -
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
         | {"digitalocean:token": "not ours to read"}
     )
-    loaded = StackConfig.load()
+    loaded = load()
     assert loaded.protect is False
     assert loaded.database.size == "db-s-2vcpu-4gb"
     assert loaded.app.secrets["API_KEY"].get_secret_value() == "hunter2"
@@ -133,7 +131,7 @@ def test_load_names_a_misspelt_section(settings: dict[str, Any]) -> None:
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )
     with pytest.raises(ConfigError) as caught:
-        StackConfig.load()
+        load()
     assert any("databse: unknown setting; did you mean database?" in problem for problem in caught.value.problems)
     assert any("database: required, but not set" in problem for problem in caught.value.problems)
 
@@ -146,7 +144,7 @@ def test_load_explains_plain_text_where_a_section_belongs(settings: dict[str, An
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )
     with pytest.raises(ConfigError) as caught:
-        StackConfig.load()
+        load()
     assert [problem.partition(":")[0] for problem in caught.value.problems] == ["pool"]
 
 
@@ -175,14 +173,14 @@ def test_a_python_must_fit_the_project(settings: dict[str, Any], project: Path) 
     (problem,) = problems(settings)
     assert problem.startswith('app.python: must fit the project\'s requires-python (>=3.12.4,<3.13), got "3.11"; ')
     settings["app"]["python"] = 3.12
-    assert StackConfig.parse(settings).app.python == "3.12"
+    assert parse(settings).app.python == "3.12"
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14", "3.15"])
 def test_each_python_with_security_support_is_taken(settings: dict[str, Any], python: str) -> None:
     """As YAML has it without quotes, too: a number."""
     settings["app"]["python"] = float(python)
-    assert StackConfig.parse(settings).app.python == python
+    assert parse(settings).app.python == python
 
 
 @pytest.mark.parametrize(
@@ -243,7 +241,7 @@ def test_numbers_are_text_where_text_belongs(settings: dict[str, Any]) -> None:
     """`version: 17` and `WORKERS: 3` are what people write in YAML."""
     settings["database"]["version"] = 17
     settings["app"]["env"] = {"LIMIT": 3}
-    parsed = StackConfig.parse(settings)
+    parsed = parse(settings)
     assert parsed.database.version == "17"
     assert parsed.app.env == {"LIMIT": "3"}
 
@@ -253,66 +251,3 @@ def test_an_app_needs_locked_dependencies(settings: dict[str, Any], project: Pat
     (project / "requirements.txt").unlink()
     (problem,) = problems(settings)
     assert problem.startswith("app.path: must hold uv.lock or requirements.txt, got")
-
-
-POOL = environment.DatabaseAddress(
-    user="app", password="p/w@d", host="private-db.example", port=25061, database="app-pool"
-)
-
-
-def environment_of(database_ca: str) -> dict[str, Any]:
-    """The environment of a site with a password that needs quoting."""
-    migrator = environment.DatabaseAddress(
-        user="migrator", password="m", host="private-db.example", port=25060, database="app"
-    )
-    return environment.environment_document(
-        environment.EnvironmentSpec(
-            domain="shop.example",
-            region="fra1",
-            wsgi="mysite.wsgi:application",
-            settings="mysite.settings",
-            python=None,
-            env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME"},
-            secrets={"API_KEY": "hunter2"},
-            pool=POOL,
-            migrator=migrator,
-            database_ca=database_ca,
-            secret_key="s",
-            superuser_password="root",
-            cdn_endpoint="assets.fra1.cdn.digitaloceanspaces.com",
-            media_bucket="media",
-            app_access_key="AK",
-            app_secret_key="SK",
-        )
-    )
-
-
-def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunicorn() -> None:
-    """`app.env` gives the contract's values other names; the role that may change the schema is for releases alone."""
-    document = environment_of("CA")
-    env, release_env = document["env"], document["release_env"]
-    assert document["database_ca"] == "CA"
-    assert env["DATABASE_URL"] == (
-        "postgres://app:p%2Fw%40d@private-db.example:25061/app-pool"
-        "?sslmode=verify-full&sslrootcert=/etc/release-agent/database-ca.crt"
-    )
-    assert env["DB_URL"] == env["DATABASE_URL"]
-    assert (env["DB"], release_env["DB"]) == ("app:25061", "migrator:25060")
-    assert release_env["DB_URL"] == release_env["DATABASE_URL"]
-    assert env["PLAIN"] == "$HOME"
-    assert "PLAIN" not in release_env
-    assert env["API_KEY"] == "hunter2"
-    assert release_env["DATABASE_URL"].startswith("postgres://migrator:m@private-db.example:25060/app?")
-    assert "migrator" not in json.dumps(env)
-    assert set(document) == {"wsgi", "env", "release_env", "database_ca"}
-    assert POOL.parts("ca.crt").keys() | (environment.REFERABLE & env.keys()) == environment.REFERABLE
-
-
-def test_a_cluster_without_a_ca_of_its_own_is_verified_against_the_trust_store() -> None:
-    """By the file's name: libpq's own word for the trust store is not understood by every client."""
-    document = environment_of("")
-    assert "database_ca" not in document
-    store = "/etc/ssl/certs/ca-certificates.crt"
-    assert document["env"]["PGSSLROOTCERT"] == store
-    for variables in (document["env"], document["release_env"]):
-        assert variables["DATABASE_URL"].endswith(f"?sslmode=verify-full&sslrootcert={store}")

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from config import ROOT, ConfigError, StackConfig
-from scripts.settings_docs import section_of
+from config import ROOT
+from config.loading import parse
+from config.problems import ConfigError
+from config.stack import StackConfig
+from operations.settings_docs import section_of
 
 VALID: dict[str, Any] = {
     "name": "shop-dev",
@@ -37,7 +40,7 @@ values = st.recursive(
 def accepted_or_explained(given_settings: dict[str, Any]) -> None:
     """Parse; a refusal has one line for each problem."""
     try:
-        StackConfig.parse(given_settings)
+        parse(given_settings)
     except ConfigError as error:
         text = str(error)
     else:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.sizing import DATABASE_PLANS, droplet_plan
-from preview import cost, events, report
-from preview.events import Preview, Resource
+from operations.preview import cost, events, report
+from operations.preview.events import Preview, Resource
+from sizing.plans import DATABASE_PLANS, droplet_plan
 from tests.unit.test_preview import END, NOTHING, event
 
 

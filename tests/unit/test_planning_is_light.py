@@ -10,11 +10,11 @@ def test_planning_imports_no_client() -> None:
     """Every preview imports all this, the program its part and the plugin its own; clients take up to 0.2 s."""
     modules = [
         f"{folder}.{path.stem}"
-        for folder in ("components", "provider")
+        for folder in ("components", "config", "contract", "provider", "sizing")
         for path in sorted((ROOT / folder).glob("*.py"))
         # Only create and update import these.
         if path.stem not in {"__init__", "__main__", "grants_sql", "spaces_client"}
     ]
-    code = f"import sys, config, {', '.join(modules)}; print(*{CLIENTS!r} & sys.modules.keys())"
+    code = f"import sys, {', '.join(modules)}; print(*{CLIENTS!r} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")

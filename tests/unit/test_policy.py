@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from components import sizing
 from policy import database, network, production, storage, user_data
 from policy.pack import RULES
 from policy.resources import UNKNOWN, Resource, Stack, is_known, plain
 from policy.rule import ResourceRule, StackRule, message
+from sizing import budget, plans
 
 
 def resource(kind: str, name: str = "it", **properties: object) -> Resource:
@@ -124,7 +124,7 @@ def test_port_ranges_with_ssh(ports: object, expected: bool) -> None:
     assert network.includes_ssh(ports) is expected
 
 
-@given(st.lists(st.integers(1, 1000), max_size=5), st.sampled_from(sorted(sizing.DATABASE_PLANS)))
+@given(st.lists(st.integers(1, 1000), max_size=5), st.sampled_from(sorted(plans.DATABASE_PLANS)))
 def test_pools_fit_exactly_when_their_sum_leaves_the_reserve(sizes: list[int], plan: str) -> None:
     """Whatever the plan and however many pools."""
     cluster = resource("DatabaseCluster", "db", size=plan)
@@ -139,14 +139,14 @@ def test_pools_fit_exactly_when_their_sum_leaves_the_reserve(sizes: list[int], p
         for number, size in enumerate(sizes)
     ]
     found = list(database.fits_plan(stack(cluster, *pools)))
-    assert bool(found) is (sum(sizes) > sizing.max_connections(plan) - sizing.PLATFORM_RESERVE)
+    assert bool(found) is (sum(sizes) > plans.max_connections(plan) - budget.PLATFORM_RESERVE)
     assert all(f"pools of {sum(sizes)}" in problem for _, problem in found)
 
 
 @pytest.mark.parametrize(("extra", "expected"), [(0, 0), (1, 1)])
 def test_user_data_is_measured_in_bytes(extra: int, expected: int) -> None:
     """Characters of two bytes count twice."""
-    text = "é" * (user_data.LIMIT // 2) + "x" * extra
+    text = "é" * (plans.USER_DATA_LIMIT // 2) + "x" * extra
     assert len(list(user_data.small(resource("Droplet", userData=text)))) == expected
 
 

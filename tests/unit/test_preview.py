@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preview import events, report
-from preview.meaning import ACCEPTED, MEANINGS, Level, effects
+from operations.preview import events, report
+from operations.preview.meaning import ACCEPTED, MEANINGS, Level, effects
 
 STACK = "pulumi:pulumi:Stack"
 

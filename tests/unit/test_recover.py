@@ -1,10 +1,11 @@
 """A state in a folder, after a kill has cut off one of its files."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from scripts import recover
+from operations import recover
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def stacks(tmp_path: Path) -> Path:
 
 def repaired(stacks: Path) -> dict[str, str]:
     """What is there after the repair."""
-    recover.repair("dev", f"file://{stacks.parent.parent.parent}")
+    recover.repair("dev", {"PULUMI_BACKEND_URL": f"file://{stacks.parent.parent.parent}"})
     return {path.name: path.read_text() for path in stacks.iterdir()}
 
 
@@ -53,4 +54,12 @@ def test_nothing_whole_is_left(stacks: Path) -> None:
 @pytest.mark.parametrize("backend", ["", "s3://states", "https://api.pulumi.com", "file:///nowhere"])
 def test_other_backends_write_all_or_nothing(backend: str) -> None:
     """There is nothing to repair, and nothing in the folder where one happens to be is touched."""
-    recover.repair("dev", backend)
+    recover.repair("dev", {"PULUMI_BACKEND_URL": backend, "PULUMI_HOME": "/nowhere"})
+
+
+def test_a_folder_of_a_login_is_repaired_too(stacks: Path, tmp_path: Path) -> None:
+    """Not only the one that is named by the environment."""
+    (stacks / "dev.json").write_text("")
+    (tmp_path / "credentials.json").write_text(json.dumps({"current": f"file://{tmp_path}"}))
+    recover.repair("dev", {"PULUMI_HOME": str(tmp_path)})
+    assert (stacks / "dev.json").read_text() == '{"step": 1}'

@@ -4,9 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import editions, sizing
+from sizing import editions, plans
+from sizing.budget import (
+    MACHINE_MIB,
+    PLATFORM_RESERVE,
+    POOL_CLIENTS,
+    WORKER_MIB,
+    ConnectionBudget,
+    gunicorn_workers,
+    pool_size,
+)
 
-DATABASE_PLANS = st.sampled_from(sorted(sizing.DATABASE_PLANS))
+DATABASE_PLANS = st.sampled_from(sorted(plans.DATABASE_PLANS))
 
 
 @st.composite
@@ -19,10 +28,10 @@ def droplet_sizes(draw: st.DrawFn) -> str:
 
 
 @st.composite
-def budgets(draw: st.DrawFn) -> sizing.ConnectionBudget:
+def budgets(draw: st.DrawFn) -> ConnectionBudget:
     """Budgets as settings can make them, most of which do not fit."""
-    return sizing.ConnectionBudget(
-        max_connections=sizing.max_connections(draw(DATABASE_PLANS)),
+    return ConnectionBudget(
+        max_connections=plans.max_connections(draw(DATABASE_PLANS)),
         direct_connections=draw(st.integers(0, 100)),
         pool_size=draw(st.integers(1, 1000)),
         droplets=draw(st.integers(1, 50)),
@@ -48,7 +57,7 @@ def budgets(draw: st.DrawFn) -> sizing.ConnectionBudget:
 )
 def test_max_connections_are_those_that_digitalocean_documents(plan: str, expected: int) -> None:
     """25 for each GiB, up to 1,000."""
-    assert expected == sizing.max_connections(plan)
+    assert expected == plans.max_connections(plan)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,7 @@ def test_max_connections_are_those_that_digitalocean_documents(plan: str, expect
 )
 def test_what_a_new_cluster_may_have(engine: str, plan: str, nodes: int, beyond: set[str]) -> None:
     """Standard: 4 GiB and one node; Advanced: whatever its plans are."""
-    found = dict(editions.beyond_a_new_cluster(engine, sizing.database_memory(plan), nodes))
+    found = dict(editions.beyond_a_new_cluster(engine, plans.database_memory(plan), nodes))
     assert set(found) == beyond
     assert all("since 30 November 2026" in rule for rule in found.values())
 
@@ -71,14 +80,14 @@ def test_what_a_new_cluster_may_have(engine: str, plan: str, nodes: int, beyond:
 @pytest.mark.parametrize(("direct", "expected"), [(2, 95), (0, 97)])
 def test_pool_of_the_4_gib_plan(direct: int, expected: int) -> None:
     """Without direct connections it is the 97 of DigitalOcean's tutorial."""
-    assert expected == sizing.pool_size("db-s-2vcpu-4gb", direct)
+    assert expected == pool_size("db-s-2vcpu-4gb", direct)
 
 
 @pytest.mark.parametrize("plan", ["db-s-2vcpu-5gb", "s-1vcpu-1gb", "db-s-1vcpu-1gb ", "", "db-mysql-1vcpu-1gb"])
 def test_an_unknown_database_plan_is_refused(plan: str) -> None:
     """Better here than minutes later by the API."""
-    with pytest.raises(sizing.UnknownPlanError):
-        sizing.database_memory(plan)
+    with pytest.raises(plans.UnknownPlanError):
+        plans.database_memory(plan)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +106,7 @@ def test_an_unknown_database_plan_is_refused(plan: str) -> None:
 )
 def test_droplet_plans_are_read_from_the_size(size: str, vcpus: int, memory: int) -> None:
     """The memory is not the disk that some names end in."""
-    assert sizing.DropletPlan(vcpus=vcpus, memory_mib=memory) == sizing.droplet_plan(size)
+    assert plans.DropletPlan(vcpus=vcpus, memory_mib=memory) == plans.droplet_plan(size)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +114,8 @@ def test_droplet_plans_are_read_from_the_size(size: str, vcpus: int, memory: int
 )
 def test_an_unknown_droplet_size_is_refused(size: str) -> None:
     """A size that does not exist, and the ones that DigitalOcean retired."""
-    with pytest.raises(sizing.UnknownPlanError):
-        sizing.droplet_plan(size)
+    with pytest.raises(plans.UnknownPlanError):
+        plans.droplet_plan(size)
 
 
 @pytest.mark.parametrize(
@@ -115,46 +124,46 @@ def test_an_unknown_droplet_size_is_refused(size: str) -> None:
 )
 def test_gunicorn_workers_of_common_sizes(size: str, expected: int) -> None:
     """One more than the vCPUs, at least two, where the memory is there for it."""
-    assert expected == sizing.gunicorn_workers(sizing.droplet_plan(size))
+    assert expected == gunicorn_workers(plans.droplet_plan(size))
 
 
 @given(droplet_sizes())
 def test_workers_fit_the_memory_or_are_one(size: str) -> None:
     """No size makes Gunicorn promise memory that the Droplet lacks."""
-    plan = sizing.droplet_plan(size)
-    workers = sizing.gunicorn_workers(plan)
+    plan = plans.droplet_plan(size)
+    workers = gunicorn_workers(plan)
     assert workers >= 1
-    assert workers == 1 or workers * sizing.WORKER_MIB + sizing.MACHINE_MIB <= plan.memory_mib
+    assert workers == 1 or workers * WORKER_MIB + MACHINE_MIB <= plan.memory_mib
 
 
 @given(DATABASE_PLANS, st.integers(0, 10))
 def test_an_automatic_pool_and_the_reserve_are_exactly_the_plan(plan: str, direct: int) -> None:
     """Nothing is promised twice, and nothing is left over."""
-    pool = sizing.pool_size(plan, direct)
-    assert sizing.max_connections(plan) == pool + direct + sizing.PLATFORM_RESERVE
+    pool = pool_size(plan, direct)
+    assert plans.max_connections(plan) == pool + direct + PLATFORM_RESERVE
     assert pool >= 1
 
 
 @given(DATABASE_PLANS, DATABASE_PLANS, st.integers(0, 10))
 def test_a_larger_plan_never_has_a_smaller_pool(one: str, other: str, direct: int) -> None:
     """Scaling up can't shrink what the app gets."""
-    smaller, larger = sorted((one, other), key=sizing.database_memory)
-    assert sizing.pool_size(smaller, direct) <= sizing.pool_size(larger, direct)
+    smaller, larger = sorted((one, other), key=plans.database_memory)
+    assert pool_size(smaller, direct) <= pool_size(larger, direct)
 
 
 @given(budgets())
-def test_a_budget_without_problems_fits_on_both_sides(budget: sizing.ConnectionBudget) -> None:
+def test_a_budget_without_problems_fits_on_both_sides(budget: ConnectionBudget) -> None:
     """Pool and reserve within the plan, clients within what PgBouncer accepts: no problem is said, and only then."""
     fits = (
-        budget.pool_size + budget.direct_connections + sizing.PLATFORM_RESERVE <= budget.max_connections
-        and (budget.droplets + 1) * budget.workers * budget.threads <= sizing.POOL_CLIENTS
+        budget.pool_size + budget.direct_connections + PLATFORM_RESERVE <= budget.max_connections
+        and (budget.droplets + 1) * budget.workers * budget.threads <= POOL_CLIENTS
     )
     assert fits == (budget.problems() == [])
 
 
 def test_a_problem_shows_the_whole_sum() -> None:
     """The reader can redo the calculation from the message alone."""
-    budget = sizing.ConnectionBudget(
+    budget = ConnectionBudget(
         max_connections=25, direct_connections=2, pool_size=21, droplets=10, workers=10, threads=10
     )
     assert budget.problems() == [

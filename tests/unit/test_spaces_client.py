@@ -69,7 +69,7 @@ def test_what_is_no_json_is_said(buckets: Buckets) -> None:
 
 def test_an_unreachable_region_is_said(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     """A typo in the region, or no network."""
-    monkeypatch.setattr(spaces_client, "endpoint", lambda _region: "http://127.0.0.1:1")
+    monkeypatch.setattr(spaces_client, "spaces_endpoint", lambda _region: "http://127.0.0.1:1")
     no_retries = spaces_client.CLIENT_CONFIG.merge(ClientConfig(retries={"max_attempts": 1}))
     monkeypatch.setattr(spaces_client, "CLIENT_CONFIG", no_retries)
     away = spaces_client.Spaces("nowhere", KEYS)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pulumi
 import pytest
 
-import state_folder
-from state_folder import require_room
-from state_folder import state_folder as folder_of
+from config import state_folder
+from config.state_folder import require_room
+from config.state_folder import state_folder as folder_of
 
 
 def test_a_state_in_a_folder_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,15 @@
 
 import ast
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 LONGEST_FUNCTION = 60  # lines
 LONGEST_FILE = 400  # lines
+LARGEST_FOLDER = 15  # files
+DIAGRAM = 80  # lines
 
 # What is longer, and why it is not taken apart.
 LONG_FUNCTIONS = {
@@ -19,18 +22,31 @@ LONG_FUNCTIONS = {
 }
 LONG_FILES = {
     "app/polls/tests.py": "Django looks for an app's tests in one module",
-    "config.py": "all settings with their rules: the one place to look for a setting",
     "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
     "tests/stack/drift.py": "one table of changes",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
     "tests/unit/test_follow.py": "what the agent does about one document: one world, one list",
     "tests/unit/test_rollout.py": "what the runner does about the same document: one world, one list",
 }
+# What has more in it, and why it has no folders inside.
+LARGE_FOLDERS = {
+    "cloud-init": "a file for each of the Droplet's",
+    "docs/adr": "a page for each decision",
+    "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
+    "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
+    "sandbox/src/sandbox": "its own rooms are to come",
+    "sandbox/src/sandbox/products": "a file for each product of DigitalOcean",
+    "tests/components": "a file for each component, and the whole",
+    "tests/sandbox": "goes into the sandbox's own rooms, with what it tests",
+    "tests/stack": "a file for each thing that happens to a stack",
+    "tests/unit": "a file for each module",
+    "tests/unit/wrong_settings": "a table, one row a file",
+}
 
 
-def files() -> list[Path]:
-    """Every Python file of the project, tracked or new."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "*.py"]
+def files(pattern: str = "*.py") -> list[Path]:
+    """Every file of the project that matches, tracked or new."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", pattern]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [path for name in sorted(set(listed.split("\0"))) if name and (path := ROOT / name).is_file()]
 
@@ -60,3 +76,24 @@ def test_long_files_have_a_reason() -> None:
     """The same for files."""
     long = {str(path.relative_to(ROOT)) for path in files() if len(path.read_text().splitlines()) > LONGEST_FILE}
     assert long == LONG_FILES.keys()
+
+
+def test_large_folders_have_a_reason() -> None:
+    """The same for folders: each is read at a glance."""
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in files("."))
+    assert {folder for folder, count in counts.items() if count > LARGEST_FOLDER} == LARGE_FOLDERS.keys()
+
+
+def test_the_program_is_a_diagram() -> None:
+    """On one page, and with nothing to decide or to define: what is made, of what, and what is told of it."""
+    text = (ROOT / "__main__.py").read_text()
+    logic = ast.FunctionDef | ast.ClassDef | ast.If | ast.While | ast.Try | ast.With | ast.Lambda
+    assert len(text.splitlines()) <= DIAGRAM
+    assert [ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, logic)] == []
+
+
+def test_scripts_are_shell() -> None:
+    """A program with more to it has a room, types and tests."""
+    first = {path.name: path.read_text().partition("\n")[0] for path in files("scripts")}
+    assert len(first) >= 8
+    assert set(first.values()) == {"#!/usr/bin/env bash"}

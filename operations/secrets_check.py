@@ -1,21 +1,24 @@
 """Look for every secret of a stack in what Pulumi keeps, prints and starts, and in the user data of its Droplets."""
 
-import argparse
 import base64
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import click
 import yaml
+
+from operations.errors import OperationError
+from operations.preview import events
+from operations.preview.report import markdown
+from operations.stack import Stack, of_stack
 
 MARK = "4dabf18193072939515e22adb298388d"  # of a secret: pulumi/pulumi, sdk/go/common/resource/properties.go
 SHORTEST = 8  # characters: what is shorter is found by accident
@@ -35,12 +38,14 @@ RUNNER = (
 AGENT_KEY = re.compile(r"-agent-key\.|\.keys\.agent\.")
 USER_DATA = "user data of "
 PROCESS_LIST = "process list meanwhile"
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PLAIN = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": ""}  # whoever runs this may have it set
 AS_GO_DOES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}  # in JSON
 
 Json = Any
 
 
-class CheckError(Exception):
+class CheckError(OperationError):
     """There is nothing to look for, or nowhere to look; the text says what to do."""
 
 
@@ -125,38 +130,13 @@ def secrets_of_runner(environment: Mapping[str, str]) -> Iterator[tuple[str, str
         yield "PULUMI_CONFIG_PASSPHRASE_FILE", Path(file).read_text(encoding="utf-8").strip()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pulumi:
-    """The stack, by its command line."""
-
-    stack: str
-    project: str
-    config_file: str | None
-
-    @property
-    def settings(self) -> Path:
-        """The stack's settings file."""
-        return Path(self.config_file or Path(self.project) / f"Pulumi.{self.stack}.yaml")
-
-    def run(self, command: str, *argv: str, events: bool = False) -> tuple[str, str]:
-        """Return what a command printed on its standard output, and on its standard error."""
-        # Commands on the state alone know no --config-file: they are run where the stack's own file is.
-        with_file = self.config_file and command.split(maxsplit=1)[0] in {"config", "preview", "refresh", "up"}
-        where = ["--config-file", str(self.config_file)] if with_file else ["--cwd", self.project]
-        return run(
-            "pulumi", *command.split(), "--stack", self.stack, "--non-interactive", *where, *argv,
-            # With it, `preview --json` prints the engine's events, which have secrets in plain: docs/security.md.
-            PULUMI_ENABLE_STREAMING_JSON_PREVIEW="true" if events else "",
-        )  # fmt: skip
-
-
-def run(*argv: str, given: str | None = None, **environment: str) -> tuple[str, str]:
-    """Return what a program printed on its standard output, and on its standard error."""
-    done = subprocess.run(argv, input=given, env=os.environ | environment, capture_output=True, text=True, check=False)
+def run(stack: Stack, command: str, **environment: str) -> tuple[str, str]:
+    """Return what a command printed on its standard output, and on its standard error."""
+    done = stack.silently(command, **environment)
     if done.returncode:
         # Not what it printed: nobody has looked yet whether that has a secret.
-        command = " ".join(argv)
-        raise CheckError(f"{command}: must succeed, exit status {done.returncode}; run it by itself to see why")
+        line = " ".join(done.args)
+        raise CheckError(f"{line}: must succeed, exit status {done.returncode}; run it by itself to see why")
     return done.stdout, done.stderr
 
 
@@ -186,13 +166,13 @@ def watched_processes() -> Iterator[set[str]]:
         thread.join()
 
 
-def collect(pulumi: Pulumi, state: Json) -> Secrets:
+def collect(stack: Stack, state: Json) -> Secrets:
     """Return all secrets of the settings, the runner and the state."""
     secrets = Secrets()
-    encrypted = yaml.safe_load(pulumi.settings.read_text(encoding="utf-8")).get("config") or {}
+    encrypted = yaml.safe_load(stack.settings.read_text(encoding="utf-8")).get("config") or {}
     plain = {
         name: found.get("objectValue", found.get("value"))
-        for name, found in json.loads(pulumi.run("config", "--json", "--show-secrets")[0]).items()
+        for name, found in json.loads(run(stack, "config --json --show-secrets")[0]).items()
     }
     # The settings first: their names say the most.
     for source in (
@@ -205,7 +185,7 @@ def collect(pulumi: Pulumi, state: Json) -> Secrets:
     return secrets
 
 
-def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
+def shown(stack: Stack, *, up: bool) -> dict[str, str]:
     """Run the commands that people and workflows run; return what each printed, and the process list meanwhile."""
     commands = [
         "preview --diff", *(["up --yes --skip-preview --diff"] if up else []),
@@ -214,10 +194,10 @@ def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
     ]  # fmt: skip
     with watched_processes() as lines:
         # As scripts/report does, whose report becomes a comment on GitHub.
-        events = pulumi.run("preview --json", events=True)[0]
-        preview_report = Path(__file__).with_name("preview_report.py")
-        places = {"preview_report.py": "".join(run(sys.executable, str(preview_report), given=events))}
-        places |= {f"pulumi {command}": "".join(pulumi.run(command)) for command in commands}
+        # The events themselves have secrets in plain: docs/security.md.
+        streamed = run(stack, "preview --json", PULUMI_ENABLE_STREAMING_JSON_PREVIEW="true")[0]
+        places = {"report of the preview": markdown(events.read(streamed.splitlines()))}
+        places |= {f"pulumi {command}": "".join(run(stack, command, **PLAIN)) for command in commands}
     if PROCESSES.is_dir():
         if not any("pulumi" in line for line in lines):
             raise CheckError(
@@ -227,10 +207,10 @@ def shown(pulumi: Pulumi, *, up: bool) -> dict[str, str]:
     return places
 
 
-def kept(pulumi: Pulumi, state: Json, logs: list[str]) -> dict[str, str]:
+def kept(stack: Stack, state: Json, logs: Iterable[Path]) -> dict[str, str]:
     """Return the texts of files, and of the Droplets' user data."""
-    files = {pulumi.settings.name: pulumi.settings, "Pulumi.yaml": Path(pulumi.project) / "Pulumi.yaml"}
-    files |= {log: Path(log) for log in logs}
+    files = {stack.settings.name: stack.settings, "Pulumi.yaml": stack.project / "Pulumi.yaml"}
+    files |= {str(log): log for log in logs}
     places = {name: file.read_text(encoding="utf-8", errors="replace") for name, file in files.items()}
     for resource in state["deployment"]["resources"]:
         data = (resource.get("inputs") or {}).get("userData")
@@ -240,50 +220,40 @@ def kept(pulumi: Pulumi, state: Json, logs: list[str]) -> dict[str, str]:
     return places
 
 
-def report(secrets: Secrets, places: Mapping[str, str]) -> int:
-    """Print where was looked for what; return 1 when something was found."""
-    out = sys.stdout.write
-    out(f"{len(secrets.names)} secrets: {', '.join(names[0] for names in secrets.names.values())}\n")
-    out(f"Each looked for as it is, in JSON, in a URL and in Base64, in {len(places)} places:\n")
+def report(secrets: Secrets, places: Mapping[str, str]) -> None:
+    """Print where was looked for what; raises CheckError when something was found."""
+    click.echo(f"{len(secrets.names)} secrets: {', '.join(names[0] for names in secrets.names.values())}")
+    click.echo(f"Each looked for as it is, in JSON, in a URL and in Base64, in {len(places)} places:")
     leaks = 0
     for place, text in places.items():
         found = secrets.found_in(place, text)
         leaks += len(found)
-        out(f"  {place:<36} {len(text):>9,} characters: {', '.join(found) or 'none'}\n")
+        click.echo(f"  {place:<36} {len(text):>9,} characters: {', '.join(found) or 'none'}")
     if secrets.too_short:
-        out(f"Not looked for, being shorter than {SHORTEST} characters: {', '.join(sorted(set(secrets.too_short)))}\n")
-    if PROCESS_LIST not in places:
-        out(f"Not looked at: the process list; there is no {PROCESSES} here\n")
-    out("Not looked at: debug logs (-v=9) and streams of events (`up --json`), which have secrets in plain\n")
-    if leaks:
-        sys.stderr.write(
-            f"secrets-check: must be in plain nowhere, {leaks} found; make secret what shows them "
-            "(pulumi.Output.secret, `config set --secret`), then change them: docs/security.md\n"
+        click.echo(
+            f"Not looked for, being shorter than {SHORTEST} characters: {', '.join(sorted(set(secrets.too_short)))}"
         )
-    return int(leaks > 0)
+    if PROCESS_LIST not in places:
+        click.echo(f"Not looked at: the process list; there is no {PROCESSES} here")
+    click.echo("Not looked at: debug logs (-v=9) and streams of events (`up --json`), which have secrets in plain")
+    if leaks:
+        raise CheckError(
+            f"secrets: must be in plain nowhere, {leaks} found; make secret what shows them (pulumi.Output.secret, "
+            "`config set --secret`), then change them: docs/security.md"
+        )
 
 
-def main() -> int:
-    """Check a stack; 0 when no secret was found where it does not belong."""
-    parser = argparse.ArgumentParser(prog="secrets_check.py", description=__doc__)
-    parser.add_argument("--stack", required=True, help="the stack, which has been deployed")
-    parser.add_argument("--project", default=".", help="folder of its Pulumi.yaml; this one by default")
-    parser.add_argument("--config-file", help="its settings, when they are elsewhere")
-    parser.add_argument("--up", action="store_true", help="deploy it as well, and look at what that prints and starts")
-    parser.add_argument(
-        "--log", action="append", default=[], metavar="FILE", help="look into this file, too, such as a log of CI"
-    )
-    given = parser.parse_args()
-    pulumi = Pulumi(stack=given.stack, project=given.project, config_file=given.config_file)
+@click.command()
+@of_stack
+@click.option("--up", is_flag=True, help="Deploy it as well, and look at what that prints and starts.")
+@click.option(
+    "--log", "logs", type=FILE, multiple=True, metavar="FILE", help="Look into this file, too, such as a log of CI."
+)
+def check(stack: Stack, logs: tuple[Path, ...], *, up: bool) -> None:
+    """Look for every secret of a stack, which has been deployed, in all that Pulumi keeps, prints and starts."""
     try:
-        places = shown(pulumi, up=given.up)
-        state = json.loads(pulumi.run("stack export", "--show-secrets")[0])
-        secrets = collect(pulumi, state)
-        return report(secrets, places | kept(pulumi, state, given.log))
-    except (CheckError, OSError) as error:
-        sys.stderr.write(f"secrets-check: {error}\n")
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        places = shown(stack, up=up)
+        state = json.loads(run(stack, "stack export --show-secrets")[0])
+        report(collect(stack, state), places | kept(stack, state, logs))
+    except OSError as error:
+        raise CheckError(str(error)) from error

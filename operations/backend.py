@@ -1,23 +1,24 @@
 """Choose where a team keeps Pulumi's state, a Space of its own or Pulumi Cloud; and get an earlier state back."""
 
-import argparse
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import boto3
+import click
 import yaml
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from operations.errors import OperationError
+from operations.spaces import client
+from operations.stack import Stack, of_stack, pulumi
+from sizing.regions import spaces_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,38 +30,15 @@ PAUSE = timedelta(seconds=2)
 Json = Any
 
 
-class BackendError(Exception):
+class BackendError(OperationError):
     """The backend is not as it must be; the text says what to do."""
-
-
-def endpoint(region: str) -> str:
-    """Return the address of a region's Spaces."""
-    return f"https://{region}.digitaloceanspaces.com"
 
 
 def login(name: str, region: str) -> str:
     """Return the command that makes a Space the backend."""
     # Amazon's client insists on a region, and warns of each answer without a checksum, which Spaces' are.
-    options = f"endpoint={endpoint(region)}&region={region}&response_checksum_validation=when_required"
+    options = f"endpoint={spaces_endpoint(region)}&region={region}&response_checksum_validation=when_required"
     return f"pulumi login 's3://{name}?{options}'"
-
-
-def client(at: str, access_key: str | None = None, secret_key: str | None = None) -> "S3Client":
-    """Return a client of Spaces; without a key it is the one that Pulumi's backend uses, from AWS_ACCESS_KEY_ID."""
-    made: S3Client = boto3.client(
-        "s3",
-        endpoint_url=at,
-        region_name="us-east-1",
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
-        config=Config(
-            s3={"addressing_style": "virtual"},
-            # Other checksums than Amazon's own servers understand.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-        ),
-    )
-    return made
 
 
 def make_space(name: str, region: str) -> bool:
@@ -73,7 +51,7 @@ def make_space(name: str, region: str) -> bool:
             "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY: must be set, got nothing; export a key of the account "
             "with full access (control panel: Spaces, Access Keys)"
         )
-    spaces = client(endpoint(region), *keys)
+    spaces = client(spaces_endpoint(region), *keys)
     new = not _exists(spaces, name)
     if new:
         spaces.create_bucket(Bucket=name, ACL="private")
@@ -123,23 +101,23 @@ class States:
     key: str
 
     @classmethod
-    def of(cls, stack: str, project: str) -> "States":
+    def of(cls, stack: Stack) -> "States":
         """Return those of a stack in the backend that Pulumi is logged in to."""
         url = json.loads(pulumi("whoami", "--json"))["url"]
         parts = urlsplit(url)
         if parts.scheme != "s3":
             raise BackendError(
                 f'backend: must be a Space (s3://…), is "{url}"; Pulumi Cloud has its own: '
-                f"pulumi stack export -s {stack} --version N | pulumi stack import -s {stack}"
+                f"pulumi stack export -s {stack.name} --version N | pulumi stack import -s {stack.name}"
             )
         at = parse_qs(parts.query).get("endpoint", [""])[0]
         if not at.startswith("https://"):
             raise BackendError(
                 f'backend: must name its endpoint, https://REGION.digitaloceanspaces.com, got "{url}"; '
-                "log in with what `backend.py space` prints"
+                "log in with what `python -m operations backend space` prints"
             )
-        name = yaml.safe_load((Path(project) / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
-        key = "/".join(filter(None, [parts.path.strip("/"), ".pulumi/stacks", name, f"{stack}.json"]))
+        name = yaml.safe_load((stack.project / "Pulumi.yaml").read_text(encoding="utf-8"))["name"]
+        key = "/".join(filter(None, [parts.path.strip("/"), ".pulumi/stacks", name, f"{stack.name}.json"]))
         return cls(spaces=client(at), bucket=parts.netloc, key=key)
 
     def versions(self) -> list[tuple[datetime, str]]:
@@ -170,47 +148,42 @@ class States:
             later = time
 
 
-def pulumi(*argv: str, given: str | None = None) -> str:
-    """Run a Pulumi command; what it complains about is shown."""
-    return subprocess.run(["pulumi", *argv], input=given, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def main() -> int:
-    """Do what the command line says; 0 when it is done."""
-    parser = argparse.ArgumentParser(prog="backend.py", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    space = commands.add_parser("space", help="make or check a private, versioned Space, and print the login")
-    space.add_argument("--name", required=True, help="of the Space: unique among everybody's")
-    space.add_argument("--region", required=True, help="such as fra1")
-    cloud = commands.add_parser("cloud", help="print the login to Pulumi Cloud")
-    cloud.add_argument("--organisation", required=True, help="whose stacks they are")
-    earlier = commands.add_parser("earlier", help="list the states that a stack has had, or go back to one")
-    earlier.add_argument("--stack", required=True)
-    earlier.add_argument("--project", default=".", help="folder of its Pulumi.yaml; this one by default")
-    earlier.add_argument("--restore", metavar="VERSION", help="make this one the stack's state")
-    given = parser.parse_args()
+@contextmanager
+def explained() -> Iterator[None]:
+    """Let what the client of Spaces says be the error."""
     try:
-        if given.command == "space":
-            new = make_space(given.name, given.region)
-            sys.stderr.write(f"{given.name}: {'was made' if new else 'is there'}, private and versioned\n")
-            sys.stdout.write(f"{login(given.name, given.region)}\n")
-        elif given.command == "cloud":
-            sys.stdout.write(f"pulumi login\npulumi org set-default {given.organisation}\n")
-        else:
-            states = States.of(given.stack, given.project)
-            if given.restore:
-                state = json.dumps(states.read(given.restore))
-                pulumi("stack", "import", "--cwd", given.project, "--stack", given.stack, given=state)
-            else:
-                for time, version, resources in islice(states.settled(), SHOWN):
-                    sys.stdout.write(f"{time:%Y-%m-%d %H:%M:%S}  {version}  {resources} resources\n")
-    except (BackendError, BotoCoreError, ClientError) as error:
-        sys.stderr.write(f"backend: {error}\n")
-        return 1
-    except subprocess.CalledProcessError as error:
-        return error.returncode
-    return 0
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise BackendError(str(error)) from error
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@click.command()
+@click.option("--name", required=True, help="Of the Space: unique among everybody's.")
+@click.option("--region", required=True, help="Such as fra1.")
+def space(name: str, region: str) -> None:
+    """Make or check a private, versioned Space, and print the login."""
+    with explained():
+        new = make_space(name, region)
+    click.echo(f"{name}: {'was made' if new else 'is there'}, private and versioned", err=True)
+    click.echo(login(name, region))
+
+
+@click.command()
+@click.option("--organisation", required=True, help="Whose stacks they are.")
+def cloud(organisation: str) -> None:
+    """Print the login to Pulumi Cloud."""
+    click.echo(f"pulumi login\npulumi org set-default {organisation}")
+
+
+@click.command()
+@of_stack
+@click.option("--restore", metavar="VERSION", help="Make this one the stack's state.")
+def earlier(stack: Stack, restore: str | None) -> None:
+    """List the states that a stack has had, or go back to one."""
+    with explained():
+        states = States.of(stack)
+        if restore:
+            stack.run("stack import", given=json.dumps(states.read(restore)), shown=True)
+            return
+        for time, version, resources in islice(states.settled(), SHOWN):
+            click.echo(f"{time:%Y-%m-%d %H:%M:%S}  {version}  {resources} resources")

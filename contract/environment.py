@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sizing.regions import spaces_endpoint
+
 # Where the release agent puts the cluster's CA on the Droplet, readable by every user.
 DATABASE_CA_PATH = "/etc/release-agent/database-ca.crt"
 # The Droplet's trust store, for clusters without a CA of their own. Not libpq's `sslrootcert=system`: the OpenSSL in
@@ -112,7 +114,7 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
         "STATIC_URL": f"https://{spec.cdn_endpoint}/static/",
         "AWS_S3_CUSTOM_DOMAIN": spec.cdn_endpoint,
         "AWS_STORAGE_BUCKET_NAME": spec.media_bucket,
-        "AWS_S3_ENDPOINT_URL": f"https://{spec.region}.digitaloceanspaces.com",
+        "AWS_S3_ENDPOINT_URL": spaces_endpoint(spec.region),
         "AWS_S3_REGION_NAME": spec.region,
         "AWS_ACCESS_KEY_ID": spec.app_access_key,
         "AWS_SECRET_ACCESS_KEY": spec.app_secret_key,

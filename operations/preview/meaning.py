@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from components import sizing
-from components.editions import (
+from operations.preview.events import Change, Preview
+from sizing import plans
+from sizing.editions import (
     ACCEPT_NO_FAILOVER,
     ACCEPT_PLAN,
     ADVANCED,
@@ -14,7 +15,6 @@ from components.editions import (
     POOLS_UNKNOWN,
     beyond_a_new_cluster,
 )
-from preview.events import Change, Preview
 
 
 class Level(IntEnum):
@@ -161,7 +161,7 @@ def _count(nodes: object) -> int:
 
 def _memory(size: object) -> int:
     """Return the GiB of a cluster's plan, 0 of one that is not known."""
-    return sizing.database_memory(size) if isinstance(size, str) and size in sizing.DATABASE_PLANS else 0
+    return plans.database_memory(size) if isinstance(size, str) and size in plans.DATABASE_PLANS else 0
 
 
 def _pool(change: Change, preview: Preview) -> Iterator[Effect]:
@@ -347,7 +347,7 @@ MEANINGS = {
     "Artifact": Meaning(noun="the code", part="Release", effects=_nothing),
     "Environment": Meaning(noun="the environment", part="Release", effects=_nothing),
     "Rollout": Meaning(noun="rollout", part="Release", effects=_rollout),
-    "Probe": Meaning(noun="look at the public URL", part="Release", effects=_probe),
+    "Probe": Meaning(noun="check of the public URL", part="Release", effects=_probe),
     "Firewall": Meaning(noun="Cloud Firewall", part="Access", effects=_access),
     "DatabaseFirewall": Meaning(noun="trusted sources", part="Access", effects=_access),
     "SpacesBucketCorsConfiguration": Meaning(noun="CORS rules", part="Access", effects=_nothing),

@@ -4,9 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from preview import cost
-from preview.events import Change, Preview
-from preview.meaning import ACCEPTED, PARTS, Effect, Level, because, effects, meaning
+from operations.preview import cost
+from operations.preview.events import Change, Preview
+from operations.preview.meaning import ACCEPTED, PARTS, Effect, Level, because, effects, meaning
 
 HEADLINES = {
     Level.DATA_LOSS: "DATA LOSS",

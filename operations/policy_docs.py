@@ -1,9 +1,6 @@
 """Prints docs/policy.md: every rule of the policy pack, from the pack itself."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, too
+import click
 
 from policy.pack import RULES
 from policy.rule import ResourceRule, Rule
@@ -39,7 +36,7 @@ scripts/stack local preview --policy-pack policy/run
 - `policy/run` is an executable that the CLI starts itself; the folder `policy` as the pack's path needs Pulumi's
   official language host.
 
-| Rule | Checked | Looks at | Why | How to mend it |
+| Rule | Checked | Looks at | Why | How to fix it |
 |---|---|---|---|---|
 """
 
@@ -56,5 +53,7 @@ def row(rule: Rule) -> str:
     return f"| `{rule.name}` | {checked} | {kinds} | {rule.why} | {rule.fix} |"
 
 
-if __name__ == "__main__":
-    sys.stdout.write(page())
+@click.command()
+def docs() -> None:
+    """Print docs/policy.md: every rule of the policy pack, from the pack itself."""
+    click.echo(page(), nl=False)

@@ -1,20 +1,21 @@
 """Take over what an update had begun to make when it was killed, so that the next one goes on from there."""
 
-import argparse
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
+import click
 import httpx
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from config.state_folder import state_folder
+from operations.errors import OperationError
+from operations.spaces import client
+from operations.stack import Stack, of_stack
+from sizing.regions import spaces_endpoint
 
 API = "https://api.digitalocean.com/v2"
 PER_PAGE = 200
@@ -23,7 +24,7 @@ NOT_FOUND = 404
 Inputs = Mapping[str, Any]
 
 
-class RecoveryError(Exception):
+class RecoveryError(OperationError):
     """It can't be told what belongs to the stack; the text says what a person has to look at."""
 
 
@@ -67,13 +68,10 @@ class Account:
 
     def has_bucket(self, region: str, name: str) -> bool:
         """Tell whether a Space of the account has this name."""
-        spaces = boto3.client(
-            "s3",
-            region_name=region,
-            endpoint_url=os.environ.get("AWS_ENDPOINT_URL_S3") or f"https://{region}.digitaloceanspaces.com",
-            aws_access_key_id=os.environ.get("SPACES_ACCESS_KEY_ID"),
-            aws_secret_access_key=os.environ.get("SPACES_SECRET_ACCESS_KEY"),
-            config=Config(s3={"addressing_style": "virtual"}),
+        spaces = client(
+            os.environ.get("AWS_ENDPOINT_URL_S3") or spaces_endpoint(region),
+            os.environ.get("SPACES_ACCESS_KEY_ID"),
+            os.environ.get("SPACES_SECRET_ACCESS_KEY"),
         )
         try:
             spaces.head_bucket(Bucket=name)
@@ -163,38 +161,15 @@ def _reserved_ip(account: Account, region: str) -> str | None:
     return str(free[0]) if free else None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pulumi:
-    """The stack, by its command line."""
-
-    stack: str
-    project: str
-    config_file: str | None
-
-    def run(self, command: str, *argv: str, given: str | None = None, quiet: bool = False) -> str:
-        """Run a command with this on its standard input; its output is shown unless it is wanted as data."""
-        # Commands on the state alone know no --config-file: they are run where the stack's own file is.
-        with_file = self.config_file and command == "refresh"
-        done = subprocess.run(
-            [
-                "pulumi",
-                *(["--cwd", self.project] if not with_file else []),
-                *(command.split()), "--stack", self.stack, *argv,
-                *(["--config-file", self.config_file] if with_file and self.config_file else []),
-            ],
-            input=given, stdout=subprocess.PIPE if quiet else None, text=True, check=True,
-        )  # fmt: skip
-        return done.stdout or ""
-
-
-def repair(stack: str, backend: str) -> None:
+def repair(stack: str, environment: Mapping[str, str]) -> None:
     """Make a state that is kept in a folder readable again when a kill has cut one of its files off.
 
     Nothing is lost by going back one step: it is written down before it begins, and again after it has ended.
     """
-    folder = Path(backend.removeprefix("file://")) / ".pulumi"
-    if not backend.startswith("file://") or not folder.is_dir():
+    place = state_folder(environment)
+    if place is None:
         return
+    folder = place / ".pulumi"
     for attributes in folder.rglob("*.attrs"):  # a file's type and checksum, which nobody misses
         if not _is_whole(attributes):
             attributes.unlink()
@@ -207,7 +182,7 @@ def repair(stack: str, backend: str) -> None:
                 f"{state}: is cut off, and so is {before.name}; take the newest whole one from {folder / 'backups'}"
             )
         shutil.copyfile(before, state)
-        sys.stdout.write(f"{state.name}: was cut off; taken from {before.name}\n")
+        click.echo(f"{state.name}: was cut off; taken from {before.name}")
 
 
 def _is_whole(file: Path) -> bool:
@@ -218,11 +193,11 @@ def _is_whole(file: Path) -> bool:
     return True
 
 
-def recover(pulumi: Pulumi) -> None:
+def recover(stack: Stack) -> None:
     """Unlock the stack, take over what is there of what was being created, and look at everything else."""
-    repair(pulumi.stack, os.environ.get("PULUMI_BACKEND_URL", ""))
-    pulumi.run("cancel", "--yes", quiet=True)
-    state = json.loads(pulumi.run("stack export", quiet=True))
+    repair(stack.name, os.environ)
+    stack.run("cancel", "--yes")
+    state = json.loads(stack.run("stack export"))
     deployment = state["deployment"]
     pending = deployment.pop("pending_operations", None) or []
     begun = [operation["resource"] for operation in pending if operation["type"] == "creating"]
@@ -232,34 +207,22 @@ def recover(pulumi: Pulumi) -> None:
         inputs = resource.get("inputs") or {}
         find = FINDERS.get(kind)
         found = find(account, inputs) if find and account else None
-        sys.stdout.write(f"{name}: {f'is there, as {found}' if found else 'is made again by the next update'}\n")
+        click.echo(f"{name}: {f'is there, as {found}' if found else 'is made again by the next update'}")
         if found:
             # Its other outputs come with the refresh. It is the last one, so all that it refers to comes before it.
             outputs = {key: value for key, value in inputs.items() if key != "__defaults"}
             deployment["resources"].append(resource | {"id": found, "outputs": outputs})
-    sys.stdout.flush()
     if pending:
         # Not by `refresh --import-pending-creates`, which in 3.259.0 only renames the pending operation.
-        pulumi.run("stack import", given=json.dumps(state), quiet=True)
-    pulumi.run("refresh", "--yes", "--skip-preview")
+        stack.run("stack import", given=json.dumps(state))
+    stack.run("refresh", "--yes", "--skip-preview", shown=True)
 
 
-def main() -> int:
-    """Recover a stack; 0 when the next `pulumi up` can go on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stack", required=True, help="the stack whose update was killed")
-    parser.add_argument("--project", default=".", help="folder of its Pulumi.yaml; this one by default")
-    parser.add_argument("--config-file", help="its settings, when they are elsewhere")
-    given = parser.parse_args()
+@click.command()
+@of_stack
+def command(stack: Stack) -> None:
+    """Take over what an update had begun to make when it was killed, so that the next one goes on from there."""
     try:
-        recover(Pulumi(stack=given.stack, project=given.project, config_file=given.config_file))
-    except (RecoveryError, httpx.HTTPError) as error:
-        sys.stderr.write(f"recover: {error}\n")
-        return 1
-    except subprocess.CalledProcessError as error:
-        return error.returncode
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        recover(stack)
+    except httpx.HTTPError as error:
+        raise RecoveryError(str(error)) from error

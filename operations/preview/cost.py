@@ -8,8 +8,8 @@ from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
-from components.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
-from preview.events import Preview, Resource
+from operations.preview.events import Preview, Resource
+from sizing.editions import ACCEPT_NO_FAILOVER, ADVANCED, STANDARD
 
 PRICES = Path(__file__).with_name("prices.toml")
 CENT = Decimal("0.01")
@@ -170,7 +170,7 @@ def lines(preview: Preview) -> Iterator[str]:
     before, after = bill(preview.had.values()), bill(preview.has.values())
     if not before and not after:
         return
-    yield f"Cost: {_about(after)} a month{_difference(before, after)}"
+    yield f"Cost: {about(after)} a month{_difference(before, after)}"
     for name in dict.fromkeys([*after, *before]):
         now, was = after.get(name), before.get(name)
         if now is None:
@@ -204,7 +204,8 @@ def _not_included() -> str:
     )
 
 
-def _about(items: Bill) -> str:
+def about(items: Bill) -> str:
+    """Say what all of it costs, and whether that is only the least."""
     words = "at least" if any(item.monthly is None or item.at_least for item in items.values()) else "about"
     return f"{words} ${total(items)}"
 
@@ -217,5 +218,5 @@ def _difference(before: Bill, after: Bill) -> str:
     ]
     delta = total(after) - total(before)
     words = "" if unknown[0] == unknown[1] else " of what is known"
-    was = _about(before).removeprefix("about ")
+    was = about(before).removeprefix("about ")
     return f" (was {was}, {'-' if delta < 0 else '+'}${abs(delta)}{words})"

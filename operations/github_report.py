@@ -277,7 +277,7 @@ def read(path: Path) -> str:
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="scripts/github_report.py", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="operations/github_report.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--repository", default=os.environ.get("GITHUB_REPOSITORY"), help="owner/name")
     parser.add_argument("--marker", required=True, help="which one, for example `preview: dev`")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -317,4 +317,4 @@ if __name__ == "__main__":
     try:
         sys.stdout.write(f"{main()}\n")
     except GitHubError as problem:
-        sys.exit(f"scripts/github_report.py: {problem}")
+        sys.exit(f"operations/github_report.py: {problem}")

@@ -1,17 +1,15 @@
 """Write the table of settings into README.md, from the models that check them."""
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script, too
-
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from config import ROOT, StackConfig
+from config import ROOT
+from config.stack import StackConfig
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- settings: made by `make settings-docs` -->", "<!-- end of settings -->"
@@ -63,5 +61,7 @@ def default_of(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
-if __name__ == "__main__":
+@click.command()
+def docs() -> None:
+    """Write the table of settings into README.md, from the models that check them."""
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")

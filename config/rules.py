@@ -4,30 +4,27 @@ import tomllib
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from components import environment, sizing
-from components.editions import EDITIONS, STANDARD
+from config import NAMESPACE, ROOT
+from config.app import DROPLET_PYTHON
+from config.network import DEFAULT_CIDR
+from config.stack import StackConfig
+from contract import environment
+from sizing import plans
+from sizing.editions import EDITIONS, STANDARD
 
-if TYPE_CHECKING:
-    from config import StackConfig
-
-ROOT = Path(__file__).resolve().parent
-NAMESPACE = "django-do"
-DEFAULT_CIDR = "10.20.0.0/20"
-DROPLET_PYTHON = "3.13"  # Debian 13's
 PATCH_RELEASES = 50  # more than a version of CPython ever had
 
 
-def _edition_rules(config: "StackConfig") -> Iterator[str]:
+def _edition_rules(config: StackConfig) -> Iterator[str]:
     edition = EDITIONS[config.database.edition]
     if config.database.size not in edition.plans:
         yield (
             f'database.size: must be a plan of the edition {edition.name}, got "{config.database.size}"; '
-            "choose one from components/editions.py, or another database.edition"
+            "choose one from sizing/editions.py, or another database.edition"
         )
     if config.database.version not in edition.versions:
         yield (
@@ -41,7 +38,7 @@ def _edition_rules(config: "StackConfig") -> Iterator[str]:
         )
 
 
-def _extension_rules(config: "StackConfig") -> Iterator[str]:
+def _extension_rules(config: StackConfig) -> Iterator[str]:
     edition = EDITIONS[config.database.edition]
     for extension in config.database.extensions:
         if extension not in edition.extensions:
@@ -51,20 +48,20 @@ def _extension_rules(config: "StackConfig") -> Iterator[str]:
             )
 
 
-def _node_rules(config: "StackConfig") -> Iterator[str]:
+def _node_rules(config: StackConfig) -> Iterator[str]:
     if config.database.nodes > 1 and config.database.accept_no_failover:
         yield (
             f"database.acceptNoFailover: a cluster of {config.database.nodes} nodes has failover, got true; "
             "leave it out, or use 1 node"
         )
-    if config.database.nodes > 1 and sizing.database_memory(config.database.size) == 1:
+    if config.database.nodes > 1 and plans.database_memory(config.database.size) == 1:
         yield (
             f"database.nodes: the 1 GiB plans have no standby nodes, got {config.database.nodes}; "
             "choose 1 node, or a larger database.size where the cluster may have a standby (docs/cost.md)"
         )
 
 
-def _network_rules(config: "StackConfig") -> Iterator[str]:
+def _network_rules(config: StackConfig) -> Iterator[str]:
     """Networks of one account must not overlap, which DigitalOcean would say only when the stack is being made."""
     name, cidr = config.name, IPv4Network(config.network.cidr)
     for path in sorted(ROOT.glob("Pulumi.*.yaml")):
@@ -87,7 +84,7 @@ def _networks(path: Path) -> Iterator[tuple[str, IPv4Network]]:
         return
 
 
-def _pool_rules(config: "StackConfig") -> Iterator[str]:
+def _pool_rules(config: StackConfig) -> Iterator[str]:
     budget = config.connection_budget
     for problem in budget.problems():
         if problem == budget.demand():
@@ -102,7 +99,7 @@ def _pool_rules(config: "StackConfig") -> Iterator[str]:
             )
 
 
-def _load_balancer_rules(config: "StackConfig") -> Iterator[str]:
+def _load_balancer_rules(config: StackConfig) -> Iterator[str]:
     if not config.web.load_balancer:
         if config.web.count > 1:
             yield (
@@ -123,12 +120,12 @@ def _load_balancer_rules(config: "StackConfig") -> Iterator[str]:
         )
 
 
-def _ssh_rules(config: "StackConfig") -> Iterator[str]:
+def _ssh_rules(config: StackConfig) -> Iterator[str]:
     if config.network.ssh_from and not config.network.ssh_keys:
         yield "network.sshFrom: opens SSH, but network.sshKeys is empty, so nobody could log in; name a key"
 
 
-def _environment_rules(config: "StackConfig") -> Iterator[str]:
+def _environment_rules(config: StackConfig) -> Iterator[str]:
     for name in sorted(set(config.app.env) & set(config.app.secrets)):
         yield f"app.env.{name}: is also in app.secrets; keep one of them"
     for name, value in sorted(config.app.env.items()):
@@ -140,7 +137,7 @@ def _environment_rules(config: "StackConfig") -> Iterator[str]:
                 )
 
 
-def _app_rules(config: "StackConfig") -> Iterator[str]:
+def _app_rules(config: StackConfig) -> Iterator[str]:
     folder = config.app.folder
     if not (folder / "manage.py").is_file():
         yield (
@@ -160,14 +157,14 @@ def _app_rules(config: "StackConfig") -> Iterator[str]:
             yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
 
 
-def _python_rules(config: "StackConfig", pyproject: Path) -> Iterator[str]:
+def _python_rules(config: StackConfig, pyproject: Path) -> Iterator[str]:
     """Compare the release's Python with what the project says of itself."""
     if not pyproject.is_file():
         return
     try:
         required = tomllib.loads(pyproject.read_text()).get("project", {}).get("requires-python")
         accepted = SpecifierSet(required) if required is not None else None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
         yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
         return
     version = config.app.python or DROPLET_PYTHON
@@ -181,7 +178,7 @@ def _is_module(path: Path) -> bool:
     return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
 
 
-def _production_rules(config: "StackConfig") -> Iterator[str]:
+def _production_rules(config: StackConfig) -> Iterator[str]:
     if not config.production:
         return
     # CORS needs no rule of its own: origins are always exact.
@@ -201,7 +198,7 @@ def _production_rules(config: "StackConfig") -> Iterator[str]:
             yield f"production: requires {setting}, which is missing here, got true; set it, or leave production out"
 
 
-RULES: tuple[Callable[["StackConfig"], Iterator[str]], ...] = (
+RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _edition_rules,
     _extension_rules,
     _node_rules,

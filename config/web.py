@@ -1,0 +1,48 @@
+"""The section `web`."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from config.section import Section
+from config.values import PACKAGE, Email, Unique, auto_or_number, pattern
+from sizing import budget, plans
+
+
+def _droplet_size(value: str) -> str:
+    try:
+        plans.droplet_plan(value)
+    except plans.UnknownPlanError:
+        raise PydanticCustomError("plan", "must be a Droplet size") from None
+    return value
+
+
+class WebConfig(Section):
+    """The Droplets."""
+
+    count: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="number of Droplets, 1 to 50; more than 1 needs the load balancer",
+    )
+    size: Annotated[str, AfterValidator(_droplet_size)] = Field(description="a Droplet size such as s-1vcpu-1gb")
+    image: Annotated[str, pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
+        default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
+    )
+    packages: Annotated[tuple[Annotated[str, pattern(PACKAGE, "the name of a Debian package")], ...], Unique] = Field(
+        default=(), description="Debian packages that the app needs"
+    )
+    workers: Annotated[Literal["auto"] | int, auto_or_number(64)] = Field(
+        default="auto", description="auto (from the size) or Gunicorn workers of one Droplet"
+    )
+    threads: Annotated[Literal["auto"] | int, auto_or_number(64)] = Field(
+        default="auto", description=f"auto ({budget.DEFAULT_THREADS}) or threads of one worker"
+    )
+    load_balancer: bool = Field(default=False, description="not supported yet: leave it out")
+    backups: bool = Field(
+        default=False,
+        description="true has DigitalOcean back up the Droplets every week (the database always is, every day)",
+    )
+    acme_email: Email | None = Field(default=None, description="where Let's Encrypt may write to")

@@ -1,0 +1,1 @@
+"""What the program and an app owe each other: the environment that an app gets (app/README.md)."""

@@ -1,0 +1,1 @@
+"""What people and workflows do with a stack beside `pulumi up`: one command, one file."""

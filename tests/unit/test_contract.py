@@ -1,0 +1,68 @@
+"""The contract with the app: what it gets in its environment, and under which names."""
+
+import json
+from typing import Any
+
+from contract import environment
+
+POOL = environment.DatabaseAddress(
+    user="app", password="p/w@d", host="private-db.example", port=25061, database="app-pool"
+)
+
+
+def environment_of(database_ca: str) -> dict[str, Any]:
+    """The environment of a site with a password that needs quoting."""
+    migrator = environment.DatabaseAddress(
+        user="migrator", password="m", host="private-db.example", port=25060, database="app"
+    )
+    return environment.environment_document(
+        environment.EnvironmentSpec(
+            domain="shop.example",
+            region="fra1",
+            wsgi="mysite.wsgi:application",
+            settings="mysite.settings",
+            python=None,
+            env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME"},
+            secrets={"API_KEY": "hunter2"},
+            pool=POOL,
+            migrator=migrator,
+            database_ca=database_ca,
+            secret_key="s",
+            superuser_password="root",
+            cdn_endpoint="assets.fra1.cdn.digitaloceanspaces.com",
+            media_bucket="media",
+            app_access_key="AK",
+            app_secret_key="SK",
+        )
+    )
+
+
+def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunicorn() -> None:
+    """`app.env` gives the contract's values other names; the role that may change the schema is for releases alone."""
+    document = environment_of("CA")
+    env, release_env = document["env"], document["release_env"]
+    assert document["database_ca"] == "CA"
+    assert env["DATABASE_URL"] == (
+        "postgres://app:p%2Fw%40d@private-db.example:25061/app-pool"
+        "?sslmode=verify-full&sslrootcert=/etc/release-agent/database-ca.crt"
+    )
+    assert env["DB_URL"] == env["DATABASE_URL"]
+    assert (env["DB"], release_env["DB"]) == ("app:25061", "migrator:25060")
+    assert release_env["DB_URL"] == release_env["DATABASE_URL"]
+    assert env["PLAIN"] == "$HOME"
+    assert "PLAIN" not in release_env
+    assert env["API_KEY"] == "hunter2"
+    assert release_env["DATABASE_URL"].startswith("postgres://migrator:m@private-db.example:25060/app?")
+    assert "migrator" not in json.dumps(env)
+    assert set(document) == {"wsgi", "env", "release_env", "database_ca"}
+    assert POOL.parts("ca.crt").keys() | (environment.REFERABLE & env.keys()) == environment.REFERABLE
+
+
+def test_a_cluster_without_a_ca_of_its_own_is_verified_against_the_trust_store() -> None:
+    """By the file's name: libpq's own word for the trust store is not understood by every client."""
+    document = environment_of("")
+    assert "database_ca" not in document
+    store = "/etc/ssl/certs/ca-certificates.crt"
+    assert document["env"]["PGSSLROOTCERT"] == store
+    for variables in (document["env"], document["release_env"]):
+        assert variables["DATABASE_URL"].endswith(f"?sslmode=verify-full&sslrootcert={store}")
