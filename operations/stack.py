@@ -1,4 +1,4 @@
-"""A stack, by Pulumi's command line: why not by pulumi.automation is docs/adr/0015."""
+"""A stack, by Pulumi's command line: why not by pulumi.automation is docs/adr/0016."""
 
 import os
 import signal

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pulumi
 
+from protocol.document import DocumentError
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.release import artifact_key
 from provider.actions import ActionError
@@ -23,7 +24,7 @@ def refusing() -> Iterator[None]:
     """Let what can't be done be the program's one error: Pulumi shows the traceback of any other."""
     try:
         yield
-    except ActionError as error:
+    except (ActionError, DocumentError) as error:
         raise pulumi.RunError(str(error)) from None
     except OSError as error:
         raise pulumi.RunError(

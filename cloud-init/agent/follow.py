@@ -47,6 +47,8 @@ class Follower:
     def follow(self) -> None:
         """Look again and again; return after a rollout, whose memory this process would keep for ever."""
         notify("READY=1")
+        # Said again: meanwhile something else may have been said of this Droplet, that it can't start its agent.
+        self.state = replace(self.state, reported=False)
         while not self.rolled_out:
             self.try_to_look()
             self.machine.alive()

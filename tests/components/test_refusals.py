@@ -84,10 +84,10 @@ def test_a_refusal_is_a_run_error(
 def test_a_file_that_can_not_be_read_is_a_run_error(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its name; root can read all of them, so that the answer of the system is made up here."""
 
-    def build(_path: Path) -> tuple[bytes, str]:
+    def digest(_members: object) -> str:
         raise PermissionError(13, "Permission denied", "app/secret.key")
 
-    monkeypatch.setattr(resources, "build", build)
+    monkeypatch.setattr(resources, "digest", digest)
     with pytest.raises(pulumi.RunError, match=r"app\.path: must be readable, app/secret\.key is not \(Permission"):
         run_program(settings)
 

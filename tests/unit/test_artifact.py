@@ -203,7 +203,7 @@ def unreliable(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     handler = type("Handler", (Unreliable,), {"requests": [], "cut": request.param})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setattr(spaces_client, "endpoint", lambda _region: f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(spaces_client, "spaces_endpoint", lambda _region: f"http://127.0.0.1:{server.server_port}")
         spaces_client.spaces_client.cache_clear()
         yield handler
         server.shutdown()
@@ -233,7 +233,7 @@ from protocol.release import artifact_key
 from provider.artifact import ArtifactProvider, members
 from pathlib import Path
 endpoint, bucket, *apps = sys.argv[1:]
-spaces_client.endpoint = lambda region: endpoint
+spaces_client.spaces_endpoint = lambda region: endpoint
 spaces_client.CLIENT_CONFIG = spaces_client.CLIENT_CONFIG.merge(Config(s3={"addressing_style": "path"}))
 for app in apps:
     tracemalloc.start()

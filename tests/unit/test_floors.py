@@ -12,7 +12,7 @@ from tests.unit.test_independence import ROOT, files, rooms
 
 # From the ground up; rooms of one floor do not know each other.
 FLOORS = (
-    {"plugin_base", "sizing"},
+    {"plugin_base", "protocol", "sizing"},
     {"contract", "provider"},
     {"config"},
     {"components", "policy"},

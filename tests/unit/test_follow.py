@@ -433,6 +433,21 @@ def test_the_watchdog_hears_of_each_look(world: World, tmp_path: Path, monkeypat
     assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
 
 
+def test_an_agent_that_starts_says_again_what_serves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner may have read meanwhile that it can't start."""
+    world.desire(1)
+    world.run()
+    world.spaces.objects["state", "nodes/7.json"] = b'{"phase": "bootstrap"}'
+
+    def sleep(_seconds: float) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr(follow.time, "sleep", sleep)
+    with pytest.raises(StopIteration):
+        follow.Follower(machine=world.machine, config=CONFIG).follow()
+    assert (world.report["phase"], world.report["healthy"]) == ("done", True)
+
+
 def test_after_a_rollout_the_agent_starts_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a rollout has needed of the memory is not kept through weeks of sleep."""
     world.desire(1)

@@ -25,12 +25,14 @@ LONG_FILES = {
     "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
     "tests/stack/drift.py": "one table of changes",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
+    "tests/unit/test_certificate.py": "what a Droplet does about its certificate: one world, one list",
     "tests/unit/test_follow.py": "what the agent does about one document: one world, one list",
     "tests/unit/test_rollout.py": "what the runner does about the same document: one world, one list",
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
     "cloud-init": "a file for each of the Droplet's",
+    "cloud-init/agent": "a file for each noun of the agent, which is one package",
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
