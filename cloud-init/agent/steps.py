@@ -70,11 +70,11 @@ class AppSteps:
             if outcome.answer == b"again":  # its manage.py prepares settings that were loaded without it
                 self._do_not_share()
                 outcome = self._run(name, "manage", arguments)
-            return outcome.output
         except AgentError as error:
             if unless and re.search(unless, str(error)):
                 return None
             raise
+        return outcome.output
 
     def check_gunicorn(self) -> None:
         """Refuse what Gunicorn could not start, by its settings and the import of the app."""

@@ -56,7 +56,7 @@ def test_up_stops_before_it_makes_what_breaks_a_rule(world: World) -> None:
 
 def test_the_pack_sees_the_secrets_and_the_user_data_of_a_deployed_stack(world: World) -> None:
     """A secret of the settings whose value happens to be in the user data is found, and only its name is shown."""
-    secret = "release-agent.timer"
+    secret = "release-agent.service"
     settings = {"app.secrets.STRIPE_TOKEN": Secret(secret)}
     done = PulumiStack(world).run("preview", *PACK, settings=settings, check=False)
     assert done.returncode != 0

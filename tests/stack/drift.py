@@ -127,6 +127,10 @@ def _artifact(site: Site) -> str:
     return str(site.state["artifact"]["outputs"]["key"])
 
 
+def _package(site: Site) -> str:
+    return str(site.state["agent"]["outputs"]["key"])
+
+
 def _record(site: Site) -> str:
     return f"/v2/domains/{site.id('domain')}/records"
 
@@ -303,6 +307,14 @@ DELETED = (
         refresh=("delete artifact",),
         up=("create artifact",),
         effect="none, unless a Droplet joins meanwhile",
+    ),
+    Case(
+        what="The agent's package was deleted",
+        change=lambda site: _delete_object(site, _package(site)),
+        holds=lambda site: site.document(_package(site)) is not None,
+        refresh=("delete agent",),
+        up=("create agent",),
+        effect="none, unless a Droplet joins meanwhile; `pulumi up` puts it back without a refresh, too",
     ),
     Case(
         what="The environment document of the release was deleted",

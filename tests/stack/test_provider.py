@@ -1,5 +1,6 @@
 """The program's own provider on the real engine: progress, interruption, state, and where it is started from."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from sandbox.world import World
 from tests.commands import ROOT, environment, run
 from tests.processes import plugins, session
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import until
+from tests.sandbox.api_client import Api, until
 
 UNFINISHED = "attempt 1, Droplet "  # what a rollout says while it waits
 
@@ -76,6 +77,23 @@ def test_a_killed_engine_takes_its_plugins_with_it(stack: PulumiStack) -> None:
     assert attempt(stack) == (1, None)
 
 
+def test_a_space_that_was_emptied_is_filled_by_the_next_update(stack: PulumiStack, api: Api) -> None:
+    """With the agent's package, without a refresh: no new Droplet could start its agent. Nothing else changes.
+
+    A preview asks Spaces for nothing, so it does not say so.
+    """
+    stack.up()
+    package = stack.resources()["agent"]["outputs"]
+    key = {"Bucket": package["bucket"], "Key": package["key"]}
+    packed = api.s3().get_object(**key)["Body"].read()
+    assert hashlib.sha256(packed).hexdigest() == package["sha256"]
+    api.s3().delete_object(**key)
+    stack.run("preview", "--expect-no-changes")
+    assert [step.what for step in stack.up()] == ["update agent"]
+    assert api.s3().get_object(**key)["Body"].read() == packed
+    stack.settled()
+
+
 def test_the_state_has_neither_code_nor_settings_nor_secrets_of_ours(stack: PulumiStack) -> None:
     """The provider resource has no inputs at all; what is generated is encrypted."""
     stack.up()
@@ -85,7 +103,7 @@ def test_the_state_has_neither_code_nor_settings_nor_secrets_of_ours(stack: Pulu
     [provider] = [found for found in resources if found["type"] == "pulumi:providers:django-do-runner"]
     assert (provider.get("inputs"), provider.get("outputs")) == (None, None)
     ours = [found for found in resources if found["type"].startswith("django-do-runner:")]
-    assert len(ours) == 8
+    assert len(ours) == 9
     secret = next(found for found in ours if found["type"].endswith(":Secret"))
     assert "ciphertext" in secret["outputs"]["value"]
 

@@ -1,3 +1,4 @@
+import ast
 import io
 import os
 import subprocess
@@ -155,6 +156,34 @@ def test_a_clone_with_other_ends_of_lines_is_the_same_bytes(sources: Sources, tm
     other = tmp_path / "other"
     assert b"\r\n" in (other / "agent/__main__.py").read_bytes()
     assert describe(Sources(other / "agent", other / "protocol")) == describe(sources)
+
+
+def imported(source: bytes) -> set[str]:
+    """The modules that a file asks for."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module in {"agent", "protocol"}:
+            found |= {f"{node.module}.{name.name}" for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return found
+
+
+def test_the_agent_of_this_clone_has_all_that_it_imports() -> None:
+    """On a Droplet there are the package, Python's standard library, and pycurl as a Debian package."""
+    files = {member.info.name: member.content for member in members() if member.info.isreg()}
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in files}
+    missing = {
+        f"{name}: {module}"
+        for name, content in files.items()
+        if isinstance(content, bytes)
+        for module in imported(content) - modules
+        if module.partition(".")[0] not in {*sys.stdlib_module_names, "pycurl"}
+    }
+    assert missing == set()
+    assert {"agent.follow", "protocol.release"} <= modules
 
 
 def test_any_change_is_another_digest(sources: Sources) -> None:

@@ -383,10 +383,10 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
 
 def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     """All problems at once."""
-    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar.gz", "droplet_ids": []}
+    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar", "droplet_ids": []}
     assert RolloutProvider().check({}, news).failures == [
         "rollout.release: must be a non-empty text, got an empty one",
-        f"rollout.artifact: must be {release(1).artifact}, got 'artifacts/other.tar.gz'",
+        f"rollout.artifact: must be {release(1).artifact}, got 'artifacts/other.tar'",
         "rollout.droplet_ids: must name at least one Droplet, got none; see web.count",
     ]
 
