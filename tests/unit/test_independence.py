@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PROGRAM = ("__main__.py", "config.py", "state_folder.py", "components", "provider", "policy", "cloud-init", "app")
+PROGRAM = (
+    "__main__.py",
+    "config.py",
+    "state_folder.py",
+    "components",
+    "protocol",
+    "provider",
+    "policy",
+    "cloud-init",
+    "app",
+)
 
 
 def files(*places: str) -> list[Path]:
@@ -45,7 +55,7 @@ def test_no_module_of_the_sandbox_imports_the_program() -> None:
     """It is DigitalOcean for every program."""
     names = imported(files("sandbox"))
     assert "starlette" in names
-    assert names & {"app", "components", "config", "mysite", "polls", "provider"} == set()
+    assert names & {"agent", "app", "components", "config", "mysite", "polls", "protocol", "provider", "start"} == set()
 
 
 def test_what_both_plugins_share_knows_neither() -> None:
