@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.steps import AppSteps
-
 from tests.processes import session
 
 APP = Path(__file__).parents[1] / "app"

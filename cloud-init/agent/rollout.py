@@ -161,6 +161,7 @@ class Rollout:
         if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
             return  # the app has no static files
         root, url = app.static_settings()
+        app.close()  # its memory is worth more to the uploads
         if url.startswith("/"):
             static.serve(Path(os.path.normpath(root)), self.folder)
         else:

@@ -116,6 +116,9 @@ class FakeApp:
         """Record Gunicorn's own check."""
         self._machine.record("gunicorn --check-config", self._environment)
 
+    def close(self) -> None:
+        """Have nothing to end."""
+
     def static_settings(self) -> tuple[str, str]:
         """Say what the settings say."""
         return str(self._static()), self._machine.static_url

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+
 from agent import app_process
 from agent.app_process import KEPT, Tail
 from agent.errors import AgentError
-
 from tests.django_project import APP, LIMIT, Project, run
 from tests.postgres_server import postgres_server
 
@@ -373,7 +373,7 @@ def test_an_app_without_static_files(project: Project) -> None:
 
 def test_the_agents_modules_are_not_the_apps(project: Project) -> None:
     """An app may have modules of the same names, and finds its own folder first."""
-    names = sorted(path.stem for path in app_process.PROGRAM.parent.glob("*.py") if path.stem != "__init__")
+    names = sorted(path.stem for path in app_process.PROGRAM.parent.glob("*.py") if not path.stem.startswith("__"))
     code = (
         f"import importlib.util, sys\nprint(sys.path[0], [name for name in {names} if importlib.util.find_spec(name)])"
     )
