@@ -1,13 +1,21 @@
 """What the programs that read the files of a Droplet say about them: unknown names are errors here."""
 
+import dataclasses
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from protocol.node import node_key
+from provider.agent_package import ROOT
+from tests.agent_package import START
 from tests.golden.droplet import EDGES, droplet, files, succeed, write
 from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate, systemd
+from tests.unit.spaces_server import SpacesServer, answer, listening, trust
+from tests.unit.test_agent_spaces import CONFIG, KEYS
 
 
 def _name(reading: Reading) -> str:
@@ -124,3 +132,31 @@ def test_services_are_exposed_as_little_as_their_work_allows(machine: Path, unit
     found = re.search(rf"Overall exposure level for {unit}: (\d+\.\d) OK", report)
     assert found, report
     assert float(found[1]) * 10 <= tenths
+
+
+@pytest.mark.full
+def test_debians_libcurl_and_curl_sign_as_s3_wants_it(machine: Path, tmp_path: Path) -> None:
+    """Versions differ in what they sign, and how they quote: every kind of request that a Droplet makes of Spaces."""
+    place = machine / "requests"
+    for source in (START.with_name("agent"), ROOT / "protocol"):
+        shutil.copytree(source, place / source.name, dirs_exist_ok=True)
+    for file in (START, Path(__file__).with_name("signed_requests.py")):
+        shutil.copy(file, place)
+    spaces = trust(tmp_path, "releases.localhost", "state.localhost")
+    shutil.copy(spaces.bundle, place / "bundle.crt")
+    prefix = "".join(chr(code) for code in range(ord(" "), ord("~")) if chr(code) != "+") + "é/日"
+    headers = {"content-type": "text/css; charset=utf-8", "cache-control": "public,max-age=1", "x-amz-acl": "private"}
+    with listening(SpacesServer(spaces.context, speaks_tls=True)) as server:
+        server.next = [answer(200)] * 3 * len(KEYS) + [answer(200, b"<ListBucketResult/>")]
+        config = dataclasses.asdict(CONFIG) | {"endpoint": f"https://localhost:{server.server_port}"}
+        asked = {"config": config, "keys": KEYS, "headers": headers, "prefix": prefix}
+        succeed(machine, "python3", "-B", "/requests/signed_requests.py", json.dumps(asked))
+        *objects, question, told = server.requests
+    kept = [(request, key) for key in KEYS for request in (objects.pop(0), objects.pop(0), objects.pop(0))]
+    assert [request.method for request, _ in kept] == ["GET", "GET", "PUT"] * len(KEYS)
+    for request, key in (*kept, (told, node_key(4711))):
+        assert request.is_signed_by(CONFIG.access_key, CONFIG.secret_key, key=key), (request.method, key)
+    query = {"list-type": "2", "prefix": prefix}
+    assert question.is_signed_by(CONFIG.access_key, CONFIG.secret_key, key="", query=query)
+    assert "curl/8.14" in told.headers["user-agent"]
+    assert "libcurl/8.14" in question.headers["user-agent"]

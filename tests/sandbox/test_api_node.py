@@ -220,7 +220,8 @@ def test_a_new_attempt_is_tried_again(api: Api) -> None:
 def test_a_release_is_really_there(api: Api) -> None:
     """Unpacked, built and linked in the node's folder; a project that can't be built changes nothing of that.
 
-    After going back, the release before serves again from what is still there: its artifact isn't asked for.
+    What is played says so in the log. After going back, the release before serves again from what is still there: its
+    artifact isn't asked for.
     """
     droplet = node(api)
     first = upload(api, PROJECT | {"mysite/settings.py": b"FIRST = 1"})
@@ -228,6 +229,10 @@ def test_a_release_is_really_there(api: Api) -> None:
     releases, current = (disk(api, droplet) / "srv/app" / name for name in ("releases", "current"))
     assert (current / "app/mysite/settings.py").read_bytes() == b"FIRST = 1"
     assert json.loads((current / "environment.json").read_text())["wsgi"] == "w:app"
+    log = (api.world.logs / f"node-{droplet['id']}.log").read_text()
+    migrate = f"{first['release']}: `manage.py migrate --noinput`"
+    for played in ("`uv sync --frozen --no-dev`", migrate, "`systemctl restart gunicorn.service`"):
+        assert f"simulated: {played}" in log
 
     unlocked = upload(api, {"manage.py": b""})
     seen = settled(api, droplet, unlocked)

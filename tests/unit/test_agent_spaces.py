@@ -7,13 +7,14 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from xml.sax.saxutils import escape
 
 import pytest
 
 from agent import spaces
 from agent.config import Config
 from agent.spaces import Answer, Spaces, SpacesError
-from tests.unit.spaces_server import Request, SpacesServer, answer, half, hang_up, listening, trust
+from tests.unit.spaces_server import Action, Request, SpacesServer, answer, half, hang_up, listening, trust
 
 CONFIG = Config(
     region="nyc3",
@@ -83,21 +84,39 @@ def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
     assert not signed(server.requests[-1], key)
 
 
-@pytest.mark.parametrize("prefix", ["static/", "static/a b+c&d=é%/~x"])
-def test_a_list_is_signed_page_by_page(server: SpacesServer, prefix: str) -> None:
-    """Whatever is in the prefix and in the token of the next page."""
-    page = (
-        '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Contents><Key>{}</Key></Contents>'
-        "{}</ListBucketResult>"
-    )
-    token = "1/+=&é"
-    more = f"<NextContinuationToken>{token.replace('&', '&amp;')}</NextContinuationToken>"
-    server.next = [answer(200, page.format("static/a.css", more).encode()), answer(200, page.format("é", "").encode())]
-    assert client(server.server_port).list("assets", prefix) == {"static/a.css", "é"}
+def page(*keys: str, more: bool) -> Action:
+    """A page of a list."""
+    found = "".join(f"<Contents><Key>{escape(key)}</Key></Contents>" for key in keys)
+    head = f"<IsTruncated>{str(more).lower()}</IsTruncated>"
+    text = f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{head}{found}</ListBucketResult>'
+    return answer(200, text.encode())
+
+
+@pytest.mark.parametrize(
+    ("last", "after"),
+    [
+        ("static/a b&c=d%/~é*'(x).css", "static/a b&c=d%/~é*'(x).css"),
+        ("static/c++/a+b.css", "static/c*"),  # no `+`, which libcurl may sign wrongly in a query
+    ],
+)
+def test_a_list_is_signed_page_by_page(server: SpacesServer, last: str, after: str) -> None:
+    """Each page begins after the last key of the one before, or a little earlier, so that no key is missed."""
+    assert after <= last
+    server.next = [page("static/a", last, more=True), page(last, "static/é", more=False)]
+    assert client(server.server_port).list("assets", "static/") == {"static/a", last, "static/é"}
     first, second = server.requests
-    query = {"list-type": "2", "prefix": prefix}
+    query = {"list-type": "2", "prefix": "static/"}
     assert signed(first, "", **query)
-    assert signed(second, "", **query, **{"continuation-token": token})
+    assert signed(second, "", **query, **{"start-after": after})
+    assert "%2B" not in second.target
+
+
+def test_a_list_that_does_not_go_on_is_an_error(server: SpacesServer) -> None:
+    """Nothing new on a page, but more to come: asking again would never end."""
+    server.next = [page("static/a", more=True)] * 3
+    with pytest.raises(SpacesError, match=r"^GET assets/\?prefix=static/: the list does not end, last key static/a$"):
+        client(server.server_port).list("assets", "static/")
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -212,10 +231,10 @@ def test_the_machines_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     with listening(SpacesServer(ours.context)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_port}")
         monkeypatch.setattr(spaces, "TRUST", str(ours.bundle))
-        proxy.next = [answer(200, b"{}", ETag='"0f"'), answer(404)]
+        proxy.next = [answer(404), answer(200, b"{}", ETag='"0f"')]
         connected = Spaces(config)
-        assert connected.get("releases", "desired.json") == Answer(200, '"0f"', b"{}")
         assert connected.get("releases", "desired.json") == Answer(404, "", b"")
+        assert connected.get("releases", "desired.json") == Answer(200, '"0f"', b"{}")
         assert proxy.tunnels == ["releases.nyc3.spaces.invalid:443"]
         assert signed(proxy.requests[0], "desired.json")
 

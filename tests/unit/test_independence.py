@@ -77,7 +77,7 @@ def test_no_module_of_the_sandbox_imports_the_program() -> None:
     """It is DigitalOcean for every program; the one room that both have is below them."""
     names = imported(files("sandbox"))
     assert "starlette" in names
-    assert names & {"mysite", "polls", *rooms()} == {"plugin_base"}
+    assert names & {"agent", "mysite", "polls", "start", *rooms()} == {"plugin_base"}
 
 
 def test_what_both_plugins_share_knows_neither() -> None:
