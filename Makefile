@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check secrets-check test benchmark settings-docs policy-docs changes-docs
+.PHONY: help setup up down preview check secrets-check test prove benchmark settings-docs policy-docs changes-docs
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ secrets-check: setup ## prove that state, outputs, logs, user data and process l
 
 test: setup ## everything that CI checks (needs root for the depth "full")
 	@scripts/test
+
+prove: setup ## run the rows of the long tables that have no result yet, and write it down (an hour in all, no root)
+	@scripts/prove
 
 settings-docs: setup ## write the table of settings in README.md from their models
 	@.venv/bin/python -m operations settings docs
