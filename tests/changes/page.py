@@ -13,7 +13,8 @@ HEAD = """\
 
 Made by `make changes-docs`, which deploys the stack `local` with the real engine against the sandbox's API, changes one
 setting after the other, and asks the site and the database without a pause meanwhile. [A test](../tests/changes) does
-the same, and fails when something else happens or when `make preview` would have said something else.
+the same (`make prove`; `make test` with one setting for each outcome), and fails when something else happens or when
+`make preview` would have said something else.
 - *Nothing*: at most an output of the stack. *Update in place*: nobody noticed. *Release*: as after new code.
 - *Outage*: for how long requests were not answered here, where machines and clusters are small and quick. DigitalOcean
   takes longer to resize a Droplet (it is off meanwhile) or a cluster (which it copies first, and then changes over).

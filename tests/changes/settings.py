@@ -39,6 +39,11 @@ class Change:
     made: bool = True  # False: only previewed, since it would stop half way
 
     @property
+    def lasts(self) -> bool:
+        """Whether the stack has it afterwards."""
+        return self.made and self.outcome != "refused"
+
+    @property
     def name(self) -> str:
         """The settings' paths."""
         return ", ".join(self.settings)
