@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from policy.pack import NAME
 from sandbox.store import Store
 from sandbox.world import World
 from tests.commands import ROOT, run
@@ -16,12 +17,19 @@ STACKS = ("local", "dev")
 PROTECTED = {"staging": "polls-staging", "prod": "polls-prod"}
 # What an account has before anybody creates something.
 OF_THE_ACCOUNT = {"project"}
+PACK = ("--policy-pack", "policy/run")
 
 
 def stack(world: World, name: str, *argv: str, check: bool = True) -> str:
     """Run a Pulumi command on a stack and return what it printed."""
     done = run("scripts/stack", name, *argv, home=world.home, check=check)
     return done.stdout + done.stderr
+
+
+def passes(said: str) -> None:
+    """Fail unless the policy pack was asked, and had nothing to say."""
+    assert f"✅ {NAME}@" in said
+    assert "can't run policy" not in said
 
 
 def resources(world: World) -> list[str]:
@@ -32,17 +40,23 @@ def resources(world: World) -> list[str]:
 
 @pytest.mark.parametrize("name", STACKS)
 def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Callable[[str, object], None]) -> None:
-    """Preview, up, a second up and refresh that find nothing to do, and a destroy that leaves nothing."""
+    """Preview, up, a second up and refresh that find nothing to do, and a destroy that leaves nothing.
+
+    The policy pack passes in a preview, where much is unknown; in `up`, where all becomes known; and afterwards.
+    """
     seconds = {}
     for step, argv in {
-        "preview": ("preview",),
-        "up": ("up", "--yes", "--skip-preview"),
+        "preview": ("preview", *PACK),
+        "up": ("up", "--yes", "--skip-preview", *PACK),
         "second up": ("up", "--yes", "--skip-preview", "--expect-no-changes"),
         "refresh": ("refresh", "--yes", "--skip-preview", "--expect-no-changes"),
         "third up": ("up", "--yes", "--skip-preview", "--expect-no-changes"),
+        "second preview": ("preview", *PACK),
     }.items():
         started = time.monotonic()
-        stack(api_world, name, *argv)
+        said = stack(api_world, name, *argv)
+        if PACK[0] in argv:
+            passes(said)
         seconds[step] = round(time.monotonic() - started, 1)
     assert resources(api_world) != []
 
@@ -57,10 +71,14 @@ def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Ca
 
 @pytest.mark.parametrize("name", PROTECTED)
 def test_a_protected_stack_lives_until_it_is_told_twice(api_world: World, name: str) -> None:
-    """`destroy` is refused; what may be lost is said in the settings first, as docs/runbook.md shows."""
+    """`destroy` is refused; what may be lost is said in the settings first, as docs/runbook.md shows.
+
+    The policy pack passes in a preview, in `up`, and afterwards.
+    """
     protected = PulumiStack(api_world, name, PROTECTED[name])
-    protected.run("preview")
-    protected.up()
+    for command in (["preview"], ["up", "--yes", "--skip-preview"], ["preview"]):
+        done = protected.run(*command, *PACK)
+        passes(done.stdout + done.stderr)
     protected.settled()
     protected.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     before = resources(api_world)
