@@ -8,22 +8,26 @@ from tests.commands import ROOT
 
 
 def rows(*argv: str) -> list[str]:
-    """Rows of all tables that pytest collects."""
-    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *argv, "tests"]
+    """Rows that pytest collects, of all files that have some."""
+    tables = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.prove" in path.read_text()]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *argv, *map(str, tables)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 5}, done.stdout + done.stderr  # 5: none
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
-def test_every_row_has_a_result() -> None:
-    """A row that is new, or another one than it was, is proved by `make prove` before it is merged."""
-    assert rows("-p", "tests.proofs") == []
+def test_a_row_has_a_result_or_is_run() -> None:
+    """One that is new, or another one than it was, is run by `make test` until `make prove` has written it down."""
+    left = rows("-p", "tests.proofs")
+    assert left == rows("-m", "prove and unproved")
+    assert set(rows("-m", "prove")) - set(left) == proofs.results().keys() - set(left)
+    assert "not full and (not prove or unproved)" in (ROOT / "scripts" / "test").read_text()
 
 
 def test_no_result_is_of_a_row_that_is_gone() -> None:
     """The page lists what is there, and there is something."""
-    assert sorted(proofs.results()) == sorted(rows("-m", "prove"))
-    assert len(proofs.results()) > 10
+    assert proofs.results().keys() <= set(rows("-m", "prove"))
+    assert len(proofs.results()) > 5
 
 
 def test_a_result_counts_for_its_definition_only() -> None:
