@@ -33,6 +33,19 @@ def test_a_part_of_a_secret_of_many_lines_is_not_shown() -> None:
     assert redacted("at YW5vdGhlci1wYXJ0, line 2", secrets(environment)) == "at [SIGNING_KEY], line 2"
 
 
+def test_a_secret_that_begins_with_another_is_not_shown_in_part() -> None:
+    """The longer one goes first, or its end would be left to read."""
+    environment = Environment(env={"FIRST_KEY": "swordfish", "SECOND_KEY": "swordfish-and-more"})
+    assert redacted("at swordfish-and-more", secrets(environment)) == "at [SECOND_KEY]"
+
+
+@pytest.mark.parametrize("shown", ["sword/fish", "sword%2Ffish"])
+def test_the_password_in_an_address_is_not_shown(shown: str) -> None:
+    """Programs print it without the address, decoded or as it was written."""
+    environment = Environment(env={"DATABASE_URL": "postgresql://app:sword%2Ffish@db.example/app"})
+    assert redacted(f"for app with {shown}", secrets(environment)) == "for app with [password]"
+
+
 @pytest.mark.parametrize(("name", "target"), [("../outside", ""), ("link", "../../etc"), ("link", "/etc")])
 def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str, target: str) -> None:
     """Neither a name nor a link leads out of the release."""
