@@ -24,6 +24,7 @@ TESTED = {
     "make preview": "tests/sandbox/test_bad_input.py",
     "make test": ".ci/run",
     "make check": "scripts/test",
+    "make prove": "tests/docs/test_proofs.py",
     "make secrets-check": "tests/stack/test_secrets_check.py",
     "make help": "tests/docs/test_commands.py",
     "make setup": "tests/sandbox/test_bad_input.py",
