@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import SOURCES, UserDataError, render_user_data
+from droplet.user_data import SOURCES, UserDataError, render_user_data
 from sizing.plans import USER_DATA_LIMIT
 from tests.golden.droplet import EDGES, SPEC, rendered
 

@@ -12,6 +12,7 @@ import yaml
 
 from config.values import EMAIL, HOSTNAME, PACKAGE
 from sizing.plans import USER_DATA_LIMIT
+from sizing.regions import spaces_endpoint
 
 SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
 
@@ -110,7 +111,7 @@ def render_user_data(spec: UserDataSpec) -> str:
     }
     agent = {
         "region": spec.region,
-        "endpoint": f"https://{spec.region}.digitaloceanspaces.com",
+        "endpoint": spaces_endpoint(spec.region),
         "domain": spec.domain,
         "acme_email": spec.acme_email or "",
         "releases_bucket": spec.releases_bucket,
