@@ -16,6 +16,7 @@ import signal
 import socket
 import stat
 import sys
+import traceback
 import types
 import weakref
 from collections.abc import Callable
@@ -248,12 +249,20 @@ def serve(control: socket.socket) -> Step | None:
         control.send(json.dumps(reply).encode())
 
 
+def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """Print an exception as Python would, without this file's own lines: they say nothing about the app."""
+    shown = traceback.TracebackException(kind, error, trace)
+    shown.stack = traceback.StackSummary.from_list(line for line in shown.stack if line.filename != __file__)
+    sys.stderr.write("".join(shown.format()))
+
+
 def main() -> Step | None:
     """Take this program's own things out of the app's sight, then serve."""
     own = Path(__file__).resolve().parent
     sys.path[:] = [str(Path.cwd()), *(folder for folder in sys.path if Path(folder).resolve() != own)]
     # Whoever leaves its session stays below this process, where the agent finds it.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    sys.excepthook = show  # unless the app has one of its own
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     return serve(control)
