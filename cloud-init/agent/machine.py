@@ -146,7 +146,8 @@ class Machine:
     def journal(self) -> str:
         """Return Gunicorn's last words."""
         command = ["journalctl", "--unit=gunicorn.service", "--lines=40", "--output=cat", "--no-pager"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        # The app may have printed anything.
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
 
     def health(self, domain: str, release: str) -> str | None:
         """Return why the release does not serve, None when it does."""

@@ -52,3 +52,9 @@ def test_what_systemd_says_is_in_the_error(watched: Watched, tmp_path: Path) -> 
     program(tmp_path, "systemctl", "echo 'Job failed.' >&2; exit 1")
     with pytest.raises(AgentError, match="`systemctl restart gunicorn.service` ended with status 1\nJob failed."):
         watched.systemctl("restart", "gunicorn.service")
+
+
+def test_a_journal_of_any_bytes_is_read(watched: Watched, tmp_path: Path) -> None:
+    """A text that could not be decoded would hide why the release does not serve."""
+    program(tmp_path, "journalctl", r"printf 'caf\351'")
+    assert watched.journal() == "caf\N{REPLACEMENT CHARACTER}"
