@@ -150,6 +150,7 @@ class Follower:
             useless = age >= KEPT_RELEASES or not (folder / "built").exists()
             if useless and folder.name not in {serving(self.machine), self.state.good}:
                 shutil.rmtree(folder)
+            self.machine.alive()
 
     def recall(self) -> None:
         """Read what an earlier start has kept; without it everything is looked at again."""

@@ -39,14 +39,22 @@ def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str,
     (tmp_path / "app").mkdir()
     tree = archive({}, links={name: target}) if target else archive({name: "x"})
     with pytest.raises(AgentError, match="without paths that leave it"):
-        unpack(io.BytesIO(tree), tmp_path / "app")
+        unpack(io.BytesIO(tree), tmp_path / "app", lambda: None)
 
 
 def test_an_absolute_name_lands_inside(tmp_path: Path) -> None:
     """The filter takes the slash away."""
     (tmp_path / "app").mkdir()
-    unpack(io.BytesIO(archive({"/etc/passwd": "x"})), tmp_path / "app")
+    unpack(io.BytesIO(archive({"/etc/passwd": "x"})), tmp_path / "app", lambda: None)
     assert (tmp_path / "app" / "etc" / "passwd").read_text() == "x"
+
+
+def test_the_watchdog_hears_of_each_file(tmp_path: Path) -> None:
+    """A large tree on a slow disk takes longer than it waits."""
+    (tmp_path / "app").mkdir()
+    heard: list[None] = []
+    unpack(io.BytesIO(archive({"a": "", "b": "", "c": ""})), tmp_path / "app", lambda: heard.append(None))
+    assert len(heard) == 3
 
 
 def test_a_project_without_manifest_is_told_what_to_set(tmp_path: Path) -> None:

@@ -120,6 +120,33 @@ def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
     assert "/readyz: 503" in world.report["error"]
 
 
+def test_a_mistake_after_the_switch_goes_back_too(world: World) -> None:
+    """Visitors don't mind who made it."""
+    good = world.desire(1)
+    world.run()
+
+    def stumble(_release: str) -> str | None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+
+    world.machine.sickness = stumble
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    assert world.report["error"].startswith("a mistake in the agent: UnicodeDecodeError: ")
+
+
+def test_a_compiler_that_does_not_start_fails_no_release(world: World) -> None:
+    """It serves, and the runner was told so."""
+
+    def refuse(command: str) -> None:
+        if "compileall" in command:
+            raise OSError(12, "Cannot allocate memory")
+
+    world.machine.behaviour = refuse
+    world.desire(1)
+    assert world.run()[-1] == "done"
+
+
 def test_a_first_release_that_fails_leaves_nothing_behind_the_socket(world: World) -> None:
     """Without an old release nothing serves, instead of something broken."""
     world.machine.sickness = lambda _release: "/healthz: 500"
