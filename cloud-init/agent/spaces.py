@@ -121,6 +121,7 @@ class Spaces:
     def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None) -> Answer:
         """Make one request; an answer that isn't the object never goes to the sink."""
         received, status, etag = io.BytesIO(), 0, ""
+        trouble: OSError | None = None  # of this machine: curl would only say that it could not write
         if sink:
             sink.seek(0)
             sink.truncate()
@@ -134,7 +135,12 @@ class Spaces:
                 etag = value.strip()
 
         def write(data: bytes) -> int:
-            return (sink if sink and status == http.HTTPStatus.OK else received).write(data)
+            nonlocal trouble
+            try:
+                return (sink if sink and status == http.HTTPStatus.OK else received).write(data)
+            except OSError as error:
+                trouble = error
+                return -1
 
         curl = self._curl
         curl.reset()
@@ -158,5 +164,10 @@ class Spaces:
             curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.HEADERFUNCTION, header)
         curl.setopt(pycurl.WRITEFUNCTION, write)
-        curl.perform()
+        try:
+            curl.perform()
+        except pycurl.error:
+            if trouble:
+                raise trouble from None
+            raise
         return Answer(status, etag, received.getvalue())

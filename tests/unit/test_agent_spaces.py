@@ -223,6 +223,19 @@ def test_an_error_is_not_the_object(server: SpacesServer) -> None:
     assert file.getvalue() == b""
 
 
+def test_a_full_disk_is_said_at_once(server: SpacesServer, pauses: list[float]) -> None:
+    """In the system's words: curl has none for it, and another try would not help."""
+
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    server.next = [answer(200, BODY)]
+    with pytest.raises(OSError, match="No space left on device"):
+        client(server.server_port).download("releases", "a", Full())
+    assert pauses == []
+
+
 def test_the_machines_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]) -> None:
     """HTTPS_PROXY leads to Spaces; their certificate is checked all the same, and their answer counts, not its own."""
     ours = trust(tmp_path / "ours", "releases.nyc3.spaces.invalid")
