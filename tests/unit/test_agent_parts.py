@@ -33,6 +33,13 @@ def test_a_part_of_a_secret_of_many_lines_is_not_shown() -> None:
     assert redacted("at YW5vdGhlci1wYXJ0, line 2", secrets(environment)) == "at [SIGNING_KEY], line 2"
 
 
+@pytest.mark.parametrize("name", ["AWS_S3_SECRET_ACCESS_KEY", "PGSSLPASSWORD"])
+def test_a_secret_that_is_called_like_an_address_is_none(name: str) -> None:
+    """Libraries read their passwords from such variables, beside those of the contract, which are public."""
+    environment = Environment(env={name: "swordfish", "PGSSLMODE": "verify-full"})
+    assert secrets(environment) == {"swordfish": f"[{name}]"}
+
+
 @pytest.mark.parametrize(("name", "target"), [("../outside", ""), ("link", "../../etc"), ("link", "/etc")])
 def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str, target: str) -> None:
     """Neither a name nor a link leads out of the release."""
