@@ -3,12 +3,15 @@
 import hashlib
 import io
 import json
+import operator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.app_steps import WatchedArguments
 from agent.errors import AgentError
 from agent.redaction import SHORTEST_SECRET, redacted, secrets
 from agent.rollout import unpack
@@ -98,3 +101,24 @@ def test_no_long_value_survives_redaction(secret: str, before: str, after: str) 
     shown = secrets(environment)
     text = redacted(before + secret + after, shown)
     assert secret not in text.replace(shown[secret], "")
+
+
+LOOKS: dict[str, Callable[[list[str]], object]] = {
+    "str": str, "f-string": lambda words: f"{words}", "join": " ".join, "list": list, "star": lambda words: [*words],
+    "!=": lambda words: words != [], "<": lambda words: words < [], "+": lambda words: operator.add(words, []),
+    "+ to another": lambda words: operator.add([], words), "*": lambda words: words * 1, "len": len,
+    "slice": lambda words: words[1:], "assignment": lambda words: operator.setitem(words, 0, ""),
+    "remove": lambda words: words.remove("a"), "append": lambda words: words.append("c"),
+    "sorted": sorted, "reversed": reversed,
+    "index": lambda words: words.index("a"), "pop": lambda words: words.pop(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_however_the_import_reads_its_arguments_it_is_noticed(look: str) -> None:
+    """Only the question whether a word is among them can be answered for other steps, too."""
+    words = WatchedArguments(["a", "b"])
+    assert "a" in words
+    assert (words.words, words.read) == ({"a"}, False)
+    LOOKS[look](words)
+    assert words.read
