@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 class UserDataError(pulumi.RunError):
-    """The user data can't be rendered; the text says why and how to mend it."""
+    """The user data can't be rendered; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
