@@ -1,10 +1,12 @@
 """The machine itself, with programs of the system that take long or print anything."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from agent import machine
+from agent import machine, sessions
 from agent.errors import AgentError
 from agent.machine import Machine
 
@@ -58,3 +60,19 @@ def test_a_journal_of_any_bytes_is_read(watched: Watched, tmp_path: Path) -> Non
     """A text that could not be decoded would hide why the release does not serve."""
     program(tmp_path, "journalctl", r"printf 'caf\351'")
     assert watched.journal() == "caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_end_of_thousands_of_processes_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is looked for once more before it is killed, and with so many each look takes long."""
+    looks: list[int] = []
+
+    def look(leader: int) -> set[int]:
+        looks.append(leader)
+        time.sleep(0.01)  # what is tried is time that passes
+        return set(range(2000)) if len(looks) == 1 else set()
+
+    monkeypatch.setattr(sessions, "GONE_WITHIN", 0.1)
+    monkeypatch.setattr(sessions, "members", look)
+    monkeypatch.setattr(os, "pidfd_open", lambda _pid: os.open(os.devnull, os.O_RDONLY))
+    sessions.end_members(1)
+    assert len(looks) < 20
