@@ -1,12 +1,10 @@
 """The API refuses what DigitalOcean's would, and what it doesn't know, by name."""
 
-import time
 from http import HTTPStatus
 
 import httpx
 import pytest
 
-from sandbox.rate_limit import RateLimit
 from tests.sandbox.api_client import DROPLET, Api
 
 
@@ -84,52 +82,6 @@ def test_token_that_looks_real_is_refused_with_a_reason(api: Api) -> None:
 def test_no_limit_is_shown_that_is_not_kept(api: Api) -> None:
     """A new world counts no calls, so its answers name no limit."""
     assert not [name for name in api.raw.get("/v2/account").headers if name.startswith("ratelimit")]
-
-
-def test_the_rate_limit_is_kept_and_shown_with_its_switch(api: Api) -> None:
-    """Answers and errors say how many calls are left; of 251 in a minute the last is refused, and says for how long."""
-    api.switch(rate_limit=True)
-    for number, path in enumerate(("/v2/account", "/v2/vpcs/none"), start=1):
-        headers = api.raw.get(path).headers
-        assert headers["ratelimit-limit"] == "5000"
-        assert int(headers["ratelimit-remaining"]) == 5000 - number
-        assert int(headers["ratelimit-reset"]) == pytest.approx(time.time() + 3600, abs=60)
-    for _ in range(248):
-        api.ok(api.raw.get("/v2/account"))
-    refused = api.raw.get("/v2/account")
-    assert refused.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    assert {"id": "too_many_requests", "message": "API Rate limit exceeded."}.items() <= refused.json().items()
-    assert refused.headers["ratelimit-remaining"] == "0"
-    assert 1 <= int(refused.headers["retry-after"]) <= 60
-    api.switch(rate_limit=False)
-    api.ok(api.raw.get("/v2/account"))
-
-
-def test_each_call_counts_for_its_own_minute() -> None:
-    """A place is free when the oldest of 250 calls is a minute old, and only that one."""
-    limit = RateLimit()
-    assert [limit.admit(1000 + number / 10) for number in range(250)] == [None] * 250
-    refused = limit.admit(1030)
-    assert refused is not None
-    assert refused.headers == {"retry-after": "30"}
-    assert limit.admit(1060.05) is None
-    assert limit.admit(1060.05) is not None
-
-
-def test_each_call_counts_for_its_own_hour() -> None:
-    """The same for 5,000 calls and an hour; that refusal names no time to wait, as documented."""
-    limit = RateLimit()
-    assert [limit.admit(1000 + number / 4) for number in range(5000)] == [None] * 5000
-    refused = limit.admit(2300)
-    assert refused is not None
-    assert refused.headers == {}
-    assert limit.headers(2300) == {
-        "ratelimit-limit": "5000",
-        "ratelimit-remaining": "0",
-        "ratelimit-reset": "4600",
-    }
-    assert limit.admit(4600.1) is None
-    assert limit.admit(4600.1) is not None
 
 
 def test_lists_come_in_pages_with_links(api: Api) -> None:
