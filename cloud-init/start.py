@@ -84,7 +84,7 @@ def download(config: Mapping[str, str], key: str, file: Path) -> None:
     if status == "404" and not error:
         raise StartError(f"{name}: must be there, is not; run `pulumi up`, which uploads it again")
     problem = f"{name}: could not be read, {error or f'Spaces answered {status}'}"
-    raise Waiting(problem) if error or status == "403" or status >= "5" else StartError(problem)
+    raise Waiting(problem) if error or status in {"403", "429"} or status >= "5" else StartError(problem)
 
 
 def curl(config: Mapping[str, str], bucket: str, key: str, *options: str, body: str = "") -> tuple[str, str]:
@@ -136,8 +136,9 @@ def ended(config: Mapping[str, str], result: str, status: str) -> None:
     """Report an end of the agent that nobody asked for, once it has ended: ExecStopPost= of its unit."""
     if result != "success" and status != str(REPORTED):
         command = ["journalctl", "--unit=release-agent.service", "--lines=20", "--output=cat", "--no-pager"]
-        journal = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        report(config, metadata_id(), f"release-agent.service ended with {result}\n{journal}")
+        journal = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
+        # As long as an error of the agent: an argument has a limit.
+        report(config, metadata_id(), f"release-agent.service ended with {result}\n{journal[-6000:]}")
 
 
 def main() -> None:

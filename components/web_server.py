@@ -7,10 +7,10 @@ import pulumi_digitalocean as digitalocean
 
 from components.network import Network
 from components.object_storage import ObjectStorage
-from components.user_data import UserDataSpec, render_user_data
 from components.web_firewall import WebFirewall
 from config.network import NetworkConfig
 from config.web import WebConfig
+from droplet.user_data import UserDataSpec, render_user_data
 from provider.resources import AgentPackage, DiscardedKey
 from sizing.budget import ConnectionBudget
 

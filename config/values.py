@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-# Of values that become part of a Droplet's configuration: components/user_data.py goes by them, too.
+# Of values that become part of a Droplet's configuration: droplet/user_data.py goes by them, too.
 EMAIL = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"
 HOSTNAME = r"(?=.{4,253})(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
 PACKAGE = r"[a-z0-9][a-z0-9+.-]+"

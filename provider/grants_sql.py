@@ -27,7 +27,7 @@ CONNECT_SECONDS = 90.0
 TRY_SECONDS = 10
 RETRY_SECONDS = 2.0
 
-# What a migration may take as long as it needs for is not for the migrator; its release step sets its own lock_timeout.
+# The app's timeouts are not the migrator's: a migration may take, and wait for a lock, as long as it needs.
 APP_ONLY = "_timeout"
 
 FIREWALL = (

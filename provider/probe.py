@@ -141,7 +141,8 @@ def _health(response: "httpx.Response", release: str) -> Answer:
     if response.status_code != HTTPStatus.OK or not isinstance(document, dict):
         return Answer(
             f"{response.url} answered {response.status_code} {response.headers.get('content-type', '')}",
-            'the app must answer /healthz with {"status": "ok", "release": …}; see docs/releases.md',
+            "/healthz is answered by Gunicorn on the Droplet, whatever the app is: see what stands before it, and "
+            "`journalctl -u gunicorn` there",
         )
     if document.get("release") != release:
         return Answer(

@@ -20,7 +20,7 @@ PACKAGE = "django-do-runner"
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusing(what: str = "app.path") -> Iterator[None]:
     """Let what can't be done be the program's one error: Pulumi shows the traceback of any other."""
     try:
         yield
@@ -28,7 +28,7 @@ def refusing() -> Iterator[None]:
         raise pulumi.RunError(str(error)) from None
     except OSError as error:
         raise pulumi.RunError(
-            f"app.path: must be readable, {error.filename} is not ({error.strerror}); change its mode, or take it away"
+            f"{what}: must be readable, {error.filename} is not ({error.strerror}); change its mode, or take it away"
         ) from None
 
 
@@ -108,6 +108,7 @@ class AgentPackage(_Resource):
 
     The digest is taken here, in the program, so that preview shows the Droplets that another agent replaces. A preview
     asks Spaces for nothing; an update looks whether the object is there, and fills a Space that was emptied by hand.
+    Raises pulumi.RunError when it can't be one.
     """
 
     sha256: pulumi.Output[str]
@@ -122,7 +123,8 @@ class AgentPackage(_Resource):
         sources: Sources = SOURCES,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        sha256, key = describe(sources)
+        with refusing("cloud-init/agent"):
+            sha256, key = describe(sources)
         look = not pulumi.runtime.is_dry_run()
         props = {"bucket": bucket, "region": region, "sha256": sha256, "key": key, "look": look}
         super().__init__(name, props, opts)

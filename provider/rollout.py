@@ -157,7 +157,7 @@ class Nodes:
                 failed |= stuck
             if failed:
                 return "\n".join(
-                    f"Droplet {droplet} failed:\n{(state.error or 'it gave no reason')[-ERROR_TAIL:].strip()}"
+                    f"Droplet {droplet} failed:\n{_shortened(state.error or 'it gave no reason')}"
                     for droplet, state in failed.items()
                 )
             missing = [
@@ -179,6 +179,12 @@ class Nodes:
             if monotonic() >= end:
                 return "\n".join(_late(droplet, states[droplet], deadline) for droplet in missing)
             pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
+
+
+def _shortened(error: str) -> str:
+    """Return the first line, which says what failed, and the end, where programs say why."""
+    first, _, rest = error.strip().partition("\n")
+    return f"{first[:ERROR_TAIL]}\n{rest[-ERROR_TAIL:]}".strip()
 
 
 def _late(droplet: str, state: NodeReport | None, deadline: float) -> str:

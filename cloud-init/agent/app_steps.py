@@ -16,6 +16,7 @@ import signal
 import socket
 import stat
 import sys
+import traceback
 import types
 import weakref
 from collections.abc import Callable
@@ -42,27 +43,33 @@ class WatchedArguments(list[str]):
         return super().__contains__(word)
 
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - whatever a list has
-        if name in {"index", "count", "copy", "pop"}:
+        if not name.startswith("_") and name not in {"words", "read"}:
             self.read = True
         return super().__getattribute__(name)
 
-    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - a number or a slice
-        self.read = True
-        return super().__getitem__(place)
-
-    def __iter__(self) -> Any:  # noqa: ANN401 - an iterator
-        self.read = True
-        return super().__iter__()
-
-    def __len__(self) -> int:
-        self.read = True
-        return super().__len__()
-
-    def __eq__(self, other: object) -> bool:
-        self.read = True
-        return super().__eq__(other)
+    def __radd__(self, others: list[str]) -> list[str]:
+        return [*others, *self]
 
     __hash__ = None  # as a list
+
+
+def noted(name: str) -> Callable[..., Any]:
+    """Return a list's own method that remembers that it was called."""
+    method = getattr(list, name)
+
+    def remembering(self: WatchedArguments, *arguments: object) -> Any:  # noqa: ANN401 - whatever the method returns
+        self.read = True
+        return method(self, *arguments)
+
+    return remembering
+
+
+# Whatever syntax and built-in functions use.
+for special in (
+    *("getitem", "setitem", "delitem", "iter", "reversed", "len", "repr"),
+    *("eq", "ne", "lt", "le", "gt", "ge", "add", "iadd", "mul", "rmul", "imul"),
+):
+    setattr(WatchedArguments, f"__{special}__", noted(f"__{special}__"))
 
 
 def load(wsgi: str) -> None:
@@ -248,12 +255,20 @@ def serve(control: socket.socket) -> Step | None:
         control.send(json.dumps(reply).encode())
 
 
+def show(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """Print an exception as Python would, without this file's own lines: they say nothing about the app."""
+    shown = traceback.TracebackException(kind, error, trace)
+    shown.stack = traceback.StackSummary.from_list(line for line in shown.stack if line.filename != __file__)
+    sys.stderr.write("".join(shown.format()))
+
+
 def main() -> Step | None:
     """Take this program's own things out of the app's sight, then serve."""
     own = Path(__file__).resolve().parent
     sys.path[:] = [str(Path.cwd()), *(folder for folder in sys.path if Path(folder).resolve() != own)]
     # Whoever leaves its session stays below this process, where the agent finds it.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    sys.excepthook = show  # unless the app has one of its own
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     return serve(control)

@@ -64,7 +64,9 @@ class Follower:
             problem = unforeseen(error)
             if problem != self.problem:
                 log(traceback.format_exc())
-                self.remember(replace(self.state, phase="failed", healthy=False, error=problem))
+                # Not kept: the next look that ends well says again what is true.
+                self.state = replace(self.state, reported=False)
+                self.tell(replace(self.state, phase="failed", healthy=False, error=problem, at=now()))
         else:
             problem = ""
         if problem and problem != self.problem:
@@ -93,7 +95,9 @@ class Follower:
         try:
             desired = Desired.parse(json_object(answer.body, DESIRED))
         except DocumentError as error:
-            self.remember(replace(self.state, phase="failed", healthy=False, error=str(error), etag=answer.etag))
+            # About no release, so that what serves is said again once this document is repaired.
+            failed = State(droplet=self.droplet_id, phase="failed", error=str(error), good=self.state.good)
+            self.remember(replace(failed, etag=answer.etag))
             return
         name = desired.release.release
         answered = (self.state.release, self.state.attempt) == (name, desired.attempt)
@@ -150,6 +154,7 @@ class Follower:
             useless = age >= KEPT_RELEASES or not (folder / "built").exists()
             if useless and folder.name not in {serving(self.machine), self.state.good}:
                 shutil.rmtree(folder)
+            self.machine.alive()
 
     def recall(self) -> None:
         """Read what an earlier start has kept; without it everything is looked at again."""
@@ -162,17 +167,21 @@ class Follower:
 
     def remember(self, state: State) -> None:
         """Keep the state, and tell the runner; what can't be told now is told by a later look."""
-        at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        self.keep(replace(state, at=at, reported=False))
+        self.keep(replace(state, at=now(), reported=False))
+        if self.tell(self.state):
+            self.keep(replace(self.state, reported=True))
+
+    def tell(self, state: State) -> bool:
+        """Tell the runner, or say why that has to wait."""
         try:
-            body = json_bytes(self.state.report().document())
+            body = json_bytes(state.report().document())
             self.spaces.put(
                 self.config.state_bucket, node_key(self.droplet_id), body, {"content-type": "application/json"}
             )
         except (OSError, SpacesError) as error:
             log(f"the report has to wait: {error}")
-        else:
-            self.keep(replace(self.state, reported=True))
+            return False
+        return True
 
     @functools.cached_property
     def droplet_id(self) -> str:
@@ -186,6 +195,11 @@ class Follower:
             write(self.machine.state, json.dumps(asdict(state)), 0o600)
         except OSError as error:
             log(f"{self.machine.state}: {error}")
+
+
+def now() -> str:
+    """Return the time, as reports have it."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def unforeseen(error: Exception) -> str:

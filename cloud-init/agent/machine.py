@@ -89,6 +89,10 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
+        return self._finished(command, process)
+
+    def _finished(self, command: list[str], process: subprocess.Popen[bytes]) -> str:
+        """Wait for the end of a program that leads a session, with signs of life; return what it printed."""
         name = " ".join([Path(command[0]).name, *command[1:]])
         end = time.monotonic() + STEP_DEADLINE
         while True:
@@ -122,20 +126,28 @@ class Machine:
 
     def sync(self, folder: Path) -> None:
         """Return when what was written to a folder's file system would survive a power cut."""
-        result = subprocess.run(["sync", "--file-system", folder], capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise AgentError(f"`sync` ended with {result.returncode}\n{result.stderr}")
+        self._system("sync", "--file-system", str(folder))
 
     def systemctl(self, *arguments: str) -> None:
         """Ask systemd for something; its own words say what went wrong."""
-        result = subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise AgentError(f"`systemctl {' '.join(arguments)}` ended with {result.returncode}\n{result.stderr}")
+        self._system("systemctl", *arguments)
+
+    def _system(self, *command: str) -> None:
+        """Run a program of the system, which may last longer than the watchdog waits."""
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._finished([*command], process)
 
     def journal(self) -> str:
         """Return Gunicorn's last words."""
         command = ["journalctl", "--unit=gunicorn.service", "--lines=40", "--output=cat", "--no-pager"]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        # The app may have printed anything.
+        return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
 
     def health(self, domain: str, release: str) -> str | None:
         """Return why the release does not serve, None when it does."""

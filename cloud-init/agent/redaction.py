@@ -12,7 +12,7 @@ TAIL = 6000  # characters of a failed program's output
 # Variables whose values may be read in an error's text. Everything else is taken for a secret.
 PUBLIC = re.compile(
     r"DJANGO_SETTINGS_MODULE|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS|STATIC_(URL|ROOT)|RELEASE|AWS_STORAGE_BUCKET_NAME"
-    r"|PGSSL\w+|AWS_S3_\w+|AWS_(REQUEST|RESPONSE)_CHECKSUM_\w+|DJANGO_SUPERUSER_(USERNAME|EMAIL)"
+    r"|PGSSL(MODE|ROOTCERT)|AWS_S3_(CUSTOM_DOMAIN|ENDPOINT_URL|REGION_NAME)|AWS_(REQUEST|RESPONSE)_CHECKSUM_\w+|DJANGO_SUPERUSER_(USERNAME|EMAIL)"
 )
 SHORTEST_SECRET = 6  # characters; replacing shorter texts would make a message unreadable
 

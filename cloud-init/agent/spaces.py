@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 class Spaces:
     """The few S3 requests that the agent makes. Not for several threads: each makes its own.
 
-    `alive` is called while a request lasts, at least every second.
+    `alive` is called while a request lasts, about every second.
     """
 
     PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
@@ -46,6 +46,7 @@ class Spaces:
     def __init__(self, config: Config, alive: Callable[[], None] = lambda: None) -> None:
         self._config = config
         self._alive = alive
+        self._said = 0.0  # when `alive` was called last, by the monotonic clock
         self._curl = pycurl.Curl()  # its connections outlive a reset
 
     def get(self, bucket: str, key: str, *, unless: str = "") -> Answer:
@@ -121,6 +122,7 @@ class Spaces:
     def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None) -> Answer:
         """Make one request; an answer that isn't the object never goes to the sink."""
         received, status, etag = io.BytesIO(), 0, ""
+        trouble: OSError | None = None  # of this machine: curl would only say that it could not write
         if sink:
             sink.seek(0)
             sink.truncate()
@@ -134,7 +136,12 @@ class Spaces:
                 etag = value.strip()
 
         def write(data: bytes) -> int:
-            return (sink if sink and status == http.HTTPStatus.OK else received).write(data)
+            nonlocal trouble
+            try:
+                return (sink if sink and status == http.HTTPStatus.OK else received).write(data)
+            except OSError as error:
+                trouble = error
+                return -1
 
         curl = self._curl
         curl.reset()
@@ -146,7 +153,7 @@ class Spaces:
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, STALLED_SECONDS)
         curl.setopt(pycurl.NOPROGRESS, 0)
-        curl.setopt(pycurl.XFERINFOFUNCTION, lambda *_counts: self._alive())
+        curl.setopt(pycurl.XFERINFOFUNCTION, self._progress)
         curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{self._config.region}:s3")
         curl.setopt(pycurl.USERNAME, self._config.access_key)
         curl.setopt(pycurl.PASSWORD, self._config.secret_key)
@@ -158,5 +165,16 @@ class Spaces:
             curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.HEADERFUNCTION, header)
         curl.setopt(pycurl.WRITEFUNCTION, write)
-        curl.perform()
+        try:
+            curl.perform()
+        except pycurl.error:
+            if trouble:
+                raise trouble from None
+            raise
         return Answer(status, etag, received.getvalue())
+
+    def _progress(self, *_counts: int) -> None:
+        """Say that a request goes on; curl calls this for each piece, and systemd need not hear of all of them."""
+        if (now := time.monotonic()) >= self._said + 1:
+            self._said = now
+            self._alive()

@@ -17,6 +17,11 @@ def test_managed_dns_points_the_apex_at_the_reserved_ip(graph: Graph) -> None:
     )
 
 
+def test_visitors_follow_a_moved_name_within_a_minute(graph: Graph) -> None:
+    """No resolver keeps the record longer, whenever the day of a move comes."""
+    assert graph["record"].inputs["ttl"] == 60
+
+
 def test_external_dns_leaves_the_name_alone(settings: dict[str, Any]) -> None:
     """The probe then says which record to create."""
     graph = run_program(settings | {"dns": "external"})

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import UserDataSpec, render_user_data
+from droplet.user_data import UserDataSpec, render_user_data
 from sandbox import certificates, images, inherited
 
 SPEC = UserDataSpec(

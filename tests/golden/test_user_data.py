@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.user_data import SOURCES, UserDataError, render_user_data
+from droplet.user_data import SOURCES, UserDataError, render_user_data
 from sizing.plans import USER_DATA_LIMIT
 from tests.golden.droplet import EDGES, SPEC, rendered
 
@@ -44,8 +44,8 @@ def test_it_stays_below_half_of_the_limit() -> None:
     """Each file as it is in the repository, comments too: the agent, which would not fit, is fetched."""
     assert len(rendered("direct").encode()) <= USER_DATA_LIMIT / 2
     files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(rendered("direct"))["write_files"]}
-    for name in ("start.py", "run-gunicorn.py", "droplet_health.py"):
-        assert files[name] == (SOURCES / name).read_text(encoding="utf-8")
+    for path in ("start.py", "app-server/run-gunicorn.py", "app-server/droplet_health.py"):
+        assert files[Path(path).name] == (SOURCES / path).read_text(encoding="utf-8")
 
 
 def test_too_much_is_refused_with_numbers() -> None:

@@ -61,6 +61,6 @@ def test_a_release_shows_no_secret_while_it_is_made(deployed: Deployment, stack:
     assert found_in(plan + document + done.stdout + done.stderr, secrets) == set()
     lines = "\n".join(seen)
     # Of the runner and of the Droplet: a release step runs there.
-    for program in ("pulumi-language-python", "start.py release", "app_steps.py", "nginx: worker"):
+    for program in ("pulumi-language-python", "/usr/local/lib/web/agents/", "app_steps.py", "nginx: worker"):
         assert program in lines
     assert found_in(lines, {**secrets, "control": control}) == {"control"}

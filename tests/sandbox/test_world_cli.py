@@ -92,6 +92,7 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
         ["old-clusters", "off", "(or", "on):", "the"],
         ["advanced-pools", "on", "(or", "off):", "Advanced"],
         ["advanced-ca", "none", "(or", "empty", "or"],
+        ["rate-limit", "off", "(or", "on):", "the"],
     ]
     assert sandbox("switch", "--home", home, "old-clusters", "on")[1].startswith("old-clusters    on ")
     assert sandbox("switch", "--home", home, "advanced-ca", "own")[0] == 0
@@ -103,7 +104,10 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("old-cluster", "on"), 'switch: must be one of old-clusters, advanced-pools, advanced-ca, got "old-cluster"'),
+        (
+            ("old-cluster", "on"),
+            'switch: must be one of old-clusters, advanced-pools, advanced-ca, rate-limit, got "old-cluster"',
+        ),
         (("old-clusters", "yes"), 'old-clusters: must be one of on, off, got "yes"'),
         (("advanced-ca", "on"), 'advanced-ca: must be one of none, empty, own, got "on"'),
         (("advanced-ca",), "advanced-ca: to what? `sandbox switch` alone shows all with their values"),

@@ -143,3 +143,20 @@ answer = len(right)
     wait_for_error(deployed, web, "unexpected keyword argument 'surprise'")
     web.run(["sh", "-c", f"cat > {CONFIG}"], input=config)
     wait_for_answer(deployed, web)
+
+
+def test_a_machine_from_a_snapshot_reports_for_itself(deployed: Deployment, web: Machine) -> None:
+    """Its disk has another Droplet's memory, which has told the runner everything; what serves is left alone."""
+    memory = "/var/lib/release-agent/state.json"
+    of_another = json.loads(web.run(["cat", memory]).stdout) | {"droplet": "1", "reported": True}
+    gunicorn = ["systemctl", "show", "--value", "--property=InvocationID", "gunicorn.service"]
+    before = web.run(gunicorn).stdout
+    code = "answer = str(s3().put_object(Bucket=given['bucket'], Key=given['key'], Body=b'{\"phase\": null}'))"
+    bucket = deployed.outputs["buckets"]["state"]  # type: ignore[index]
+    web.run(["systemctl", "stop", "release-agent.service"])
+    web.run(["sh", "-c", f"cat > {memory}"], input=json.dumps(of_another))
+    python(deployed.world, code, bucket=bucket, key=f"nodes/{web.name.removeprefix('d')}.json")
+    web.run(["systemctl", "start", "release-agent.service"])
+    wait_for_answer(deployed, web)
+    assert report(deployed, web)["healthy"] is True
+    assert web.run(gunicorn).stdout == before

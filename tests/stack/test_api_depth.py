@@ -1,4 +1,4 @@
-"""The real engine against the API alone: both stacks, from nothing to nothing, in seconds."""
+"""The real engine against the API alone: every stack, from nothing to nothing, in seconds."""
 
 import json
 import time

@@ -314,6 +314,13 @@ def test_the_program_names_the_package_and_lets_an_update_look(sources: Sources,
     assert kept.inputs == {"bucket": "b", "region": "nyc3", "sha256": sha256, "key": key, "look": not preview}
 
 
+def test_the_programs_refusal_is_no_traceback(sources: Sources) -> None:
+    """As that of every other part of the program: Pulumi shows the words of this error alone."""
+    (sources.agent / "notes.md").touch()
+    with pytest.raises(pulumi.RunError, match="the agent's package holds nothing else"):
+        AgentPackage("agent", bucket="b", region="nyc3", sources=sources)
+
+
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """No Spaces keys, so nothing can be asked; what is reported meanwhile."""

@@ -3,12 +3,15 @@
 import hashlib
 import io
 import json
+import operator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.app_steps import WatchedArguments
 from agent.errors import AgentError
 from agent.redaction import SHORTEST_SECRET, redacted, secrets
 from agent.rollout import unpack
@@ -46,20 +49,35 @@ def test_the_password_in_an_address_is_not_shown(shown: str) -> None:
     assert redacted(f"for app with {shown}", secrets(environment)) == "for app with [password]"
 
 
+@pytest.mark.parametrize("name", ["AWS_S3_SECRET_ACCESS_KEY", "PGSSLPASSWORD"])
+def test_a_secret_that_is_called_like_an_address_is_none(name: str) -> None:
+    """Libraries read their passwords from such variables, beside those of the contract, which are public."""
+    environment = Environment(env={name: "swordfish", "PGSSLMODE": "verify-full"})
+    assert secrets(environment) == {"swordfish": f"[{name}]"}
+
+
 @pytest.mark.parametrize(("name", "target"), [("../outside", ""), ("link", "../../etc"), ("link", "/etc")])
 def test_an_archive_that_leaves_its_folder_is_refused(tmp_path: Path, name: str, target: str) -> None:
     """Neither a name nor a link leads out of the release."""
     (tmp_path / "app").mkdir()
     tree = archive({}, links={name: target}) if target else archive({name: "x"})
     with pytest.raises(AgentError, match="without paths that leave it"):
-        unpack(io.BytesIO(tree), tmp_path / "app")
+        unpack(io.BytesIO(tree), tmp_path / "app", lambda: None)
 
 
 def test_an_absolute_name_lands_inside(tmp_path: Path) -> None:
     """The filter takes the slash away."""
     (tmp_path / "app").mkdir()
-    unpack(io.BytesIO(archive({"/etc/passwd": "x"})), tmp_path / "app")
+    unpack(io.BytesIO(archive({"/etc/passwd": "x"})), tmp_path / "app", lambda: None)
     assert (tmp_path / "app" / "etc" / "passwd").read_text() == "x"
+
+
+def test_the_watchdog_hears_of_each_file(tmp_path: Path) -> None:
+    """A large tree on a slow disk takes longer than it waits."""
+    (tmp_path / "app").mkdir()
+    heard: list[None] = []
+    unpack(io.BytesIO(archive({"a": "", "b": "", "c": ""})), tmp_path / "app", lambda: heard.append(None))
+    assert len(heard) == 3
 
 
 def test_a_project_without_manifest_is_told_what_to_set(tmp_path: Path) -> None:
@@ -96,3 +114,24 @@ def test_no_long_value_survives_redaction(secret: str, before: str, after: str) 
     shown = secrets(environment)
     text = redacted(before + secret + after, shown)
     assert secret not in text.replace(shown[secret], "")
+
+
+LOOKS: dict[str, Callable[[list[str]], object]] = {
+    "str": str, "f-string": lambda words: f"{words}", "join": " ".join, "list": list, "star": lambda words: [*words],
+    "!=": lambda words: words != [], "<": lambda words: words < [], "+": lambda words: operator.add(words, []),
+    "+ to another": lambda words: operator.add([], words), "*": lambda words: words * 1, "len": len,
+    "slice": lambda words: words[1:], "assignment": lambda words: operator.setitem(words, 0, ""),
+    "remove": lambda words: words.remove("a"), "append": lambda words: words.append("c"),
+    "sorted": sorted, "reversed": reversed,
+    "index": lambda words: words.index("a"), "pop": lambda words: words.pop(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_however_the_import_reads_its_arguments_it_is_noticed(look: str) -> None:
+    """Only the question whether a word is among them can be answered for other steps, too."""
+    words = WatchedArguments(["a", "b"])
+    assert "a" in words
+    assert (words.words, words.read) == ({"a"}, False)
+    LOOKS[look](words)
+    assert words.read

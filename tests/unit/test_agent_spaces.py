@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that were made, in no time."""
     made: list[float] = []
-    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append))
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append, monotonic=time.monotonic))
     return made
 
 
@@ -181,7 +182,7 @@ def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
     with listening(SpacesServer()) as gone:
         port = gone.server_port
     made: list[float] = []
-    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append))
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=made.append, monotonic=time.monotonic))
     with pytest.raises(SpacesError, match=r"^GET releases/a: .*onnect"):
         client(port).read("releases", "a")
     assert made == list(Spaces.PAUSES)
@@ -191,7 +192,7 @@ def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) ->
         def pause(_seconds: float) -> None:
             stack.enter_context(listening(SpacesServer(port=port)))
 
-        monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=pause))
+        monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=pause, monotonic=time.monotonic))
         assert client(port).read("releases", "a") == b""
 
 
@@ -221,6 +222,31 @@ def test_an_error_is_not_the_object(server: SpacesServer) -> None:
     with pytest.raises(SpacesError, match=r"^GET releases/a: 404 NoSuchKey$"):
         client(server.server_port).download("releases", "a", file)
     assert file.getvalue() == b""
+
+
+def test_a_long_download_is_a_sign_of_life_now_and_then(server: SpacesServer) -> None:
+    """Of 16 MiB there are a thousand pieces, and each would be a message to systemd."""
+    heard: list[None] = []
+    spaces = Spaces(
+        dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}"), lambda: heard.append(None)
+    )
+    server.next = [answer(200, bytes(16 * 2**20))]
+    began = time.monotonic()
+    spaces.download("releases", "a", io.BytesIO())
+    assert 1 <= len(heard) <= 2 + time.monotonic() - began
+
+
+def test_a_full_disk_is_said_at_once(server: SpacesServer, pauses: list[float]) -> None:
+    """In the system's words: curl has none for it, and another try would not help."""
+
+    class Full(io.BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    server.next = [answer(200, BODY)]
+    with pytest.raises(OSError, match="No space left on device"):
+        client(server.server_port).download("releases", "a", Full())
+    assert pauses == []
 
 
 def test_the_machines_proxy_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]) -> None:

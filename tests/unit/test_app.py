@@ -123,7 +123,7 @@ class Site:
 def gunicorn(app: Command, folder: Path, given: Mapping[str, str]) -> Iterator[Site]:
     """Serve the app as the Droplet does (threads, preloaded), with its static files collected."""
     site = Site(socket=folder / "app.sock", static=folder / "static", log=folder / "gunicorn.log")
-    wrapped = {"WSGI_APPLICATION": "mysite.wsgi:application"}  # as cloud-init/run-gunicorn.py has it
+    wrapped = {"WSGI_APPLICATION": "mysite.wsgi:application"}  # as cloud-init/app-server/run-gunicorn.py has it
     environment = app.environment({**PRODUCTION, **given, **wrapped, "STATIC_ROOT": str(site.static)})
     app.manage("collectstatic", "--noinput", given=environment)
     options = ["--bind", f"unix:{site.socket}", "--workers", "2", "--worker-class", "gthread", "--threads", "8"]
@@ -135,7 +135,7 @@ def gunicorn(app: Command, folder: Path, given: Mapping[str, str]) -> Iterator[S
         "--preload",
         "--no-control-socket",
         "--pythonpath",
-        ROOT / "cloud-init",
+        ROOT / "cloud-init" / "app-server",
         "droplet_health:application",
     ]
     with process(command, log=site.log, env=environment):

@@ -291,6 +291,7 @@ def test_a_step_that_fails_leaves_nothing_to_the_next(project: Project) -> None:
             run(app, "import os, sys; os.environ['GIVEN'] = 'x'; os.chdir('/'); sys.path.clear(); raise ValueError(5)")
         assert str(refused.value).startswith("`manage.py run import os, sys")
         assert "ended with status 1\nTraceback" in str(refused.value)
+        assert "app_steps.py" not in str(refused.value)  # how it is run says nothing about the app
         assert str(refused.value).endswith("ValueError: 5\n")
         assert run(app, "import os; print(os.environ['GIVEN'], os.getcwd())") == f"as given {project.folder}\n"
     assert project.imports() == 1

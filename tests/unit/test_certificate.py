@@ -456,6 +456,19 @@ def test_a_certbot_that_hangs_is_a_failure(droplet: Droplet, monkeypatch: pytest
     assert (droplet.places.state / "failures").read_text() == "x"
 
 
+@pytest.mark.parametrize("trick", ["ln -s {secret}", "mkfifo"])
+def test_a_certbot_that_leads_root_astray_gets_nothing(droplet: Droplet, trick: str) -> None:
+    """What it leaves is read as a plain file: no link is followed, no pipe is waited for."""
+    droplet.leads_here()
+    secret = droplet.root / "secret"
+    secret.write_text("only root may read this")
+    find = 'while [ "$1" != --fullchain-path ]; do shift; done'
+    (droplet.root / "bin/certbot").write_text(f'#!/bin/sh\n{find}\n{trick.format(secret=secret)} "$2"\n')
+    assert droplet.keeper().obtain()
+    pem = droplet.places.pem
+    assert not pem.exists() or "only root" not in pem.read_text()
+
+
 def test_what_was_obtained_but_is_not_trusted_replaces_nothing_better(droplet: Droplet) -> None:
     """Where there is nothing it serves, since visitors may know better; and the next attempt has to wait."""
     droplet.leads_here()

@@ -15,6 +15,7 @@ FLOORS = (
     {"plugin_base", "protocol", "sizing"},
     {"contract", "provider"},
     {"config"},
+    {"droplet"},
     {"components", "policy"},
     {"operations"},
     {"__main__.py"},

@@ -120,6 +120,33 @@ def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
     assert "/readyz: 503" in world.report["error"]
 
 
+def test_a_mistake_after_the_switch_goes_back_too(world: World) -> None:
+    """Visitors don't mind who made it."""
+    good = world.desire(1)
+    world.run()
+
+    def stumble(_release: str) -> str | None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+
+    world.machine.sickness = stumble
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    assert world.report["error"].startswith("a mistake in the agent: UnicodeDecodeError: ")
+
+
+def test_a_compiler_that_does_not_start_fails_no_release(world: World) -> None:
+    """It serves, and the runner was told so."""
+
+    def refuse(command: str) -> None:
+        if "compileall" in command:
+            raise OSError(12, "Cannot allocate memory")
+
+    world.machine.behaviour = refuse
+    world.desire(1)
+    assert world.run()[-1] == "done"
+
+
 def test_a_first_release_that_fails_leaves_nothing_behind_the_socket(world: World) -> None:
     """Without an old release nothing serves, instead of something broken."""
     world.machine.sickness = lambda _release: "/healthz: 500"
@@ -317,6 +344,18 @@ def test_a_wish_that_breaks_the_schema_is_reported_not_tried(
     assert world.run() == []
 
 
+def test_a_wish_that_is_repaired_is_answered_again(world: World) -> None:
+    """The same attempt, which serves all the time: it is found healthy, and not restarted."""
+    world.desire(1)
+    world.run()
+    wish = world.spaces.objects["releases", "desired.json"]
+    world.spaces.objects["releases", "desired.json"] = b"{"
+    assert world.run() == ["failed"]
+    world.spaces.objects["releases", "desired.json"] = wish
+    assert world.run() == ["done"]
+    assert not world.ran("systemctl")
+
+
 def test_a_named_python_is_found_or_downloaded(world: World) -> None:
     """By uv, where Gunicorn can read it; without a name uv gets none of these and uses the Droplet's own."""
 
@@ -374,6 +413,34 @@ def test_a_failure_outside_of_any_release_is_reported_once(world: World, monkeyp
     assert [report["error"] for report in world.spaces.reports] == [
         "a mistake in the agent: KeyError: 'etag'; see `journalctl -u release-agent` on the Droplet"
     ]
+
+
+def test_a_failure_that_passes_by_leaves_no_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release serves all the time; a runner that read `failed` for ever would roll it out again."""
+    world.desire(1)
+    world.run()
+    agent = follow.Follower(machine=world.machine, config=CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(follow.Follower, "ask", lambda _self: {}["etag"])
+        agent.try_to_look()
+    assert world.report["phase"] == "failed"
+    agent.try_to_look()
+    assert (world.report["phase"], world.report["healthy"], world.report["error"]) == ("done", True, None)
+
+
+def test_a_start_before_the_metadata_leaves_no_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a reboot the network may come last; nobody knows then whose report it would be."""
+    world.desire(1)
+    world.run()
+
+    def away(_self: object) -> str:
+        raise OSError(101, "Network is unreachable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(world.machine), "droplet_id", away)
+        assert world.run() == []
+    world.run()
+    assert (world.report["phase"], world.report["healthy"]) == ("done", True)
 
 
 def test_old_releases_that_cannot_be_removed_hide_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

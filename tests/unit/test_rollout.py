@@ -155,12 +155,13 @@ def test_a_failure_is_told_in_the_droplets_own_words(cloud: Cloud) -> None:
     assert "Droplet 101 failed:\nTraceback …\nImproperlyConfigured: no such app: polls2" in str(caught.value)
 
 
-def test_a_long_text_is_cut_at_its_head(cloud: Cloud) -> None:
-    """The end of a traceback says what happened."""
+def test_a_long_text_is_cut_in_its_middle(cloud: Cloud) -> None:
+    """The first line says which step failed, the end of a traceback what happened."""
     cloud.upload(1)
-    cloud.script = {"101": [("failed", False, "x" * 100_000 + "the cause")]}
+    cloud.script = {"101": [("failed", False, "`manage.py migrate` ended\n" + "x" * 100_000 + "the cause")]}
     with pytest.raises(ActionError, match="the cause") as caught:
         RolloutProvider().create(cloud.props(1))
+    assert "\n`manage.py migrate` ended\nx" in str(caught.value)
     assert len(str(caught.value)) < 5000
 
 

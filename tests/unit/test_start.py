@@ -168,7 +168,7 @@ def test_what_does_not_pass_by_is_reported_at_once(droplet: Droplet, action: Act
     assert droplet.start(HERE) == droplet.packages / DIGEST
 
 
-@pytest.mark.parametrize("trouble", [answer(503), answer(500), DENIED, hang_up, half(PACKAGE)])
+@pytest.mark.parametrize("trouble", [answer(503), answer(500), answer(429), DENIED, hang_up, half(PACKAGE)])
 def test_spaces_that_are_away_for_a_minute_are_waited_for(
     droplet: Droplet, clock: SimpleNamespace, trouble: Action
 ) -> None:
@@ -203,6 +203,25 @@ def test_a_key_that_stays_wrong_is_reported(droplet: Droplet, clock: SimpleNames
     assert error == f"releases/{KEY}: could not be read, Spaces answered 403, for 1 s"
     assert len(droplet.asked("GET")) == 3
     assert len(droplet.asked("PUT")) == 1
+
+
+def test_an_end_that_nobody_asked_for_is_reported(
+    droplet: Droplet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the last words of the journal, however much and whatever is in there; other ends are reported already."""
+    journalctl = tmp_path / "journalctl"
+    journalctl.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x\nprintf '\\351 the end'\n")
+    journalctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(start, "metadata_id", lambda: "4711")
+    start.ended(droplet.config, "success", "0")
+    start.ended(droplet.config, "exit-code", str(start.REPORTED))
+    assert droplet.spaces.requests == []
+    start.ended(droplet.config, "watchdog", "6")
+    (put,) = droplet.spaces.requests
+    error = json.loads(put.body)["error"]
+    assert error.startswith("release-agent.service ended with watchdog\nx")
+    assert error.endswith("x\N{REPLACEMENT CHARACTER} the end")
 
 
 def test_a_report_that_nobody_takes_does_not_hide_the_reason(droplet: Droplet) -> None:

@@ -31,7 +31,6 @@ LONG_FILES = {
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
-    "cloud-init": "a file for each of the Droplet's",
     "cloud-init/agent": "a file for each noun of the agent, which is one package",
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",

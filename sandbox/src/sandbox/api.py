@@ -19,10 +19,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox import certificates, errors, own_routes, ports
+from sandbox import certificates, errors, own_routes, ports, switches
 from sandbox.calls import Call, Cloud, Endpoint
 from sandbox.faults import Fault
 from sandbox.products import ROUTERS, databases, droplets, reserved_ips
+from sandbox.rate_limit import RateLimit
 from sandbox.realiser import Realiser
 from sandbox.simulated import SimulatedRealiser
 from sandbox.store import Store
@@ -32,8 +33,6 @@ from sandbox.world import API_HOST, World, load
 logger = logging.getLogger("sandbox.api")
 
 FULL_PORT = 8080  # inside the world's namespace, behind the TLS front
-_RATE_LIMIT = 5000  # calls per hour, the documented limit
-_HOUR = 3600
 _THREADS = 16  # for the realiser's blocking calls
 
 
@@ -97,12 +96,12 @@ async def _crashed(request: Request, error: Exception) -> Response:
 
 
 class _Gate:
-    """Around all routes: request id, token, faults, rate limit headers and the request log."""
+    """Around all routes: request id, token, rate limit, faults and the request log."""
 
     def __init__(self, app: ASGIApp, cloud: Cloud) -> None:
         self._app = app
         self._cloud = cloud
-        self._calls: list[float] = []
+        self._rate_limit = RateLimit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -122,7 +121,7 @@ class _Gate:
         started = time.monotonic()
         request = Request(scope, receive)
         body = await request.body()
-        request_id = scope["state"]["request_id"]
+        headers = {"x-request-id": scope["state"]["request_id"]}
         status = 0
 
         async def replay() -> Message:
@@ -132,11 +131,14 @@ class _Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(request_id)]
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.encode(), value.encode()) for name, value in headers.items()),
+                ]
             await send(message)
 
         own = request.url.path.startswith("/_sandbox/")
-        refusal = self._refusal(request)
+        refusal = self._refusal(request) or self._too_many(headers, own=own)
         fault = None if own or refusal else self._cloud.faults.hit(request.method, request.url.path)
         if refusal:
             await _error(request, refusal)(scope, replay, reply)
@@ -161,6 +163,15 @@ class _Gate:
                 ms=round((time.monotonic() - started) * 1000, 1),
             )
 
+    def _too_many(self, headers: dict[str, str], *, own: bool) -> errors.ApiError | None:
+        """Count this call and say so in its headers, if the world's account has a limit; return its refusal."""
+        if own or not switches.read(self._cloud.store).rate_limit:
+            return None
+        now = time.time()
+        refusal = self._rate_limit.admit(now)
+        headers |= self._rate_limit.headers(now)
+        return refusal
+
     def _refusal(self, request: Request) -> errors.ApiError | None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token == self._cloud.world.token:
@@ -171,17 +182,6 @@ class _Gate:
                 "run the command through `sandbox exec`, and revoke the token if it was not meant to leave its place"
             )
         return errors.unauthorised("Unable to authenticate you")
-
-    def _headers(self, request_id: str) -> list[tuple[bytes, bytes]]:
-        now = time.time()
-        self._calls = [*(call for call in self._calls if call > now - _HOUR), now]
-        fields = {
-            "ratelimit-limit": _RATE_LIMIT,
-            "ratelimit-remaining": max(0, _RATE_LIMIT - len(self._calls)),
-            "ratelimit-reset": int(self._calls[0] + _HOUR),
-            "x-request-id": request_id,
-        }
-        return [(name.encode(), str(value).encode()) for name, value in fields.items()]
 
 
 def _fault_error(fault: Fault) -> errors.ApiError:

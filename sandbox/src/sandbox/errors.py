@@ -49,6 +49,12 @@ def unprocessable(message: str) -> ApiError:
     return ApiError(422, "unprocessable_entity", message)
 
 
+def too_many_requests(retry_after: int | None = None) -> ApiError:
+    """Build the answer to a call beyond the rate limit; seconds to wait are said of the limit per minute only."""
+    headers = {} if retry_after is None else {"retry-after": str(retry_after)}
+    return ApiError(429, "too_many_requests", "API Rate limit exceeded.", headers)
+
+
 def not_implemented(message: str) -> ApiError:
     """Build the answer to what DigitalOcean has and this sandbox doesn't."""
     return ApiError(501, "not_implemented", f"sandbox: {message}")

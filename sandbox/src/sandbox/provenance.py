@@ -46,7 +46,15 @@ def _assumed(product: str, statement: str, reference: str) -> Assertion:
 # Rules beyond the shape of a route. Routes add themselves: each names its operation in the OpenAPI description.
 RULES = (
     _spec("API", "errors are {id, message, request_id}", "responses in github.com/digitalocean/openapi"),
-    _spec("API", "ratelimit-limit, -remaining and -reset are on every answer", "shared/headers.yml"),
+    _spec(
+        "API", "ratelimit-limit, -remaining, -reset on every answer; with switch rate-limit on", "shared/headers.yml"
+    ),
+    _spec(
+        "API",
+        "5,000 calls an hour and 250 a minute, each counted for that long: 429, of the minute with retry-after",
+        "introduction, rate limit; with switch rate-limit on",
+    ),
+    _assumed("API", "a call that the rate limit refuses is not counted", "the description is silent"),
     _spec("API", "per_page is 1-200, 20 by default; links.pages and meta.total", "shared/parameters.yml"),
     _spec("API", "429 has id too_many_requests and a retry-after header", "shared/responses/too_many_requests.yml"),
     _assumed("API", "an unknown field is 422; the real API ignores many", "strict on purpose: it shows typing errors"),
@@ -154,6 +162,9 @@ RULES = (
     _docs("Domain", "a new zone has SOA and three NS records, TTL 1800", "Networking, domains"),
     _assumed("Domain", "a zone that exists in the account is 422", "provider issue 166 quotes the message"),
     _docs("Domain", "a record's name may be its full one with a final dot", "resource_record_test.go of the provider"),
+    _assumed(
+        "Domain", "a record's TTL is at least 30 s", "lego's DNS provider asks for 30 s; no smaller one was found"
+    ),
     _spec("Domain", "data of CNAME, MX and NS ends with a dot or is @", "domains_create_record"),
 )
 

@@ -27,6 +27,10 @@ class Switches(BaseModel):
         description="what is answered to who asks for an Advanced cluster's authority: "
         "404, an empty certificate, or the one that signs it here",
     )
+    rate_limit: bool = Field(
+        default=False,
+        description="the API takes 250 calls a minute and 5,000 an hour, and says in headers how many are left",
+    )
 
 
 def read(store: Store) -> Switches:

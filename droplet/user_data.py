@@ -12,6 +12,7 @@ import yaml
 
 from config.values import EMAIL, HOSTNAME, PACKAGE
 from sizing.plans import USER_DATA_LIMIT
+from sizing.regions import spaces_endpoint
 
 SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
 
@@ -27,7 +28,7 @@ PACKAGES = (
 
 
 class UserDataError(pulumi.RunError):
-    """The user data can't be rendered; the text says why and how to mend it."""
+    """The user data can't be rendered; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,29 +66,29 @@ _LIBRARY = "/usr/local/lib/web"
 _UNITS = "/etc/systemd/system"
 
 _FILES = (
-    _File("apt.conf", "/etc/apt/apt.conf.d/60web"),
-    _File("do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
-    _File("droplet_health.py", f"{_LIBRARY}/python/droplet_health.py"),
-    _File("gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
-    _File("nftables.conf", "/etc/nftables.conf"),
-    _File("nginx-always.conf", "/etc/nginx/always.conf"),
-    _File("nginx-direct-tls.conf", "/etc/nginx/edge-tls.conf", edges=_DIRECT),
-    _File("nginx-direct-http.conf", "/etc/nginx/edge/http.conf", edges=_DIRECT),
-    _File("nginx-load-balancer.conf", "/etc/nginx/edge/http.conf", edges=("behind_load_balancer",)),
-    _File("nginx.conf", "/etc/nginx/nginx.conf"),
-    _File("nginx-proxy.conf", "/etc/nginx/proxy.conf"),
-    _File("nginx-site.conf", "/etc/nginx/site.conf"),
-    _File("sshd.conf", "/etc/ssh/sshd_config.d/10-web.conf", "0600"),
-    _File("journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
-    _File("gunicorn.service", f"{_UNITS}/gunicorn.service"),
-    _File("gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
-    _File("certificate.service", f"{_UNITS}/certificate.service", edges=_DIRECT),
-    _File("certificate.timer", f"{_UNITS}/certificate.timer", edges=_DIRECT),
-    _File("release-agent.service", f"{_UNITS}/release-agent.service"),
-    _File("sysusers.conf", "/etc/sysusers.d/web.conf"),
-    _File("tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
+    _File("system/apt.conf", "/etc/apt/apt.conf.d/60web"),
+    _File("units/do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
+    _File("app-server/droplet_health.py", f"{_LIBRARY}/python/droplet_health.py"),
+    _File("app-server/gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
+    _File("system/nftables.conf", "/etc/nftables.conf"),
+    _File("nginx/always.conf", "/etc/nginx/always.conf"),
+    _File("nginx/direct-tls.conf", "/etc/nginx/edge-tls.conf", edges=_DIRECT),
+    _File("nginx/direct-http.conf", "/etc/nginx/edge/http.conf", edges=_DIRECT),
+    _File("nginx/load-balancer.conf", "/etc/nginx/edge/http.conf", edges=("behind_load_balancer",)),
+    _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),
+    _File("nginx/proxy.conf", "/etc/nginx/proxy.conf"),
+    _File("nginx/site.conf", "/etc/nginx/site.conf"),
+    _File("system/sshd.conf", "/etc/ssh/sshd_config.d/10-web.conf", "0600"),
+    _File("system/journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
+    _File("units/gunicorn.service", f"{_UNITS}/gunicorn.service"),
+    _File("units/gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
+    _File("units/certificate.service", f"{_UNITS}/certificate.service", edges=_DIRECT),
+    _File("units/certificate.timer", f"{_UNITS}/certificate.timer", edges=_DIRECT),
+    _File("units/release-agent.service", f"{_UNITS}/release-agent.service"),
+    _File("system/sysusers.conf", "/etc/sysusers.d/web.conf"),
+    _File("system/tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
     _File("install.sh", f"{_LIBRARY}/install", "0755"),
-    _File("run-gunicorn.py", f"{_LIBRARY}/run-gunicorn.py"),
+    _File("app-server/run-gunicorn.py", f"{_LIBRARY}/run-gunicorn.py"),
     _File("start.py", f"{_LIBRARY}/start.py"),
     _File("uv-requirements.txt", f"{_LIBRARY}/uv-requirements.txt"),
     _File("verify.sh", f"{_LIBRARY}/verify", "0755"),
@@ -110,7 +111,7 @@ def render_user_data(spec: UserDataSpec) -> str:
     }
     agent = {
         "region": spec.region,
-        "endpoint": f"https://{spec.region}.digitaloceanspaces.com",
+        "endpoint": spaces_endpoint(spec.region),
         "domain": spec.domain,
         "acme_email": spec.acme_email or "",
         "releases_bucket": spec.releases_bucket,

@@ -1,0 +1,1 @@
+"""What a Droplet is made of: its user data."""

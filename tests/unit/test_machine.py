@@ -1,0 +1,78 @@
+"""The machine itself, with programs of the system that take long or print anything."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from agent import machine, sessions
+from agent.errors import AgentError
+from agent.machine import Machine
+
+
+class Watched(Machine):
+    """A machine that counts what the watchdog hears."""
+
+    heard = 0
+
+    def alive(self) -> None:
+        """Count."""
+        self.heard += 1
+
+
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    """A machine whose watchdog is impatient."""
+    monkeypatch.setattr(machine, "PULSE", 0.01)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return Watched(root=tmp_path)
+
+
+def program(folder: Path, name: str, script: str) -> None:
+    """Put a program where it is found first."""
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+
+
+def test_the_watchdog_hears_while_gunicorn_is_restarted(watched: Watched, tmp_path: Path) -> None:
+    """To stop may take 35 s and to start 90 s: an agent that is ended meanwhile begins the same attempt again."""
+    program(tmp_path, "systemctl", "sleep 0.3")
+    watched.systemctl("restart", "gunicorn.service")
+    assert watched.heard > 1
+
+
+def test_the_watchdog_hears_while_a_slow_disk_is_written(watched: Watched, tmp_path: Path) -> None:
+    """Of what a build has written, much is in memory yet."""
+    program(tmp_path, "sync", "sleep 0.3")
+    watched.sync(tmp_path)
+    assert watched.heard > 1
+
+
+def test_what_systemd_says_is_in_the_error(watched: Watched, tmp_path: Path) -> None:
+    """Its own words say what went wrong."""
+    program(tmp_path, "systemctl", "echo 'Job failed.' >&2; exit 1")
+    with pytest.raises(AgentError, match=r"gunicorn\.service` ended with status 1\nJob failed\."):
+        watched.systemctl("restart", "gunicorn.service")
+
+
+def test_a_journal_of_any_bytes_is_read(watched: Watched, tmp_path: Path) -> None:
+    """A text that could not be decoded would hide why the release does not serve."""
+    program(tmp_path, "journalctl", r"printf 'caf\351'")
+    assert watched.journal() == "caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_the_end_of_thousands_of_processes_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is looked for once more before it is killed, and with so many each look takes long."""
+    looks: list[int] = []
+
+    def look(leader: int) -> set[int]:
+        looks.append(leader)
+        time.sleep(0.01)  # what is tried is time that passes
+        return set(range(2000)) if len(looks) == 1 else set()
+
+    monkeypatch.setattr(sessions, "GONE_WITHIN", 0.1)
+    monkeypatch.setattr(sessions, "members", look)
+    monkeypatch.setattr(os, "pidfd_open", lambda _pid: os.open(os.devnull, os.O_RDONLY))
+    sessions.end_members(1)
+    assert len(looks) < 20
