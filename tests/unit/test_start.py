@@ -114,7 +114,7 @@ def test_what_a_killed_start_has_left_is_removed(droplet: Droplet) -> None:
     half = droplet.packages / "tmpabcd"
     half.mkdir(parents=True)
     (half / "package.tar").write_bytes(b"half")
-    assert droplet.start() == droplet.packages / DIGEST
+    assert droplet.start(HERE) == droplet.packages / DIGEST
     assert sorted(os.listdir(droplet.packages)) == sorted([DIGEST, "lock"])  # noqa: PTH208 - names
 
 
