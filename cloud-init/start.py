@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -41,6 +42,8 @@ def ensure(config: Mapping[str, str], packages: Path, patience: float) -> Path:
     packages.mkdir(parents=True, exist_ok=True)
     with (packages / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two services start at the same time
+        for left in packages.glob("tmp*"):
+            shutil.rmtree(left)  # of a start that was killed
         if not (packages / digest).exists():
             with tempfile.TemporaryDirectory(dir=packages) as folder:
                 fetch(config, Path(folder), patience)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 PARTS = ("artifact", "sha256", "environment")
 POLL_SECONDS = 1.0
-# For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses.
+# For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,
+# or systemd is about to start an agent that ended.
 BOOTSTRAP_SECONDS = 60.0
 # Enough of the agent's text for the cause, little enough for a terminal.
 ERROR_TAIL = 4000
@@ -141,9 +142,9 @@ class Nodes:
 
     def wait(self, release: str, attempt: int, deadline: float) -> str | None:
         """Poll until every Droplet runs the release; return what went wrong, None when nothing did."""
-        begin = monotonic()
-        end = begin + deadline
+        end = monotonic() + deadline
         shown = ""
+        stuck_since: dict[str, float] = {}
         while True:
             states = self.states()
             current = {
@@ -153,8 +154,8 @@ class Nodes:
             }
             failed = {droplet: state for droplet, state in current.items() if state.phase == "failed"}
             stuck = {droplet: state for droplet, state in states.items() if state and state.phase == "bootstrap"}
-            if monotonic() >= begin + BOOTSTRAP_SECONDS:
-                failed |= stuck
+            stuck_since = {droplet: stuck_since.get(droplet, monotonic()) for droplet in stuck}
+            failed |= {one: stuck[one] for one in stuck if monotonic() >= stuck_since[one] + BOOTSTRAP_SECONDS}
             if failed:
                 return "\n".join(
                     f"Droplet {droplet} failed:\n{_shortened(state.error or 'it gave no reason')}"

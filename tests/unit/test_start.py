@@ -109,6 +109,15 @@ def signed(request: Request, key: str) -> bool:
     return request.is_signed_by(ACCESS_KEY, SECRET_KEY, key=key)
 
 
+def test_what_a_killed_start_has_left_is_removed(droplet: Droplet) -> None:
+    """Half a package is no use to anybody."""
+    half = droplet.packages / "tmpabcd"
+    half.mkdir(parents=True)
+    (half / "package.tar").write_bytes(b"half")
+    assert droplet.start(HERE) == droplet.packages / DIGEST
+    assert sorted(os.listdir(droplet.packages)) == sorted([DIGEST, "lock"])  # noqa: PTH208 - names
+
+
 def test_the_package_is_fetched_once(droplet: Droplet) -> None:
     """It is unpacked where its hash says; the next start, and another service's at the same time, find it there."""
     with ThreadPoolExecutor(2) as pool:
