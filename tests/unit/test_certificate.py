@@ -506,8 +506,10 @@ def test_nothing_is_asked_of_certbot_before_it_is_there(droplet: Droplet) -> Non
     assert not (droplet.places.state / "failures").exists()
 
 
-def test_a_mistake_ends_the_program(droplet: Droplet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal has it, and systemd starts it again: a full disk is no reason to ask for another certificate."""
+def test_a_certificate_that_can_not_be_tried_is_not_taken_for_none(
+    droplet: Droplet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full disk the program ends with that error, and has asked for no other certificate."""
     droplet.leads_here()
     droplet.has(document(droplet.root, days=60))
 
@@ -517,4 +519,36 @@ def test_a_mistake_ends_the_program(droplet: Droplet, monkeypatch: pytest.Monkey
     monkeypatch.setattr(certificate.tempfile, "NamedTemporaryFile", full)
     with pytest.raises(OSError, match="No space left"):
         droplet.run()
+    assert droplet.commands == []
+
+
+def test_a_certificate_that_could_not_be_written_is_not_asked_for_at_once(
+    droplet: Droplet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after the issue: Let's Encrypt gives five a week, and systemd starts this every ten seconds."""
+    droplet.leads_here()
+    droplet.at_nap = lambda number: None if droplet.here else droplet.stop(number)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(certificate, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            droplet.run()
+        assert not droplet.run()
+        assert droplet.commands.count("certbot") == 1
+    failures = droplet.places.state / "failures"
+    os.utime(failures, (time.time() - 21,) * 2)
+    assert droplet.run()
+    assert droplet.commands.count("certbot") == 2
+    assert not failures.exists()
+
+
+def test_without_room_to_count_nobody_is_asked(droplet: Droplet) -> None:
+    """An attempt that is not written down could be repeated without end."""
+    droplet.leads_here()
+    (droplet.places.state / "failures").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        droplet.keeper().acme.obtain()
     assert droplet.commands == []
