@@ -38,14 +38,24 @@ class Answer(NamedTuple):
 class Spaces:
     """The few S3 requests that the agent makes. Not for several threads: each makes its own.
 
-    `alive` is called while a request lasts, about every second.
+    `alive` is called while a request lasts, about every second. `seconds` bounds one try as a whole; without, a try
+    lasts as long as something arrives.
     """
 
     PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
 
-    def __init__(self, config: Config, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        alive: Callable[[], None] = lambda: None,
+        *,
+        pauses: tuple[float, ...] = PAUSES,
+        seconds: float = 0,
+    ) -> None:
         self._config = config
         self._alive = alive
+        self._pauses = pauses
+        self._seconds = seconds
         self._said = 0.0  # when `alive` was called last, by the monotonic clock
         self._curl = pycurl.Curl()  # its connections outlive a reset
 
@@ -103,7 +113,7 @@ class Spaces:
         if query:
             url += "?" + "&".join(f"{name}={urllib.parse.quote(query[name], safe='~')}" for name in sorted(query))
         problem = ""
-        for pause in self.PAUSES:
+        for pause in self._pauses:
             try:
                 answer = self._once(method, url, body, headers or {}, sink)
             except pycurl.error as error:
@@ -150,6 +160,7 @@ class Spaces:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+        curl.setopt(pycurl.TIMEOUT_MS, round(self._seconds * 1000))  # 0: none
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, STALLED_SECONDS)
         curl.setopt(pycurl.NOPROGRESS, 0)

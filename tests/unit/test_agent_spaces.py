@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from agent import spaces
 from agent.config import Config
 from agent.spaces import Answer, Spaces, SpacesError
-from tests.unit.spaces_server import Action, Request, SpacesServer, answer, half, hang_up, listening, trust
+from tests.unit.spaces_server import Action, Handler, Request, SpacesServer, answer, half, hang_up, listening, trust
 
 CONFIG = Config(
     region="nyc3",
@@ -83,6 +84,28 @@ def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
     assert plain.connection == conditional.connection
     client(server.server_port, "another").get("releases", key)
     assert not signed(server.requests[-1], key)
+
+
+def test_a_try_may_be_bounded(server: SpacesServer) -> None:
+    """Even if Spaces send a byte now and then, which is no stall."""
+    ended = threading.Event()
+
+    def trickle(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                handler.wfile.write(b"x")
+
+    server.next = [trickle, trickle]
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    began = time.monotonic()
+    with pytest.raises(SpacesError, match="timed out"):
+        Spaces(config, pauses=(0, 0), seconds=0.3).get("state", "key")
+    assert time.monotonic() - began < 5
+    assert len(server.requests) == 2
+    ended.set()
 
 
 def page(*keys: str, more: bool) -> Action:

@@ -1,12 +1,14 @@
 """Which certificate a Droplet takes, keeps, refuses and asks for; the real certbot is tested with the whole stack."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +64,7 @@ class Droplet:
         self.metadata = {"reserved_ip/ipv4/active": "false", "reserved_ip/ipv4/ip_address": ADDRESS}
         self.addresses = [ADDRESS]
         self.spaces = FakeSpaces()
+        self.hasty: object = None  # the client before READY; None: the same
         self.places = Places(root / "droplet")
         for folder in (self.places.link.parent, self.places.state, self.places.webroot, root / "failing", root / "bin"):
             folder.mkdir(parents=True)
@@ -111,6 +114,7 @@ class Droplet:
             trust=lambda: ssl.create_default_context(cadata=KNOWN.pem),
         )
         keeper.spaces = self.spaces  # type: ignore[assignment]
+        keeper.hasty = self.hasty or self.spaces  # type: ignore[assignment]
         keeper.acme.user = None
         return keeper
 
@@ -159,6 +163,13 @@ class Droplet:
         """Let a program fail from now on, or no more."""
         file = self.root / "failing" / program
         file.touch() if at_all else file.unlink()
+
+
+@contextlib.contextmanager
+def stalling() -> Iterator[int]:
+    """A port that takes connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.fixture
@@ -390,6 +401,23 @@ def test_spaces_are_not_needed_to_obtain_one(droplet: Droplet, capsys: pytest.Ca
     told = [line for line in capsys.readouterr().out.splitlines() if "503" in line]
     assert told == [f"waiting: the next Droplet would have no HTTPS at first: GET state/{KEY}: 503 SlowDown"]
     assert droplet.kept == droplet.here
+
+
+def test_spaces_that_stall_hold_nobody_back(droplet: Droplet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release agent starts after READY: the first exchange gives up early, and is made up for afterwards."""
+    longest = 2 * (len(certificate.HASTE_PAUSES) * certificate.HASTE_SECONDS + sum(certificate.HASTE_PAUSES))
+    assert longest < 60  # seconds, for a GET and a PUT
+    monkeypatch.setattr(certificate, "HASTE_SECONDS", 0.2)
+    monkeypatch.setenv("no_proxy", "*")
+    droplet.kept = kept = document(droplet.root, days=60)
+    with stalling() as port:
+        config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{port}")
+        droplet.hasty = Keeper(config=config, places=droplet.places).hasty
+        began = time.monotonic()
+        assert droplet.run()
+    assert time.monotonic() - began < 10
+    assert droplet.commands == ["READY=1", "nginx", "systemctl"]
+    assert droplet.here == kept
 
 
 @pytest.mark.parametrize("program", ["nginx", "systemctl"])
