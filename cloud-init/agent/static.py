@@ -62,7 +62,8 @@ def _upload(spaces: Spaces, bucket: str, root: Path, names: list[str]) -> None:
             "x-amz-acl": "public-read",
         }
         try:
-            spaces.put(bucket, PREFIX + name, (root / name).read_bytes(), headers)
+            with (root / name).open("rb") as file:  # never whole in memory: several go at once, and one may be a video
+                spaces.put(bucket, PREFIX + name, file, headers)
         except SpacesError as error:
             raise AgentError(f"{error}; the agent's key must be allowed to, or see docs/releases.md") from error
 

@@ -1,12 +1,18 @@
 """Where a release's static files may be, and how they get to visitors."""
 
+import io
+import json
 import re
+import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from agent import static
 from agent.errors import AgentError
+from tests.unit.droplet_world import CONFIG, FakeSpaces
 
 
 @pytest.fixture
@@ -47,3 +53,27 @@ def test_a_folder_that_is_needed_for_a_link_must_be_empty(release: Path) -> None
     with pytest.raises(AgentError, match=re.escape(rule)):
         static.serve(root, release)
     assert (release / "static/site.css").exists()
+
+
+def test_uploads_take_little_memory(tmp_path: Path) -> None:
+    """However large the files are: several are sent at once, on a Droplet that serves visitors meanwhile."""
+    names = {f"{number}.mp4": f"{number}.0123.mp4" for number in range(4)}
+    (tmp_path / "staticfiles.json").write_text(json.dumps({"paths": names}))
+    for name in names.values():
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(16 * 2**20)
+    sent: dict[str, int] = {}
+
+    class Client(FakeSpaces):
+        def put(self, _bucket: str, key: str, content: bytes | IO[bytes], _headers: Mapping[str, str]) -> None:
+            file = io.BytesIO(content) if isinstance(content, bytes) else content
+            sent[key] = sum(len(piece) for piece in iter(lambda: file.read(2**16), b""))
+
+    tracemalloc.start()
+    try:
+        static.publish(tmp_path, CONFIG, Client)  # type: ignore[arg-type]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sent == {f"static/{name}": 16 * 2**20 for name in names.values()}
+    assert peak < 8 * 2**20
