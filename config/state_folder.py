@@ -30,14 +30,29 @@ def require_room(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def state_folder(environment: Mapping[str, str]) -> Path | None:
-    """Return it as the engine finds it, by the environment or by `pulumi login`; None for any other backend."""
-    backend = environment.get("PULUMI_BACKEND_URL")
-    if not backend:
-        home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
-        try:
-            backend = json.loads((home / "credentials.json").read_text()).get("current", "")
-        except FileNotFoundError:
-            return None
+    """Return it as the engine finds it, by the environment or by `pulumi login`; None for any other backend.
+
+    Raises pulumi.RunError where the login can't be read.
+    """
+    backend = environment.get("PULUMI_BACKEND_URL") or _logged_in_to(environment)
     if not backend.startswith("file://"):
         return None
     return Path(backend.removeprefix("file://")).expanduser()
+
+
+def _logged_in_to(environment: Mapping[str, str]) -> str:
+    """Return the backend of `pulumi login`; nothing before the first one."""
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    file, fix = home / "credentials.json", "move it away, then `pulumi login` again"
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except ValueError as error:  # no UTF-8, no JSON
+        raise pulumi.RunError(f"{file}: must be JSON, is not ({error}); {fix}") from error
+    if not isinstance(document, dict):
+        raise pulumi.RunError(f"{file}: must be an object, got {json.dumps(document)[:40]}; {fix}")
+    backend = document.get("current", "")
+    if not isinstance(backend, str):
+        raise pulumi.RunError(f"{file}: current: must be a URL, got {json.dumps(backend)[:40]}; {fix}")
+    return backend

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 import httpx
+import pulumi
 from botocore.exceptions import ClientError
 
 from config.state_folder import state_folder
@@ -50,12 +51,17 @@ class Account:
         """Return the whole of a listing."""
         found: list[dict[str, Any]] = []
         page = 1
-        while batch := (self.get(f"{path}{'&' if '?' in path else '?'}per_page={PER_PAGE}&page={page}") or {})[root]:
-            found += batch
-            if len(batch) < PER_PAGE:
-                break
+        while True:
+            document = self.get(f"{path}{'&' if '?' in path else '?'}per_page={PER_PAGE}&page={page}")
+            if document is None:
+                raise RecoveryError(
+                    f"{API}/{path}: must be a listing, got 404 (not found); what it belongs to is not in this account: "
+                    "check that DIGITALOCEAN_TOKEN is of the account that `pulumi up` used"
+                )
+            found += document[root]
+            if len(document[root]) < PER_PAGE:
+                return found
             page += 1
-        return found
 
     def only(self, path: str, root: str, key: str, **wanted: object) -> str | None:
         """Return the key of the one item of a listing that has these values; None without any."""
@@ -103,6 +109,8 @@ def _in_cluster(path: str, middle: str) -> Callable[[Account, Inputs], str | Non
 
 
 def _record(account: Account, inputs: Inputs) -> str | None:
+    if not account.get(f"domains/{inputs['domain']}"):
+        return None  # it went with its domain, which the update makes again, too
     return account.only(
         f"domains/{inputs['domain']}/records", "domain_records", "id",
         type=inputs["type"], name=inputs["name"], data=inputs["value"],
@@ -166,7 +174,10 @@ def repair(stack: str, environment: Mapping[str, str]) -> None:
 
     Nothing is lost by going back one step: it is written down before it begins, and again after it has ended.
     """
-    place = state_folder(environment)
+    try:
+        place = state_folder(environment)
+    except pulumi.RunError as error:
+        raise RecoveryError(str(error)) from error
     if place is None:
         return
     folder = place / ".pulumi"

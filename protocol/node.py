@@ -33,6 +33,8 @@ class NodeReport:
             return None
         if not all(isinstance(document.get(name), kind) for name, kind in types.items()):
             return None
+        if document["phase"] not in PHASES:
+            return None
         return cls(**{name: document[name] for name in types})
 
     def document(self) -> dict[str, Any]:

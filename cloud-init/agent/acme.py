@@ -37,22 +37,23 @@ class Acme:
         return self._obstacle() or self._pause()
 
     def obtain(self) -> Certificate:
-        """Return a new certificate with a key of its own. Raises AgentError; that counts as a failure."""
+        """Return a new certificate with a key of its own. Raises AgentError.
+
+        It counts as a failure until `succeeded` is called: whatever happens meanwhile, even a full disk or the end of
+        this program, Let's Encrypt is not asked again at once. Nor is it without room to count.
+        """
+        with self._failures.open("a") as file:
+            file.write("x")
         try:
             key, request = self._request()
             chain = self._issue(request)
         except (AgentError, OSError, subprocess.TimeoutExpired) as error:
-            self.failed()
+            self._failures.touch()  # the pause begins at the end of an attempt, which may be a long one
             raise AgentError(f"no certificate: {error}") from None
         return Certificate(fullchain=chain, privkey=key)
 
-    def failed(self) -> None:
-        """Count a failure, from which on there is a pause."""
-        with self._failures.open("a") as file:
-            file.write("x")
-
     def succeeded(self) -> None:
-        """Forget the failures."""
+        """Forget the failures: the certificate that was obtained is where it belongs."""
         self._failures.unlink(missing_ok=True)
 
     def _obstacle(self) -> str | None:

@@ -28,6 +28,7 @@ from protocol.document import DocumentError, json_bytes
 ENOUGH = 3 * 86400  # seconds; what ends sooner is not worth taking
 RENEWED = 1 / 3  # of the lifetime; what has less left is replaced, as Let's Encrypt recommends
 SOON, LATER = 1, 30  # seconds between two tries
+HASTE_PAUSES, HASTE_SECONDS = (1.0, 0.0), 8.0  # before READY; a GET and a PUT take 34 s at most
 SOON_FOR = 600  # seconds; while `pulumi up` may be waiting for it
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"
 
@@ -66,17 +67,20 @@ class Keeper:
     places: Places = field(default_factory=Places)
     trust: Callable[[], ssl.SSLContext] = ssl.create_default_context  # a visitor's; the machine's own authorities
     spaces: Spaces = field(init=False)
+    hasty: Spaces = field(init=False)  # gives up soon
     acme: Acme = field(init=False)
     told: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.spaces = Spaces(self.config)
+        self.hasty = Spaces(self.config, pauses=HASTE_PAUSES, seconds=HASTE_SECONDS)
         self.acme = Acme(self.config, self.places.state, self.places.webroot)
         self.key = certificate_key(self.config.domain)
 
     def keep(self) -> None:
         """Return when a certificate serves, is kept, and is good for long enough; waiting is not a failure."""
-        self.attempt(self.exchange, self.serve)
+        # In haste: the release agent must not wait for Spaces that stall, nor systemd give this start up for them.
+        self.attempt(lambda: self.exchange(self.hasty), self.serve)
         notify("READY=1")  # and the release agent starts, whose report makes the address lead here
         began = time.monotonic()
         while self.attempt(self.exchange, self.obtain, self.serve):
@@ -91,17 +95,17 @@ class Keeper:
         self.told = reasons
         return bool(reasons)
 
-    def exchange(self) -> str | None:
+    def exchange(self, client: Spaces | None = None) -> str | None:
         """Let both have what is good for longer: the Space, and this Droplet."""
-        bucket = self.config.state_bucket
+        spaces, bucket = client or self.spaces, self.config.state_bucket
         try:
-            answer = self.spaces.get(bucket, self.key)
+            answer = spaces.get(bucket, self.key)
             kept = parsed(answer.body, self.key) if answer.status == http.HTTPStatus.OK else None
             ours = self.ours()
             here, there = self.validity(ours), self.validity(kept)
             if ours and here.end > there.end:
                 body = json_bytes(ours.document())
-                self.spaces.put(bucket, self.key, body, {"content-type": "application/json"})
+                spaces.put(bucket, self.key, body, {"content-type": "application/json"})
                 log(f"{self.key}: written to the Space for the next Droplet")
             elif kept and there.end > max(here.end, time.time() + ENOUGH):
                 self.install(kept)
@@ -126,7 +130,6 @@ class Keeper:
         if trusted or self.validity(self.ours()).end < time.time():
             self.install(certificate)
         if not trusted:
-            self.acme.failed()
             return f"the certificate that certbot obtained is not trusted here for {self.config.domain}"
         self.places.replace.unlink(missing_ok=True)
         self.acme.succeeded()

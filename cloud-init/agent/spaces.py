@@ -38,14 +38,24 @@ class Answer(NamedTuple):
 class Spaces:
     """The few S3 requests that the agent makes. Not for several threads: each makes its own.
 
-    `alive` is called while a request lasts, about every second.
+    `alive` is called while a request lasts, about every second. `seconds` bounds one try as a whole; without, a try
+    lasts as long as something arrives.
     """
 
     PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
 
-    def __init__(self, config: Config, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        alive: Callable[[], None] = lambda: None,
+        *,
+        pauses: tuple[float, ...] = PAUSES,
+        seconds: float = 0,
+    ) -> None:
         self._config = config
         self._alive = alive
+        self._pauses = pauses
+        self._seconds = seconds
         self._said = 0.0  # when `alive` was called last, by the monotonic clock
         self._curl = pycurl.Curl()  # its connections outlive a reset
 
@@ -61,8 +71,8 @@ class Spaces:
         """Write an object that must exist into a file, which holds nothing else afterwards."""
         self._request("GET", bucket, key, {200}, sink=file)
 
-    def put(self, bucket: str, key: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Write an object; `headers` must have a content-type."""
+    def put(self, bucket: str, key: str, body: bytes | IO[bytes], headers: Mapping[str, str]) -> None:
+        """Write an object; `headers` must have a content-type. A file is sent piece by piece."""
         self._request("PUT", bucket, key, {200}, body=body, headers=headers)
 
     def list(self, bucket: str, prefix: str) -> set[str]:
@@ -93,7 +103,7 @@ class Spaces:
         key: str,
         allowed: set[int],
         *,
-        body: bytes = b"",
+        body: bytes | IO[bytes] = b"",
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         sink: IO[bytes] | None = None,
@@ -103,7 +113,7 @@ class Spaces:
         if query:
             url += "?" + "&".join(f"{name}={urllib.parse.quote(query[name], safe='~')}" for name in sorted(query))
         problem = ""
-        for pause in self.PAUSES:
+        for pause in self._pauses:
             try:
                 answer = self._once(method, url, body, headers or {}, sink)
             except pycurl.error as error:
@@ -119,7 +129,9 @@ class Spaces:
             time.sleep(pause)
         raise SpacesError(f"{method} {bucket}/{key}: {problem}")
 
-    def _once(self, method: str, url: str, body: bytes, headers: Mapping[str, str], sink: IO[bytes] | None) -> Answer:
+    def _once(
+        self, method: str, url: str, body: bytes | IO[bytes], headers: Mapping[str, str], sink: IO[bytes] | None
+    ) -> Answer:
         """Make one request; an answer that isn't the object never goes to the sink."""
         received, status, etag = io.BytesIO(), 0, ""
         trouble: OSError | None = None  # of this machine: curl would only say that it could not write
@@ -150,6 +162,7 @@ class Spaces:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+        curl.setopt(pycurl.TIMEOUT_MS, round(self._seconds * 1000))  # 0: none
         curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
         curl.setopt(pycurl.LOW_SPEED_TIME, STALLED_SECONDS)
         curl.setopt(pycurl.NOPROGRESS, 0)
@@ -157,12 +170,8 @@ class Spaces:
         curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{self._config.region}:s3")
         curl.setopt(pycurl.USERNAME, self._config.access_key)
         curl.setopt(pycurl.PASSWORD, self._config.secret_key)
-        digest = hashlib.sha256(body).hexdigest() if body else NO_BODY
-        sent = {**headers, "x-amz-content-sha256": digest}
+        sent = {**headers, "x-amz-content-sha256": self._give(body) if method == "PUT" else NO_BODY}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()] + ["expect:"])
-        if method == "PUT":
-            curl.setopt(pycurl.CUSTOMREQUEST, "PUT")
-            curl.setopt(pycurl.POSTFIELDS, body)
         curl.setopt(pycurl.HEADERFUNCTION, header)
         curl.setopt(pycurl.WRITEFUNCTION, write)
         try:
@@ -172,6 +181,28 @@ class Spaces:
                 raise trouble from None
             raise
         return Answer(status, etag, received.getvalue())
+
+    def _give(self, body: bytes | IO[bytes]) -> str:
+        """Let curl send a body by PUT; return its SHA-256, which is a part of the signature."""
+        curl = self._curl
+        if isinstance(body, bytes):
+            curl.setopt(pycurl.CUSTOMREQUEST, "PUT")
+            curl.setopt(pycurl.POSTFIELDS, body)
+            return hashlib.sha256(body).hexdigest()
+
+        def seek(offset: int, origin: int) -> int:
+            body.seek(offset, origin)
+            return pycurl.SEEKFUNC_OK
+
+        size = body.seek(0, os.SEEK_END)
+        body.seek(0)
+        digest = hashlib.file_digest(body, "sha256").hexdigest()  # type: ignore[arg-type]  # any binary file
+        body.seek(0)
+        curl.setopt(pycurl.UPLOAD, 1)
+        curl.setopt(pycurl.INFILESIZE_LARGE, size)
+        curl.setopt(pycurl.READFUNCTION, body.read)
+        curl.setopt(pycurl.SEEKFUNCTION, seek)  # when a connection that was kept turns out to be closed
+        return digest
 
     def _progress(self, *_counts: int) -> None:
         """Say that a request goes on; curl calls this for each piece, and systemd need not hear of all of them."""

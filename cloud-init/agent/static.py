@@ -19,10 +19,26 @@ def serve(root: Path, folder: Path) -> None:
     """Let Nginx find the files of the release in `folder` where it looks for them: the app did not ask for the CDN."""
     if not root.is_relative_to(folder):
         raise AgentError(f"STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got {root}")
+    require_apart(root, folder)
     static = folder / "static"
     if root != static and not static.is_symlink():
+        if there := sorted(path.name for path in static.iterdir()):
+            raise AgentError(
+                f"{static}: must be empty, because STATIC_ROOT is {root}, has {', '.join(there[:3])}; set STATIC_ROOT "
+                "to the variable STATIC_ROOT, or let the project write nothing there"
+            )
         static.rmdir()
         static.symlink_to(root)
+
+
+def require_apart(root: Path, folder: Path) -> None:
+    """Refuse a STATIC_ROOT by which visitors could read the project's source or its settings."""
+    real, app = root.resolve(), (folder / "app").resolve()
+    if app.is_relative_to(real) or (real / "manage.py").exists():
+        raise AgentError(
+            f"STATIC_ROOT: must be a folder for static files alone, got {root}, which has the project's source, too; "
+            "set it to the variable STATIC_ROOT"
+        )
 
 
 def publish(root: Path, config: Config, client: Callable[[], Spaces]) -> None:
@@ -46,7 +62,8 @@ def _upload(spaces: Spaces, bucket: str, root: Path, names: list[str]) -> None:
             "x-amz-acl": "public-read",
         }
         try:
-            spaces.put(bucket, PREFIX + name, (root / name).read_bytes(), headers)
+            with (root / name).open("rb") as file:  # never whole in memory: several go at once, and one may be a video
+                spaces.put(bucket, PREFIX + name, file, headers)
         except SpacesError as error:
             raise AgentError(f"{error}; the agent's key must be allowed to, or see docs/releases.md") from error
 

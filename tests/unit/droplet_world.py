@@ -74,8 +74,9 @@ class FakeSpaces:
         """Write an object that must exist into a file."""
         file.write(self.read(bucket, key))
 
-    def put(self, bucket: str, key: str, body: bytes, headers: Mapping[str, str]) -> None:
+    def put(self, bucket: str, key: str, content: bytes | IO[bytes], headers: Mapping[str, str]) -> None:
         """Keep an object and its headers."""
+        body = content if isinstance(content, bytes) else content.read()
         if bucket in self.broken:
             raise SpacesError(f"PUT {bucket}/{key}: 503 SlowDown")
         self.objects[bucket, key] = body

@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from xml.sax.saxutils import escape
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from agent import spaces
 from agent.config import Config
 from agent.spaces import Answer, Spaces, SpacesError
-from tests.unit.spaces_server import Action, Request, SpacesServer, answer, half, hang_up, listening, trust
+from tests.unit.spaces_server import Action, Handler, Request, SpacesServer, answer, half, hang_up, listening, trust
 
 CONFIG = Config(
     region="nyc3",
@@ -83,6 +85,28 @@ def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
     assert plain.connection == conditional.connection
     client(server.server_port, "another").get("releases", key)
     assert not signed(server.requests[-1], key)
+
+
+def test_a_try_may_be_bounded(server: SpacesServer) -> None:
+    """Even if Spaces send a byte now and then, which is no stall."""
+    ended = threading.Event()
+
+    def trickle(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-length", "1000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not ended.wait(0.05):
+                handler.wfile.write(b"x")
+
+    server.next = [trickle, trickle]
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    began = time.monotonic()
+    with pytest.raises(SpacesError, match="timed out"):
+        Spaces(config, pauses=(0, 0), seconds=0.3).get("state", "key")
+    assert time.monotonic() - began < 5
+    assert len(server.requests) == 2
+    ended.set()
 
 
 def page(*keys: str, more: bool) -> Action:
@@ -165,6 +189,36 @@ def test_trouble_that_stays_ends_the_request(server: SpacesServer, pauses: list[
     with pytest.raises(SpacesError, match=r"^GET releases/a: 503 SlowDown$"):
         client(server.server_port).read("releases", "a")
     assert pauses == list(Spaces.PAUSES)
+
+
+@pytest.mark.parametrize("size", [0, 1, 3 * 2**20 + 1])
+def test_a_file_is_sent_in_pieces(server: SpacesServer, pauses: list[float], tmp_path: Path, size: int) -> None:
+    """With the signature of its whole content, and from its beginning when it is sent again."""
+    asked: list[int] = []
+
+    class Watched(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            asked.append(-1 if size is None else size)
+            return super().read(size)
+
+        def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - any buffer
+            asked.append(len(buffer))
+            return super().readinto(buffer)
+
+    (tmp_path / "file").write_bytes(content := (b"0123456789abcdef" * (size // 16 + 1))[:size])
+    server.next = [answer(503), answer(200), answer(200)]
+    ours = client(server.server_port)
+    with Watched(tmp_path / "file") as file:
+        ours.put("assets", KEYS[1], file, {"content-type": "video/mp4", "x-amz-acl": "public-read"})
+    for request in server.requests:
+        assert (request.method, request.headers["content-length"], request.body == content) == ("PUT", str(size), True)
+        assert request.headers["content-type"] == "video/mp4"
+        assert signed(request, KEYS[1])
+    assert pauses == [0.5]
+    assert min(asked) > 0
+    assert max(asked) <= 2**20
+    assert ours.get("assets", "what comes after") == Answer(200, "", b"")
+    assert server.requests[-1].body == b""
 
 
 @pytest.mark.parametrize(("status", "word"), [(403, "AccessDenied"), (404, "NoSuchKey")])

@@ -1,12 +1,14 @@
 """Which certificate a Droplet takes, keeps, refuses and asks for; the real certbot is tested with the whole stack."""
 
+import contextlib
 import dataclasses
 import json
 import os
+import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,6 +64,7 @@ class Droplet:
         self.metadata = {"reserved_ip/ipv4/active": "false", "reserved_ip/ipv4/ip_address": ADDRESS}
         self.addresses = [ADDRESS]
         self.spaces = FakeSpaces()
+        self.hasty: object = None  # the client before READY; None: the same
         self.places = Places(root / "droplet")
         for folder in (self.places.link.parent, self.places.state, self.places.webroot, root / "failing", root / "bin"):
             folder.mkdir(parents=True)
@@ -111,6 +114,7 @@ class Droplet:
             trust=lambda: ssl.create_default_context(cadata=KNOWN.pem),
         )
         keeper.spaces = self.spaces  # type: ignore[assignment]
+        keeper.hasty = self.hasty or self.spaces  # type: ignore[assignment]
         keeper.acme.user = None
         return keeper
 
@@ -159,6 +163,13 @@ class Droplet:
         """Let a program fail from now on, or no more."""
         file = self.root / "failing" / program
         file.touch() if at_all else file.unlink()
+
+
+@contextlib.contextmanager
+def stalling() -> Iterator[int]:
+    """A port that takes connections, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.fixture
@@ -392,6 +403,23 @@ def test_spaces_are_not_needed_to_obtain_one(droplet: Droplet, capsys: pytest.Ca
     assert droplet.kept == droplet.here
 
 
+def test_spaces_that_stall_hold_nobody_back(droplet: Droplet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release agent starts after READY: the first exchange gives up early, and is made up for afterwards."""
+    longest = 2 * (len(certificate.HASTE_PAUSES) * certificate.HASTE_SECONDS + sum(certificate.HASTE_PAUSES))
+    assert longest < 60  # seconds, for a GET and a PUT
+    monkeypatch.setattr(certificate, "HASTE_SECONDS", 0.2)
+    monkeypatch.setenv("no_proxy", "*")
+    droplet.kept = kept = document(droplet.root, days=60)
+    with stalling() as port:
+        config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{port}")
+        droplet.hasty = Keeper(config=config, places=droplet.places).hasty
+        began = time.monotonic()
+        assert droplet.run()
+    assert time.monotonic() - began < 10
+    assert droplet.commands == ["READY=1", "nginx", "systemctl"]
+    assert droplet.here == kept
+
+
 @pytest.mark.parametrize("program", ["nginx", "systemctl"])
 def test_https_that_could_not_be_turned_on_is_tried_again(
     droplet: Droplet, capsys: pytest.CaptureFixture[str], program: str
@@ -506,8 +534,10 @@ def test_nothing_is_asked_of_certbot_before_it_is_there(droplet: Droplet) -> Non
     assert not (droplet.places.state / "failures").exists()
 
 
-def test_a_mistake_ends_the_program(droplet: Droplet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The journal has it, and systemd starts it again: a full disk is no reason to ask for another certificate."""
+def test_a_certificate_that_can_not_be_tried_is_not_taken_for_none(
+    droplet: Droplet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a full disk the program ends with that error, and has asked for no other certificate."""
     droplet.leads_here()
     droplet.has(document(droplet.root, days=60))
 
@@ -517,4 +547,36 @@ def test_a_mistake_ends_the_program(droplet: Droplet, monkeypatch: pytest.Monkey
     monkeypatch.setattr(certificate.tempfile, "NamedTemporaryFile", full)
     with pytest.raises(OSError, match="No space left"):
         droplet.run()
+    assert droplet.commands == []
+
+
+def test_a_certificate_that_could_not_be_written_is_not_asked_for_at_once(
+    droplet: Droplet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full after the issue: Let's Encrypt gives five a week, and systemd starts this every ten seconds."""
+    droplet.leads_here()
+    droplet.at_nap = lambda number: None if droplet.here else droplet.stop(number)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(certificate, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            droplet.run()
+        assert not droplet.run()
+        assert droplet.commands.count("certbot") == 1
+    failures = droplet.places.state / "failures"
+    os.utime(failures, (time.time() - 21,) * 2)
+    assert droplet.run()
+    assert droplet.commands.count("certbot") == 2
+    assert not failures.exists()
+
+
+def test_without_room_to_count_nobody_is_asked(droplet: Droplet) -> None:
+    """An attempt that is not written down could be repeated without end."""
+    droplet.leads_here()
+    (droplet.places.state / "failures").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        droplet.keeper().acme.obtain()
     assert droplet.commands == []

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
 from operations import recover
@@ -63,3 +64,34 @@ def test_a_folder_of_a_login_is_repaired_too(stacks: Path, tmp_path: Path) -> No
     (tmp_path / "credentials.json").write_text(json.dumps({"current": f"file://{tmp_path}"}))
     recover.repair("dev", {"PULUMI_HOME": str(tmp_path)})
     assert (stacks / "dev.json").read_text() == '{"step": 1}'
+
+
+def test_a_login_that_can_not_be_read_is_an_error_of_the_command(tmp_path: Path) -> None:
+    """Not a traceback."""
+    (tmp_path / "credentials.json").write_text('{"current": null}')
+    with pytest.raises(recover.RecoveryError, match=r"credentials\.json: current: must be a URL, got null; .*login"):
+        recover.repair("dev", {"PULUMI_HOME": str(tmp_path)})
+
+
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> recover.Account:
+    """An account that answers 404 to everything."""
+    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "a token")
+    nothing = httpx.Client(
+        transport=httpx.MockTransport(lambda _request: httpx.Response(404, json={"id": "not_found"}))
+    )
+    monkeypatch.setattr(recover.httpx, "Client", lambda **_options: nothing)
+    return recover.Account()
+
+
+def test_a_listing_that_is_not_there_is_one_error(empty: recover.Account) -> None:
+    """It says which, and what may be wrong."""
+    rule = r"https://\S+/vpcs: must be a listing, got 404 \(not found\); .*DIGITALOCEAN_TOKEN"
+    with pytest.raises(recover.RecoveryError, match=rule):
+        recover.FINDERS["Vpc"](empty, {"name": "web"})
+
+
+def test_a_record_goes_with_its_domain(empty: recover.Account) -> None:
+    """The next update makes both again."""
+    inputs = {"domain": "polls.example", "type": "A", "name": "@", "value": "192.0.2.7"}
+    assert recover.FINDERS["DnsRecord"](empty, inputs) is None

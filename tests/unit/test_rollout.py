@@ -1,6 +1,8 @@
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from plugin_base.wire import UNKNOWN
 from protocol.document import DocumentError
 from protocol.environment import environment_key
-from protocol.node import NodeReport
+from protocol.node import PHASES, NodeReport
 from protocol.release import DESIRED, GOOD, Release, artifact_key, record_key, release_id
 from provider import rollout
 from provider.actions import ActionError, Operation, PartlyMade, running
@@ -406,9 +408,17 @@ def test_check_accepts_what_can_be(cloud: Cloud, change: Callable[[dict[str, Any
 
 
 def test_a_state_that_is_none_is_not_parsed() -> None:
-    """Each field has its type."""
+    """Each field has its type, and a phase is one of those that there are."""
     good = {"release": "r", "attempt": 1, "phase": "done", "healthy": True, "error": None, "at": "now"}
     assert NodeReport.parse(good) is not None
     for name in good:
         assert NodeReport.parse(good | {name: []}) is None
+    assert NodeReport.parse(good | {"phase": "swtich"}) is None
     assert NodeReport.parse(None) is None
+
+
+def test_the_phases_are_those_of_the_docs() -> None:
+    """In this order; whoever reads a report looks them up there."""
+    text = (Path(__file__).parents[2] / "docs/releases.md").read_text()
+    [row] = [line for line in text.splitlines() if line.startswith("| `phase` |")]
+    assert tuple(re.findall(r"`(\w+)`", row)[1:]) == PHASES

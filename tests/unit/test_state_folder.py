@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -34,3 +35,23 @@ def test_the_folder_is_the_one_that_pulumi_is_logged_in_to(tmp_path: Path) -> No
     (tmp_path / "credentials.json").write_text('{"current": "file://~"}')
     assert folder_of(home) == Path.home()
     assert folder_of(home | {"PULUMI_BACKEND_URL": "file:///srv/state"}) == Path("/srv/state")
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b'{"cur', r": must be JSON, is not \(Unterminated string .*\)"),
+        (b"\xff", r": must be JSON, is not \('utf-8' codec .*\)"),
+        (b"[]", r": must be an object, got \[\]"),
+        (b'{"current": null}', ": current: must be a URL, got null"),
+    ],
+)
+def test_a_login_that_can_not_be_read_is_one_error(tmp_path: Path, content: bytes, rule: str) -> None:
+    """With the file, and what to do; the environment's backend needs no login."""
+    file = tmp_path / "credentials.json"
+    file.write_bytes(content)
+    home = {"PULUMI_HOME": str(tmp_path)}
+    fix = "; move it away, then `pulumi login` again"
+    with pytest.raises(pulumi.RunError, match=f"^{re.escape(str(file))}{rule}{fix}$"):
+        require_room(home)
+    require_room(home | {"PULUMI_BACKEND_URL": f"file://{tmp_path}"})

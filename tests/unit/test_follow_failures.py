@@ -1,0 +1,222 @@
+"""What the agent does when a release, or the agent itself, fails: what serves goes on, and the runner hears why."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent import follow, rollout
+from agent.redaction import TAIL
+from tests.unit.droplet_world import CONFIG, World, fail_at
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A Droplet that has no release yet."""
+    return World(tmp_path, monkeypatch)
+
+
+def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
+    """A failure before the switch restarts nothing."""
+    good = world.desire(1)
+    world.run()
+    world.machine.behaviour = fail_at("migrate")
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    assert not world.ran("systemctl")
+
+
+def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
+    """After the switch a failure switches back, whatever systemd's start limit says."""
+    good = world.desire(1)
+    world.run()
+    world.machine.sickness = lambda release: None if release == good else "/readyz: 503"
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    restarts = [command for command, _ in world.machine.commands if command.startswith("systemctl")]
+    assert restarts[-3:] == [
+        "systemctl reset-failed gunicorn.socket gunicorn.service",
+        "systemctl start gunicorn.socket",
+        "systemctl restart gunicorn.service",
+    ]
+    assert "/readyz: 503" in world.report["error"]
+
+
+def test_a_mistake_after_the_switch_goes_back_too(world: World) -> None:
+    """Visitors don't mind who made it."""
+    good = world.desire(1)
+    world.run()
+
+    def stumble(_release: str) -> str | None:
+        raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
+
+    world.machine.sickness = stumble
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+    assert world.report["error"].startswith("a mistake in the agent: UnicodeDecodeError: ")
+
+
+def test_a_compiler_that_does_not_start_fails_no_release(world: World) -> None:
+    """It serves, and the runner was told so."""
+
+    def refuse(command: str) -> None:
+        if "compileall" in command:
+            raise OSError(12, "Cannot allocate memory")
+
+    world.machine.behaviour = refuse
+    world.desire(1)
+    assert world.run()[-1] == "done"
+
+
+def test_a_first_release_that_fails_leaves_nothing_behind_the_socket(world: World) -> None:
+    """Without an old release nothing serves, instead of something broken."""
+    world.machine.sickness = lambda _release: "/healthz: 500"
+    world.desire(1)
+    world.run()
+    assert world.current is None
+    assert world.ran("systemctl stop gunicorn.socket gunicorn.service")
+
+
+def test_a_failed_attempt_is_not_repeated_but_a_new_one_is_made(world: World) -> None:
+    """The same (release, attempt) has one answer."""
+    world.machine.behaviour = fail_at("migrate")
+    world.desire(1)
+    world.run()
+    assert world.run() == []
+    world.machine.behaviour = lambda _command: None
+    world.desire(2)
+    assert world.run()[-1] == "done"
+
+
+def test_power_that_goes_away_after_the_switch_does_not_cost_the_way_back(world: World) -> None:
+    """`current` names the new release already; the one that was good before is remembered."""
+    good = world.desire(1)
+    world.run()
+    broken = world.desire(2, marker="2")
+    world.machine.sickness = lambda release: None if release == good else "/healthz: 500"
+    state = json.loads(world.machine.state.read_bytes())
+    world.machine.state.write_text(json.dumps(state | {"release": broken, "attempt": 2, "phase": "switch", "etag": ""}))
+    world.machine.current.unlink()
+    world.machine.current.symlink_to(world.machine.releases / broken)
+    assert world.run()[-1] == "failed"
+    assert world.current == good
+
+
+def test_a_full_disk_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runner hears of it although nothing can be remembered, and the half release is removed."""
+    world.desire(1)
+
+    def full(*_arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(follow, "write", full)
+    monkeypatch.setattr(rollout, "unpack", full)
+    world.run()
+    assert world.report["phase"] == "failed"
+    assert "No space left on device" in world.report["error"]
+    assert list(world.machine.releases.iterdir()) == []
+
+
+def test_an_error_is_cut_after_its_secrets_are_gone(world: World) -> None:
+    """A cut through a secret would leave a part that nobody recognises; the first line stays."""
+    secret = "very-secret-key"
+    world.machine.behaviour = fail_at("migrate", (secret + " ") * (TAIL // len(secret)) + "\nlast words")
+    world.desire(1)
+    world.run()
+    assert world.report["error"].startswith("`migrate` ended with status 1\n")
+    assert world.report["error"].endswith("\nlast words")
+    assert "secret" not in world.report["error"]
+
+
+def test_an_artifact_with_another_hash_is_refused(world: World) -> None:
+    """What was not verified is not unpacked."""
+    release = world.desire(1, sha256="0" * 64)
+    world.run()
+    assert world.report["phase"] == "failed"
+    assert "must have SHA-256 000" in world.report["error"]
+    assert not (world.machine.releases / release).exists()
+
+
+def test_secrets_do_not_reach_the_report(world: World) -> None:
+    """What a program prints may hold any of them."""
+    leak = (
+        "django.db.utils.OperationalError: postgres://migrator:pass%2Fword@db/app pass/word very-secret-key swordfish"
+    )
+    world.machine.behaviour = fail_at("migrate", leak)
+    world.desire(1)
+    world.run()
+    for secret in ("very-secret-key", "swordfish", "pass%2Fword", "pass/word"):
+        assert secret not in world.report["error"]
+    assert "OperationalError" in world.report["error"]
+
+
+def test_failed_releases_are_removed_but_never_the_one_that_serves(world: World) -> None:
+    """However many attempts fail, what serves is still on the disk."""
+    good = world.desire(1)
+    world.run()
+    world.machine.behaviour = fail_at("migrate")
+    for attempt in range(2, follow.KEPT_RELEASES + 4):
+        world.desire(attempt, marker=str(attempt))
+        world.run()
+    kept = {folder.name for folder in world.machine.releases.iterdir()}
+    assert len(kept) == follow.KEPT_RELEASES + 1
+    assert good in kept
+
+
+def test_a_failure_that_nobody_foresaw_is_reported_once_with_its_text(world: World) -> None:
+    """The runner hears of it instead of waiting, and the machine does not try it again and again."""
+
+    def stumble(_command: str) -> None:
+        raise KeyError("getpwnam(): name not found: 'very-secret-key'")
+
+    world.machine.behaviour = stumble
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith("a mistake in the agent: KeyError: ")
+    assert "very-secret-key" not in world.report["error"]
+    assert world.run() == []
+
+
+def test_a_failure_outside_of_any_release_is_reported_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a mistake in looking may leave the runner in the dark, or end the agent."""
+    monkeypatch.setattr(follow.Follower, "ask", lambda _self: {}["etag"])
+    agent = follow.Follower(machine=world.machine, config=CONFIG)
+    agent.try_to_look()
+    agent.try_to_look()
+    assert [report["error"] for report in world.spaces.reports] == [
+        "a mistake in the agent: KeyError: 'etag'; see `journalctl -u release-agent` on the Droplet"
+    ]
+
+
+def test_a_failure_that_passes_by_leaves_no_mark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The release serves all the time; a runner that read `failed` for ever would roll it out again."""
+    world.desire(1)
+    world.run()
+    agent = follow.Follower(machine=world.machine, config=CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(follow.Follower, "ask", lambda _self: {}["etag"])
+        agent.try_to_look()
+    assert world.report["phase"] == "failed"
+    agent.try_to_look()
+    assert (world.report["phase"], world.report["healthy"], world.report["error"]) == ("done", True, None)
+
+
+def test_old_releases_that_cannot_be_removed_hide_no_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is reported before anything is tidied up."""
+
+    def refuse(_path: Path, *, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise OSError(30, "Read-only file system")
+
+    world.machine.behaviour = fail_at("migrate", "the cause")
+    release = world.desire(1)
+    monkeypatch.setattr(follow.shutil, "rmtree", refuse)
+    stale = world.machine.releases / "00000000-00000000"
+    stale.mkdir()
+    assert world.run()[-1] == "failed"
+    assert "the cause" in world.report["error"]
+    assert world.report["release"] == release
+    assert world.run() == []
