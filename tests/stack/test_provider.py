@@ -142,7 +142,7 @@ def test_a_state_of_dynamic_providers_is_refused_with_what_to_do(stack: PulumiSt
 def test_two_clones_use_each_their_own(stack: PulumiStack, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A second clone, whose plugin says so, beside this one; nothing is installed that both would share."""
     clone = tmp_path_factory.mktemp("clone")
-    for name in ("Pulumi.yaml", "provider"):
+    for name in ("Pulumi.yaml", "protocol", "provider", "sizing"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, clone / name)
     (clone / "__main__.py").write_text(
