@@ -16,7 +16,6 @@ from sandbox import plugin
 from sandbox import world as worlds
 from sandbox.store import Bodies, Store
 from sandbox.world import World
-from tests import proofs
 from tests.commands import run
 from tests.traces import traces
 
@@ -27,12 +26,6 @@ hypothesis.settings.load_profile("django-do")
 # Whatever this machine has installed: what the tests assert, and how long they take, must not depend on it. The
 # official plugin has tests of its own, in tests/official.
 os.environ[plugin.CHOICE] = "own"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A row of a long table that has no result yet is a test like others: `make test` runs it."""
-    for item in proofs.unproved([item for item in items if item.get_closest_marker("prove")]):
-        item.add_marker("unproved")
 
 
 def start(depth: worlds.Depth, home: Path) -> World:
