@@ -1,6 +1,6 @@
 """Where the time of a run goes: wall and CPU seconds of each test file, its children and its worlds included.
 
-A plugin of pytest: `python -m pytest -p tests.cpu PATH…`. As root, on Linux, every process that the tests start counts,
+A plugin of pytest: `python -m pytest -p tests.cpu PATH…`, also with -n. As root, on Linux, every process that the tests start counts,
 daemons too, by a control group of its own; without, this process and the children that it waited for.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.workermanage import WorkerController
 
 GROUPS = Path("/sys/fs/cgroup")
 
@@ -68,6 +69,16 @@ class Files:
             took[0] += 1
             took[1] += time.monotonic() - wall
             took[2] += self.clock.seconds() - cpu
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A worker of xdist tells the process that prints."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["took"] = dict(self.took)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: WorkerController) -> None:
+        """Take what a worker tells; one that has crashed tells nothing."""
+        self.took.update(getattr(node, "workeroutput", {}).get("took", {}))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The slowest first, with the whole at the end."""
