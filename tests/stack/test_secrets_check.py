@@ -23,15 +23,17 @@ known = {kind: f"what-{kind}-shows" for kind in ("export", "input", "log", "user
 shown = known if leaks else {kind: pulumi.Output.secret(value) for kind, value in known.items()}
 
 key = pulumi.Output.secret("the-agents-own-key")
-digitalocean.Vpc("net", name="leaky", region="nyc3", ip_range="10.97.0.0/20", description=shown["input"])
+net = digitalocean.Vpc("net", name="leaky", region="nyc3", ip_range="10.97.0.0/20", description=shown["input"])
 digitalocean.Droplet("web", name="leaky", region="nyc3", size="s-1vcpu-1gb", image="debian-13-x64",
+                     vpc_uuid=net.id,  # else the API makes a network of its own, which stays
                      user_data=pulumi.Output.concat("#cloud-config\\n# ", key, shown["userdata"] if leaks else ""))
 pulumi.export("known", pulumi.Output.secret(known))
 pulumi.export("export", shown["export"])
 pulumi.export("web-agent-key", {"secretKey": key})
 if leaks:
     pulumi.log.warn(f"logging in with {shown['log']}")
-    subprocess.run(["sh", "-c", "sleep 0.5", shown["process"]], check=True)
+    # Longer than a look at the process list takes on a busy machine.
+    subprocess.Popen(["sh", "-c", "sleep 5", shown["process"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 """
 
 
