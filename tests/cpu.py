@@ -1,7 +1,7 @@
 """Where the time of a run goes: wall and CPU seconds of each test file, its children and its worlds included.
 
-A plugin of pytest: `python -m pytest -p tests.cpu PATH…`, also with -n. As root, on Linux, every process that the tests start counts,
-daemons too, by a control group of its own; without, this process and the children that it waited for.
+A plugin of pytest: `python -m pytest -p tests.cpu PATH…`, also with -n. As root, on Linux, every process that the tests
+start counts, daemons too, by a control group of its own; without, this process and the children that it waited for.
 """
 
 import os

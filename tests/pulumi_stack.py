@@ -54,10 +54,11 @@ class PulumiStack:
             *("scripts/stack", self.name, command, *argv, *options), home=self.world.home, check=check, timeout=timeout
         )
 
-    def start(self, command: str, *argv: str) -> subprocess.Popen[str]:
+    def start(self, command: str, *argv: str, settings: Settings | None = None) -> subprocess.Popen[str]:
         """Begin a Pulumi command in a session of its own, for a test that kills it."""
+        options = ["--config-file", str(self._changed(settings))] if settings else []
         return subprocess.Popen(
-            ["scripts/stack", self.name, command, *argv],
+            ["scripts/stack", self.name, command, *argv, *options],
             cwd=ROOT,
             env=environment(self.world.home),
             stdin=subprocess.DEVNULL,

@@ -18,6 +18,8 @@ from tests.sandbox.api_client import Api, connect
 
 PACK = ("--policy-pack", "policy/run")
 LARGE: Settings = {"database.size": "db-s-4vcpu-8gb", "database.nodes": 2}
+LARGER: Settings = {"database.size": "db-s-6vcpu-16gb", "database.nodes": 3}
+RESIZED: Settings = {"database.size": "db-s-1vcpu-2gb", "database.storage.increment": 20}
 ADVANCED: Settings = {"database.edition": "advanced", "database.size": "gd-2vcpu-8gb", "database.nodes": 2}
 
 
@@ -37,11 +39,9 @@ def api(world: World) -> Iterator[Api]:
         yield api
 
 
-@pytest.fixture
-def stack(world: World, api: Api) -> Iterator[PulumiStack]:
-    """The stack "local", not deployed yet; nothing of it is left in the end, and the account is a new one again."""
+def fresh(world: World, api: Api) -> PulumiStack:
+    """The stack "local", of which nothing is left, in an account that is a new one again."""
     stack = PulumiStack(world)
-    yield stack
     api.raw.delete("/_sandbox/switches")
     known = {found.get("id") for found in stack.resources().values()}
     for cluster in api.ok(api.raw.get("/v2/databases"))["databases"]:
@@ -49,16 +49,31 @@ def stack(world: World, api: Api) -> Iterator[PulumiStack]:
             api.raw.delete(f"/v2/databases/{cluster['id']}")
     if set(stack.resources()) - {"django-do-local"}:
         stack.run("state", "unprotect", "--all", "--yes")
-        stack.run("destroy", "--yes", "--skip-preview")
+        stack.run("destroy", "--yes")
+    assert stack.resources().keys() <= {"django-do-local"}
+    return stack
 
 
 @pytest.fixture
-def large(stack: PulumiStack, api: Api) -> PulumiStack:
+def stack(world: World, api: Api) -> PulumiStack:
+    """The stack "local", not deployed yet."""
+    return fresh(world, api)
+
+
+@pytest.fixture(scope="module")
+def large(world: World, api: Api) -> PulumiStack:
     """A cluster of 8 GiB with a standby, of an account that could still make it and can't any more."""
+    stack = fresh(world, api)
     api.switch(old_clusters=True)
     stack.up(settings={**LARGE, "database.acceptPlan": True})
     api.switch(old_clusters=False)
     return stack
+
+
+@pytest.fixture(scope="module")
+def small(world: World, api: Api) -> PulumiStack:
+    """The plan of its own settings, which the first test deploys."""
+    return fresh(world, api)
 
 
 def changes(world: World, after: int) -> list[str]:
@@ -102,58 +117,54 @@ def words(engine: str, gib: int, nodes: int) -> list[str]:
     return [rule for _, rule in beyond_a_new_cluster(engine, gib, nodes)]
 
 
-def test_a_new_cluster_beyond_the_limits_is_refused_before_anything_is_made(stack: PulumiStack, world: World) -> None:
-    """Both problems together, with date and ways out; with the pack, too; and the API is asked to change nothing."""
+def test_a_new_cluster_beyond_the_limits_is_refused_before_anything_is_made(
+    stack: PulumiStack, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both problems together, with date and ways out; with the pack, too; and the API is asked to change nothing.
+
+    `make preview` has the same words: refused, for each reason, and nothing about hooks.
+    """
     mark = last_request(world)
-    for argv in (("preview",), ("preview", *PACK), ("up", "--yes")):
+    for argv in (("preview",), ("up", "--yes", *PACK)):
         printed = refusal(stack, *argv, settings=LARGE)
         for setting, rule, got in zip(("size", "nodes"), words("pg", 8, 2), ('"db-s-4vcpu-8gb"', 2), strict=True):
             assert f"database.{setting}: {rule}, got {got}; {WAYS_OUT}" in printed
         assert "since 30 November 2026" in printed
-    assert changes(world, mark) == []
-    assert stack.resources().keys() <= {"django-do-local"}
-
-
-def test_the_plain_preview_has_the_same_words(stack: PulumiStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make preview`: refused, for each reason, and nothing about hooks."""
     told = report(stack, monkeypatch, *PACK, settings=LARGE)
     head, _, *lines = told.splitlines()
     assert head == "### `local`: **refused**"
     assert lines[0] == f'- **REFUSED**: database.size: {words("pg", 8, 2)[0]}, got "db-s-4vcpu-8gb"; {WAYS_OUT}'
     assert lines[1] == f"- **REFUSED**: database.nodes: {words('pg', 8, 2)[1]}, got 2; {WAYS_OUT}"
     assert "hook" not in told.partition("<details>")[0]
+    assert changes(world, mark) == []
+    assert stack.resources().keys() <= {"django-do-local"}
 
 
 def test_what_is_accepted_by_name_is_left_to_digitalocean(stack: PulumiStack) -> None:
     """The preview passes; this account may not have it, and the API's words are the error."""
-    settings = {**LARGE, "database.acceptPlan": True}
-    stack.run("preview", *PACK, settings=settings)
-    printed = refusal(stack, "up", "--yes", "--skip-preview", settings=settings)
-    assert "422" in printed
+    printed = refusal(stack, "up", "--yes", *PACK, settings={**LARGE, "database.acceptPlan": True})
+    preview, _, update = printed.partition("Updating (")
+    assert "to create" in preview
+    assert ["422" in preview, "422" in update] == [False, True]
 
 
 def test_an_existing_larger_cluster_goes_on(large: PulumiStack, world: World) -> None:
     """Unchanged, with the pack, resized, refreshed; but what would be made in its place is refused, with its data."""
     unchanged = large.run("preview", "--expect-no-changes", *PACK, settings=LARGE)
     assert "database-new-cluster" not in unchanged.stdout
-    larger: Settings = {"database.size": "db-s-6vcpu-16gb", "database.nodes": 3}
-    large.run("preview", *PACK, settings=larger)
-    assert "update db" in {step.what for step in large.up(settings=larger)}
-    large.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=larger)
+    large.run("preview", *PACK, settings=LARGER)
+    assert "update db" in {step.what for step in large.up(settings=LARGER)}
+    large.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=LARGER)
 
     mark = last_request(world)
-    printed = refusal(large, "up", "--yes", settings={**larger, "network.cidr": "10.45.0.0/20"})
+    printed = refusal(large, "up", "--yes", settings={**LARGER, "network.cidr": "10.45.0.0/20"})
     assert words("pg", 16, 3)[0] in printed
     assert changes(world, mark) == []
-    large.run("destroy", "--yes", settings=larger)
-    assert large.resources().keys() <= {"django-do-local"}
 
 
-def test_an_existing_larger_cluster_is_imported(stack: PulumiStack, api: Api, world: World) -> None:
+def test_an_existing_larger_cluster_is_imported(large: PulumiStack, world: World) -> None:
     """Nothing is made, so nothing is refused."""
-    api.switch(old_clusters=True)
-    stack.up(settings={**LARGE, "database.acceptPlan": True})
-    api.switch(old_clusters=False)
+    stack, settings = large, LARGER
     found = stack.resources()["db"]
     # Forgotten by Pulumi with all that hangs on it, and taken over again.
     stack.run("state", "delete", found["urn"], "--target-dependents", "--force", "--yes")
@@ -164,55 +175,60 @@ def test_an_existing_larger_cluster_is_imported(stack: PulumiStack, api: Api, wo
     stack.run(
         *("import", "digitalocean:index/databaseCluster:DatabaseCluster", "polls-local-db", found["id"]),
         *("--parent", f"database={parent}", "--yes", "--skip-preview", "--generate-code=false"),
-        settings=LARGE,
+        settings=settings,
     )
     assert stack.resources()["db"]["id"] == found["id"]
     mark = last_request(world)
-    printed = stack.run("preview", *PACK, settings=LARGE).stdout
+    printed = stack.run("preview", *PACK, settings=settings).stdout
     assert "DatabaseCluster polls-local-db update" in printed
     assert changes(world, mark) == []
 
 
+def test_a_failing_authority_ends_in_the_apis_words(small: PulumiStack, api: Api) -> None:
+    """In `up` and in a preview of what exists, once; the cluster is kept, and the next `up` goes on."""
+    stack = small
+    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=403, message="you may not", count=1)
+    printed = refusal(stack, "up", "--yes", "--skip-preview", settings={"protect": True})
+    cluster = stack.resources()["db"]["id"]
+    assert f"GET https://api.digitalocean.com/v2/databases/{cluster}/ca: 403" in printed
+    assert "you may not; run the command again" in printed
+    assert printed.split("Diagnostics:")[1].count("you may not") == 1
+    stack.up(settings={"protect": True})
+    assert stack.resources()["db"]["id"] == cluster
+    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=404, message="no such thing", count=1)
+    assert "no such thing; run the command again" in refusal(stack, "preview", settings={"protect": True})
+
+
 def test_a_disk_that_has_grown_by_itself_is_no_drift(
-    stack: PulumiStack, api: Api, monkeypatch: pytest.MonkeyPatch
+    small: PulumiStack, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither refresh nor preview takes it back, a resize keeps it, and the estimate counts it."""
-    stack.up()
+    stack = small
+    stack.up(settings={"protect": True})
     cluster = stack.resources()["db"]["id"]
     grown = api.grow(cluster)
     assert stack.steps("refresh") == []
-    stack.settled()
-    assert stack.resources()["db"]["outputs"]["storageSizeMib"] == str(grown)
     # $26.15 as it is in docs/cost.md, and 10 GiB at $0.215.
-    assert "Cost: about $28.30 a month, as before" in report(stack, monkeypatch, settings={"protect": False})
-    stack.up(settings={"database.size": "db-s-1vcpu-2gb", "database.storage.increment": 20})
+    told = report(stack, monkeypatch, settings={"protect": True})
+    assert told.startswith("### `local`: nothing changes")
+    assert "Cost: about $28.30 a month, as before" in told
+    assert stack.resources()["db"]["outputs"]["storageSizeMib"] == str(grown)
+    stack.up(settings={**RESIZED, "protect": True})
     found = api.ok(api.raw.get(f"/v2/databases/{cluster}"))["database"]
     # The larger plan's 30 GiB, and the 10 that had been added.
     assert found["storage_size_mib"] == 40 * 1024
 
 
-def test_advanced_lives_and_dies(stack: PulumiStack, world: World) -> None:
-    """Preview, up, a second up and a refresh without change, and destroy; nobody asks for an authority of its own."""
-    mark = last_request(world)
-    stack.run("preview", *PACK, settings=ADVANCED)
-    stack.up(settings=ADVANCED)
-    stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
-    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
-    asked = Store(world.database, read_only=True).requests(mark)
-    assert [request["path"] for request in asked if request["path"].endswith("/ca")] == []
-    stack.steps("destroy", settings=ADVANCED)
-    assert stack.resources().keys() <= {"django-do-local"}
-
-
-def test_another_edition_is_a_loss_of_data(stack: PulumiStack, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_edition_is_a_loss_of_data(small: PulumiStack, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said first by the preview, refused by `protect`, done without it."""
-    stack.up(settings={"protect": True})
+    stack = small
+    stack.up(settings={**RESIZED, "protect": True})
     mark = last_request(world)
     printed = refusal(stack, "up", "--yes", settings={**ADVANCED, "protect": True})
     assert "protect" in printed
     assert changes(world, mark) == []
 
-    stack.up(settings={"protect": False})
+    stack.up(settings=RESIZED)
     told = report(stack, monkeypatch, settings=ADVANCED)
     assert told.startswith("### `local`: **DATA LOSS**")
     assert "`polls-local-db` is replaced, and everything in it with it. Because of: `database.edition`" in told
@@ -223,26 +239,24 @@ def test_another_edition_is_a_loss_of_data(stack: PulumiStack, world: World, mon
     assert cluster.body["engine"] == "advanced_pg"
 
 
-def test_an_advanced_cluster_without_pools_says_what_is_known(stack: PulumiStack, api: Api) -> None:
-    """The API's words, and that nobody has said whether there are any."""
+def test_advanced_lives_and_dies(stack: PulumiStack, api: Api, world: World) -> None:
+    """Preview, up, a second up and a refresh without change, and destroy; nobody asks for an authority of its own.
+
+    Where there are no pools: the API's words, and that nobody has said whether there are any.
+    """
+    mark = last_request(world)
+    stack.run("preview", *PACK, settings=ADVANCED)
     api.switch(advanced_pools=False)
     printed = refusal(stack, "up", "--yes", "--skip-preview", settings=ADVANCED)
     diagnostics = printed.split("Diagnostics:")[1]
     assert POOLS_UNKNOWN in diagnostics
     assert f"/v2/databases/{stack.resources()['db']['id']}/pools: 422" in diagnostics
     api.switch(advanced_pools=True)
+
     stack.up(settings=ADVANCED)
-
-
-def test_a_failing_authority_ends_in_the_apis_words(stack: PulumiStack, api: Api) -> None:
-    """In `up` and in a preview of what exists, once; the cluster is kept, and the next `up` goes on."""
-    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=403, message="you may not", count=1)
-    printed = refusal(stack, "up", "--yes", "--skip-preview", settings={"protect": False})
-    cluster = stack.resources()["db"]["id"]
-    assert f"GET https://api.digitalocean.com/v2/databases/{cluster}/ca: 403" in printed
-    assert "you may not; run the command again" in printed
-    assert printed.split("Diagnostics:")[1].count("you may not") == 1
-    stack.up()
-    assert stack.resources()["db"]["id"] == cluster
-    api.fault(kind="status", method="GET", path="/v2/databases/*/ca", status=404, message="no such thing", count=1)
-    assert "no such thing; run the command again" in refusal(stack, "preview", settings={"protect": False})
+    stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
+    stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", settings=ADVANCED)
+    asked = Store(world.database, read_only=True).requests(mark)
+    assert [request["path"] for request in asked if request["path"].endswith("/ca")] == []
+    stack.steps("destroy", settings=ADVANCED)
+    assert stack.resources().keys() <= {"django-do-local"}

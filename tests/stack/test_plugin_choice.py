@@ -50,9 +50,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Refusing]:
 def test_no_test_uses_the_official_plugin_unasked(api_world: World, refusing: Refusing) -> None:
     """With one that can't start in its place, a stack lives and dies in the tests' own way."""
     stack = PulumiStack(api_world)
-    stack.run("preview")
     assert stack.up() != []
-    stack.settled()
     stack.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
     stack.run("destroy", "--yes", "--skip-preview")
     assert refusing.starts == 0
