@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from operations import secrets_check
 from operations.secrets_check import CheckError, Secrets
+from policy.written import SHORTEST
 
 PASSWORD = 'p&ss<w"rd/é\\x'
 
@@ -49,7 +50,7 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert of(password=PASSWORD).found_in("log", f"connecting with {written} …") == ["password"]
 
 
-@given(value=st.text(min_size=secrets_check.SHORTEST), before=st.text(), after=st.text())
+@given(value=st.text(min_size=SHORTEST), before=st.text(), after=st.text())
 def test_any_secret_is_found_in_any_text(value: str, before: str, after: str) -> None:
     """In an error's message, in a document, in a document in a document, in Base64."""
     text = before + value + after
