@@ -44,7 +44,7 @@ def test_no_world_is_a_clear_error(tmp_path: Path, command: list[str]) -> None:
 
 
 def test_down_without_a_world_is_fine(tmp_path: Path) -> None:
-    """Taking down twice is no error."""
+    """Taking down twice is not an error."""
     assert sandbox("down", "--home", str(tmp_path)) == (0, f"{tmp_path}: no world here, nothing to do\n")
 
 

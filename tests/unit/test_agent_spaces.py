@@ -77,7 +77,7 @@ def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
 
 
 def test_a_try_may_be_bounded(server: SpacesServer) -> None:
-    """Even if Spaces send a byte now and then, which is no stall."""
+    """Even if Spaces send a byte now and then, which is not a stall."""
     ended = threading.Event()
 
     def trickle(handler: Handler) -> None:
