@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sandbox import checks, environment, network, plugin, switches
+from sandbox import checks, environment, inherited, network, plugin, switches
 from sandbox import world as worlds
 from sandbox.cli import main
 from sandbox.store import Store
@@ -156,7 +156,7 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     added = variables.keys() - base.keys()
     proxy = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} if depth == "api" else set()
     assert added == proxy | {
-        *environment.TRUST_VARIABLES,
+        *inherited.TRUST_VARIABLES,
         "DIGITALOCEAN_TOKEN",
         "SPACES_ACCESS_KEY_ID",
         "PULUMI_HOME",
