@@ -17,9 +17,9 @@ from operations.errors import OperationError
 from operations.preview import events
 from operations.preview.report import markdown
 from operations.stack import Stack, of_stack
+from plugin_base.wire import SECRET_SIGNATURE, SIGNATURE_KEY
 from policy.written import SHORTEST, holds
 
-MARK = "4dabf18193072939515e22adb298388d"  # of a secret: pulumi/pulumi, sdk/go/common/resource/properties.go
 PAUSE = 0.02  # seconds between two looks at the process list
 OFTEN = 20  # looks
 PROCESSES = Path("/proc")
@@ -82,7 +82,7 @@ def secrets_of_state(state: Json) -> Iterator[tuple[str, str]]:
 
 
 def _leaves(found: Json, path: str = "", *, secret: bool = False) -> Iterator[tuple[str, str]]:
-    if isinstance(found, dict) and MARK in found:
+    if isinstance(found, dict) and found.get(SIGNATURE_KEY) == SECRET_SIGNATURE:
         yield from _leaves(json.loads(found["plaintext"]), path, secret=True)
     elif isinstance(found, dict):
         for name, value in found.items():
