@@ -34,11 +34,16 @@ class MaintenanceConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """Limits that PostgreSQL puts on the application's role, in seconds."""
+    """Limits that PostgreSQL puts on the app's role, in seconds; the migrator's has none (provider/grants_sql.py)."""
 
-    statement: Seconds = Field(default=30, description="longest statement, in seconds (1 to 3600)")
-    lock: Seconds = Field(default=10, description="longest wait for a lock, in seconds (1 to 3600)")
-    idle_in_transaction: Seconds = Field(default=60, description="longest idle transaction, in seconds (1 to 3600)")
+    statement: Seconds = Field(default=30, description="longest statement of the app, in seconds (1 to 3600)")
+    lock: Seconds = Field(
+        default=10,
+        description="longest wait of the app for a lock, in seconds (1 to 3600); it does not hold for migrations",
+    )
+    idle_in_transaction: Seconds = Field(
+        default=60, description="longest idle transaction of the app, in seconds (1 to 3600)"
+    )
 
 
 class DatabaseStorageConfig(Section):

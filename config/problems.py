@@ -33,17 +33,23 @@ def describe(details: ErrorDetails) -> str:
     parent, description = _find(location)
     if details["type"] == "extra_forbidden":
         name = str(location[-1])
-        close = difflib.get_close_matches(name, parent, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        return f"{path}: unknown setting; {hint}known here: {', '.join(parent)}"
+        return f"{path}: unknown setting; {did_you_mean(name, parent)}known here: {', '.join(parent)}"
     if details["type"] == "missing":
         return f"{path}: required, but not set; {description}"
     rule = details["msg"].removeprefix("Input ")
     if details["type"] in {"model_type", "dict_type"}:
         rule = "must be a mapping, with its settings indented below it"
+    if details["type"] == "string_type" and isinstance(details["input"], bool | int | float):
+        rule = "must be text, so put quotes around it"  # YAML takes false and 5432 for something else
     if details["type"] == "too_long":
         rule = f"must have at most {details['ctx']['max_length']} items, has {details['ctx']['actual_length']}"
     return f"{path}: {rule}, {_shown(path, details['input'])}; {description}"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Name the known one that somebody may have meant, if there is one."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def _find(location: Sequence[str | int]) -> tuple[list[str], str]:

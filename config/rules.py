@@ -11,6 +11,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from config import NAMESPACE, ROOT
 from config.app import DROPLET_PYTHON
 from config.network import DEFAULT_CIDR
+from config.problems import did_you_mean
 from config.stack import StackConfig
 from contract import environment
 from sizing import plans
@@ -131,9 +132,10 @@ def _environment_rules(config: StackConfig) -> Iterator[str]:
     for name, value in sorted(config.app.env.items()):
         for reference in environment.references(value):
             if reference not in environment.REFERABLE:
+                known = sorted(environment.REFERABLE)
                 yield (
                     f"app.env.{name}: refers to ${{{reference}}}, which is not a variable of the contract; "
-                    f"known: {', '.join(sorted(environment.REFERABLE))}"
+                    f"{did_you_mean(reference, known)}known: {', '.join(known)}"
                 )
 
 

@@ -9,7 +9,7 @@ from operations.preview import events, report
 
 
 class NoPreviewError(OperationError):
-    """This is no preview; exit status 2, since 1 is that of a preview that was refused."""
+    """This is not a preview; exit status 2, since 1 is that of a preview that was refused."""
 
     exit_code = 2
 
@@ -21,7 +21,7 @@ class NoPreviewError(OperationError):
 def report_of_preview(file: TextIO, stack: str | None, *, without_log: bool) -> None:
     """Print what the events in FILE (standard input by default) mean.
 
-    The exit status is 0 when the preview went well, 1 when it was refused, 2 when this is no preview.
+    The exit status is 0 when the preview went well, 1 when it was refused, 2 when this is not a preview.
     """
     try:
         preview = events.read(file.read().splitlines())

@@ -1,6 +1,5 @@
 """Look for every secret of a stack in what Pulumi keeps, prints and starts, and in the user data of its Droplets."""
 
-import base64
 import json
 import os
 import re
@@ -10,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 import click
 import yaml
@@ -19,9 +17,9 @@ from operations.errors import OperationError
 from operations.preview import events
 from operations.preview.report import markdown
 from operations.stack import Stack, of_stack
+from plugin_base.wire import SECRET_SIGNATURE, SIGNATURE_KEY
+from policy.written import SHORTEST, holds
 
-MARK = "4dabf18193072939515e22adb298388d"  # of a secret: pulumi/pulumi, sdk/go/common/resource/properties.go
-SHORTEST = 8  # characters: what is shorter is found by accident
 PAUSE = 0.02  # seconds between two looks at the process list
 OFTEN = 20  # looks
 PROCESSES = Path("/proc")
@@ -40,7 +38,6 @@ USER_DATA = "user data of "
 PROCESS_LIST = "process list meanwhile"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 PLAIN = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": ""}  # whoever runs this may have it set
-AS_GO_DOES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}  # in JSON
 
 Json = Any
 
@@ -68,23 +65,9 @@ class Secrets:
         found = [
             names for value, names in self.names.items()
             if not (place.startswith(USER_DATA) and (value == text or any(map(AGENT_KEY.search, names))))
-            and any(form in text for form in forms(value))
+            and holds(text, value)
         ]  # fmt: skip
         return [names[0] for names in found]
-
-
-def forms(secret: str) -> set[str]:
-    """Return how a secret may be written: as it is, in JSON once and twice, in a URL, in Base64 of a longer text."""
-    found = {secret, quote(secret, safe=""), quote_plus(secret)}
-    for in_json in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1].translate(AS_GO_DOES)):
-        found |= {in_json, json.dumps(in_json, ensure_ascii=False)[1:-1]}
-    for before in range(3):
-        encoded = base64.b64encode(b"x" * before + secret.encode()).decode().rstrip("=")
-        # Without the characters that hold bits of the neighbours, too.
-        found.add(encoded[(before * 8 + 5) // 6 : -1])
-    if "PRIVATE KEY-----" in secret:  # displays indent each line of a text
-        found.add(max(secret.splitlines(), key=len))
-    return found
 
 
 def secrets_of_state(state: Json) -> Iterator[tuple[str, str]]:
@@ -99,7 +82,7 @@ def secrets_of_state(state: Json) -> Iterator[tuple[str, str]]:
 
 
 def _leaves(found: Json, path: str = "", *, secret: bool = False) -> Iterator[tuple[str, str]]:
-    if isinstance(found, dict) and MARK in found:
+    if isinstance(found, dict) and found.get(SIGNATURE_KEY) == SECRET_SIGNATURE:
         yield from _leaves(json.loads(found["plaintext"]), path, secret=True)
     elif isinstance(found, dict):
         for name, value in found.items():

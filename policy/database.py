@@ -17,7 +17,7 @@ def everywhere(addresses: Iterable[object]) -> list[str]:
     v4: dict[str, IPv4Network] = {}
     v6: dict[str, IPv6Network] = {}
     for address in map(str, addresses):
-        # What is no address is a tag, an id, or unknown.
+        # What is not an address is a tag, an id, or unknown.
         with contextlib.suppress(ValueError):
             v4[address] = IPv4Network(address, strict=False)
         with contextlib.suppress(ValueError):

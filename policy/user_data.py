@@ -1,16 +1,14 @@
 """Rules for user data: its size, and that no secret is in it but the release agent's key."""
 
-import base64
 import json
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from policy.resources import Resource, Stack
 from policy.rule import Findings, Problems, ResourceRule, StackRule
+from policy.written import SHORTEST, holds
 from sizing.plans import USER_DATA_LIMIT
 
-SHORTEST = 8  # characters; anything shorter may be there by chance
 AGENT_KEY = "-agent-key"  # ends the name of the one key that a Droplet is given
 
 # What a secret looks like, by its issuer's own mark.
@@ -70,12 +68,6 @@ def _variables(resource: Resource) -> Iterator[tuple[str, str]]:
             for variable, value in content.get(section, {}).items():
                 if SECRET_VARIABLE.search(variable) and len(value) >= SHORTEST:
                     yield f"{resource.name}.document.{section}.{variable}", value
-
-
-def holds(text: str, secret: str) -> bool:
-    """Tell whether a text has a secret in it, as it is or as it would be written into a URL, JSON or Base64."""
-    forms = {secret, quote(secret, safe=""), json.dumps(secret)[1:-1], base64.b64encode(secret.encode()).decode()}
-    return any(form in text for form in forms)
 
 
 RULES = (

@@ -6,13 +6,14 @@ Python that packs them, the machine, or the way in which the clone was made.
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from protocol.package import package_key
 from provider.actions import ActionError, CheckResult, DiffResult, checked, report, text_problems
-from provider.archive import CONTENT_TYPE, Form, Member, built, digest, walk
-from provider.spaces_provider import ImmutableObjectProvider
+from provider.archive import Built, Form, Member, built, digest, walk
+from provider.spaces_provider import ImmutableArchiveProvider
 
 ROOT = Path(__file__).resolve().parent.parent
 # Readable by any tar: the Droplet's programs have plain, short names.
@@ -32,11 +33,11 @@ class Sources(NamedTuple):
 SOURCES = Sources()
 
 
-class AgentPackageProvider(ImmutableObjectProvider):
+class AgentPackageProvider(ImmutableArchiveProvider):
     """Upload the package, also when it is not there any more: without it no new Droplet can start its agent."""
 
     folder = "agents"
-    digest = "sha256"
+    sources = "cloud-init/agent and protocol"
 
     def __init__(self, sources: Sources = SOURCES) -> None:
         self._sources = sources
@@ -58,19 +59,9 @@ class AgentPackageProvider(ImmutableObjectProvider):
             report(f"taken to be there: {error}")
             return False
 
-    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
-        """Upload it and return what describes it."""
-        spaces = self.spaces(props["region"])
-        if not spaces.exists(props["bucket"], props["key"]):
-            with built(members(self._sources), FORM) as archive:
-                if archive.sha256 != props["sha256"]:
-                    raise ActionError(
-                        f"cloud-init/agent and protocol: must not change during the update, were {props['sha256'][:8]} "
-                        f"and are {archive.sha256[:8]}; run `pulumi up` again"
-                    )
-                report(f"uploading {props['key']}, {archive.size / 2**10:.0f} KiB")
-                spaces.put(props["bucket"], props["key"], archive.file, CONTENT_TYPE)
-        return {name: props[name] for name in ("bucket", "region", "sha256", "key")}
+    def built(self, props: dict[str, Any]) -> AbstractContextManager[Built]:  # noqa: ARG002 - always of these sources
+        """Build the package."""
+        return built(members(self._sources), FORM)
 
 
 def describe(sources: Sources = SOURCES) -> tuple[str, str]:

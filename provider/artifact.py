@@ -3,12 +3,13 @@
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from provider.actions import ActionError, CheckResult, checked, report, text_problems
-from provider.archive import CONTENT_TYPE, Member, built, walk
-from provider.spaces_provider import ImmutableObjectProvider
+from provider.actions import ActionError, CheckResult, checked, text_problems
+from provider.archive import Built, Member, built, walk
+from provider.spaces_provider import ImmutableArchiveProvider
 
 # What never belongs to a release: history, caches, local databases, local secrets.
 LEFT_OUT = (
@@ -30,29 +31,20 @@ LEFT_OUT = (
 MAX_BYTES = 256 * 1024 * 1024
 
 
-class ArtifactProvider(ImmutableObjectProvider):
+class ArtifactProvider(ImmutableArchiveProvider):
     """Upload the archive of a tree."""
 
     folder = "artifacts"
-    digest = "sha256"
+    sources = "app.path"
+    described = ("bucket", "region", "path", "sha256", "key")
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse inputs that cannot be an artifact."""
         return checked(news, text_problems(news, "artifact", "bucket", "region", "path", "sha256", "key"))
 
-    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
-        """Upload it and return what describes it."""
-        spaces = self.spaces(props["region"])
-        if not spaces.exists(props["bucket"], props["key"]):
-            with built(members(Path(props["path"]))) as archive:
-                if archive.sha256 != props["sha256"]:
-                    raise ActionError(
-                        f"app.path: must not change during the update, {props['path']} was {props['sha256'][:8]} and "
-                        f"is {archive.sha256[:8]}; run `pulumi up` again"
-                    )
-                report(f"uploading {props['key']}, {archive.size / 2**20:.1f} MiB")
-                spaces.put(props["bucket"], props["key"], archive.file, CONTENT_TYPE)
-        return {name: props[name] for name in ("bucket", "region", "path", "sha256", "key")}
+    def built(self, props: dict[str, Any]) -> AbstractContextManager[Built]:
+        """Build the archive of the tree."""
+        return built(members(Path(props["path"])))
 
 
 def members(path: Path) -> Iterator[Member]:

@@ -26,7 +26,7 @@ class DatabaseGrantsProvider(ResourceProvider):
     secrets = SECRETS
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse what is no login, role or setting."""
+        """Refuse what is not a login, role or setting."""
         problems = text_problems(news, "database_grants", *TEXTS)
         if not problems and news["app"] == news["migrator"] and not is_unknown(news["app"]):
             problems.append(f"database_grants.app: must not be the migrator, got {news['app']!r} for both")

@@ -1,7 +1,7 @@
 """The SQL of the grants, and the connections that it is run on.
 
 PostgreSQL 15 and later let nobody create tables in schema public but the database's owner (doadmin). DigitalOcean's
-roles are made by a superuser, so doadmin is no administrator of them: it grants what it owns, and each role sets its
+roles are made by a superuser, so doadmin does not administer them: it grants what it owns, and each role sets its
 own settings and default privileges.
 
 https://www.postgresql.org/docs/15/ddl-schemas.html#DDL-SCHEMAS-PATTERNS

@@ -177,7 +177,7 @@ class Environment(_Resource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         text = pulumi.Output.secret(document).apply(_text)
-        # The hash is no secret: it names the object, and what it stands for holds several random keys.
+        # The hash is not a secret: it names the object, and what it stands for holds several random keys.
         # Made here and not by the provider, so that preview knows the release.
         content = pulumi.Output.unsecret(text.apply(content_hash))
         props = {

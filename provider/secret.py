@@ -23,7 +23,7 @@ class SecretProvider(ResourceProvider):
     secrets = ("value",)
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse a length that is no secret."""
+        """Refuse a length that makes no secret."""
         length = news.get("length")
         fits = is_unknown(length) or (
             isinstance(length, int | float) and length == int(length) and MIN_LENGTH <= length <= MAX_LENGTH

@@ -1,9 +1,20 @@
 """The base of the providers that work on buckets; it loads the S3 client when it is asked for one."""
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from provider.actions import CreateResult, DiffResult, ReadResult, ResourceProvider, UpdateResult, differing
+from provider.actions import (
+    ActionError,
+    CreateResult,
+    DiffResult,
+    ReadResult,
+    ResourceProvider,
+    UpdateResult,
+    differing,
+    report,
+)
+from provider.archive import CONTENT_TYPE, Built
 
 if TYPE_CHECKING:
     from provider.spaces_client import Spaces
@@ -47,3 +58,29 @@ class ImmutableObjectProvider(SpacesProvider):
     @abstractmethod
     def upload(self, props: dict[str, Any]) -> dict[str, Any]:
         """Upload the object unless it is there, and return the outputs."""
+
+
+class ImmutableArchiveProvider(ImmutableObjectProvider):
+    """Upload an archive of sources that the update has seen before."""
+
+    digest = "sha256"
+    sources: ClassVar[str]  # what it is made of, for the one who changes that meanwhile
+    described: ClassVar[tuple[str, ...]] = ("bucket", "region", "sha256", "key")  # the outputs
+
+    def upload(self, props: dict[str, Any]) -> dict[str, Any]:
+        """Build and upload it unless it is there, and return what describes it."""
+        spaces = self.spaces(props["region"])
+        if not spaces.exists(props["bucket"], props["key"]):
+            with self.built(props) as archive:
+                if archive.sha256 != props["sha256"]:
+                    raise ActionError(
+                        f"{self.sources}: must not change during the update, had SHA-256 {props['sha256'][:8]} and has "
+                        f"{archive.sha256[:8]}; run `pulumi up` again"
+                    )
+                report(f"uploading {props['key']}, {archive.size / 2**20:.1f} MiB")
+                spaces.put(props["bucket"], props["key"], archive.file, CONTENT_TYPE)
+        return {name: props[name] for name in self.described}
+
+    @abstractmethod
+    def built(self, props: dict[str, Any]) -> AbstractContextManager[Built]:
+        """Build the archive."""

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL with TLS and the roles as DigitalOcean makes them: doadmin is no superuser."""
+"""A throw-away PostgreSQL with TLS and the roles as DigitalOcean makes them: doadmin is not a superuser."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ class PostgresServer:
         )
 
     def create_role(self, name: str, password: str) -> None:
-        """Make a role as the API does: by a superuser, so that doadmin is no administrator of it."""
+        """Make a role as the API does: by a superuser, so that doadmin does not administer it."""
         with self.as_superuser() as connection:
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(name), sql.Literal(password))

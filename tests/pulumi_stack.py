@@ -124,7 +124,7 @@ class PulumiStack:
             return None
         metadata = found["metadata"]
         kind = metadata["type"].rpartition(":")[2]
-        # The outputs of the stack itself are no resource.
+        # The outputs of the stack itself are not a resource.
         if metadata["op"] in {"same", "refresh", "read"} or kind == "Stack":
             return None
         return Step(metadata["op"], kind, self._name(metadata["urn"]), tuple(sorted(metadata.get("diffs") or ())))

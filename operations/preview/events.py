@@ -134,7 +134,7 @@ def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any])
     had = (metadata.get("old") or {}).get("outputs") or {}
     if op in {"delete", "delete-replaced", "discard"}:
         new = None
-    # Components have no change of their own, and the stack's outputs are no resource.
+    # Components have no change of their own, and the stack's outputs are not a resource.
     custom = any((metadata.get(side) or {}).get("custom") for side in ("old", "new"))
     verb = _VERBS.get(op)
     if not custom or kind.endswith("providers") or (verb is None and op != "same"):

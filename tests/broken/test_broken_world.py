@@ -1,4 +1,4 @@
-"""Parts of a full world that die, one by one and all together: what heals itself, and what `sandbox up` mends."""
+"""Parts of a full world that die, one by one and all together: what heals itself, and what `sandbox up` fixes."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def comes_back(deployed: Deployment, before: object) -> None:
 
 
 def test_every_process_may_be_killed(deployed: Deployment) -> None:
-    """Each is started again by itself, machines too; of Pebble `status` says that it is gone, and `up` mends that."""
+    """Each is started again by itself, machines too; of Pebble `status` says that it is gone, and `up` fixes that."""
     supervisor = Supervisor(deployed.world)
     before = {status.name: status.pid for status in supervisor.status()}
     assert {"api", "dns", "front", "metadata", "pebble", "proxy", "ceph-mon", "ceph-osd"} <= before.keys()

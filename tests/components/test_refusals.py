@@ -38,7 +38,7 @@ def leads_outside(_settings: Settings, app: Path) -> None:
 
 
 def fifo(_settings: Settings, app: Path) -> None:
-    """What is no file."""
+    """What is not a file."""
     os.mkfifo(app / "socket")
 
 
@@ -101,7 +101,7 @@ def test_a_full_disk_is_a_run_error(settings: Settings, tmp_path: Path, monkeypa
 
 
 def test_a_project_with_a_src_layout_is_taken(settings: Settings, tmp_path: Path) -> None:
-    """Where its modules are can't be seen from outside: nothing refuses them that is no package beside manage.py."""
+    """Where its modules are can't be seen from outside: nothing refuses them that is not a package beside manage.py."""
     for file in ("manage.py", "requirements.txt", "src/shop/settings.py", "src/shop/wsgi.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()

@@ -74,7 +74,7 @@ class State:
 
 
 class Refused(Exception):  # noqa: N818 - an answer, no error of this program
-    """An answer that is no success."""
+    """An answer that is not a success."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -70,7 +70,7 @@ def test_the_same_body_is_not_written_again(board: Board, state: State) -> None:
 @pytest.mark.parametrize(
     ("author", "body"),
     [
-        ("somebody", DEV),  # the marker alone is no claim: anybody can copy it
+        ("somebody", DEV),  # the marker alone proves nothing: anybody can copy it
         (BOT, f"another report\n{DEV}"),  # quoted below another report of ours
         (BOT, body_of("preview: dev2", "no changes")),
     ],

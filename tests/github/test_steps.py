@@ -155,7 +155,7 @@ def deployed(runner: Runner) -> Runner:
 
 
 def test_nights_without_and_with_drift(deployed: Runner) -> None:
-    """Quiet ones, and a change behind Pulumi's back: an issue that is closed again when it is mended."""
+    """Quiet ones, and a change behind Pulumi's back: an issue that is closed again when it is fixed."""
     runner, drift, issue = deployed, job("drift", "drift"), job("drift", "issue")
 
     def night() -> str:
@@ -164,7 +164,7 @@ def test_nights_without_and_with_drift(deployed: Runner) -> None:
         return runner.outside(issue, "Open, change or close the issue")
 
     assert night() == "none open\n"
-    # A commit that is merged and waits for its approval is no drift.
+    # A commit that is merged and waits for its approval is not drift.
     views = runner.tree / "app" / "polls" / "views.py"
     before = views.read_text()
     views.write_text(f"{before}\n# changed\n")

@@ -99,7 +99,7 @@ def test_the_internet_reaches_80_and_443_only(deployed: Deployment, web: Machine
 
 
 def test_another_droplet_of_the_vpc_reaches_no_more(web: Machine, foreign: Machine) -> None:
-    """A VPC is no circle of friends: the Cloud Firewall stands in front of the private address too."""
+    """A VPC is not a circle of friends: the Cloud Firewall stands in front of the private address too."""
     hosts = (web.hardware.private_ip, web.hardware.public_ip)
     with ThreadPoolExecutor() as pool:
         assert [*pool.map(partial(seen_from, foreign), hosts)] == [WEB, WEB]

@@ -132,7 +132,7 @@ def test_rules_are_switched_off_by_name_alone(preview: Preview, tmp_path: Path) 
 
 
 def test_a_production_stack_that_lacks_nothing_passes(preview: Preview) -> None:
-    """Neighbours of every rule's border, and values that a preview can't know, are no violations and no warnings."""
+    """Neighbours of every rule's border, and values that a preview can't know, are neither violations nor warnings."""
     done = preview("passing")
     assert (violations(done), done.returncode) == (set(), 0), done.stdout + done.stderr
     assert "✅ django-do@" in done.stdout

@@ -115,7 +115,7 @@ def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None
     BROKEN["an import error"][0](app)
     assert stack.run("up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False).returncode != 0
 
-    (app / "polls/views.py").write_text((ROOT / "app/polls/views.py").read_text() + "\n# mended\n")
+    (app / "polls/views.py").write_text((ROOT / "app/polls/views.py").read_text() + "\n# fixed\n")
     stack.up(settings={"app.path": str(app)})
     assert serving(deployed) == stack.outputs()["release"] != before
     stack.up()

@@ -353,7 +353,7 @@ def processes(world: World) -> dict[str, int]:
 
 
 def test_up_of_a_running_world_changes_nothing(own_world: World) -> None:
-    """Twice is as good as once, and quicker; taking down twice is no error either."""
+    """Twice is as good as once, and quicker; taking down twice is not an error either."""
     before = processes(own_world)
     started = time.monotonic()
     run("sandbox", "up", "--depth", "api", home=own_world.home)

@@ -214,7 +214,7 @@ class TestDiff:
         assert expected == kinds(VPC, old, new)
 
     def test_what_the_api_chose_may_be_written_down(self) -> None:
-        """Naming the address range that the network has already is no change."""
+        """Naming the address range that the network has already is not a change."""
         assert kinds(VPC, {}, {"ipRange": "10.0.0.0/20"}, {"ipRange": "10.0.0.0/20"}) == {}
 
     @pytest.mark.parametrize(("old", "new", "expected"), [(True, False, "DELETE_REPLACE"), (False, True, "ADD")])

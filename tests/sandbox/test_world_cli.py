@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sandbox import checks, environment, network, plugin, switches
+from sandbox import checks, environment, inherited, network, plugin, switches
 from sandbox import world as worlds
 from sandbox.cli import main
 from sandbox.store import Store
@@ -44,7 +44,7 @@ def test_no_world_is_a_clear_error(tmp_path: Path, command: list[str]) -> None:
 
 
 def test_down_without_a_world_is_fine(tmp_path: Path) -> None:
-    """Taking down twice is no error."""
+    """Taking down twice is not an error."""
     assert sandbox("down", "--home", str(tmp_path)) == (0, f"{tmp_path}: no world here, nothing to do\n")
 
 
@@ -156,7 +156,7 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     added = variables.keys() - base.keys()
     proxy = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} if depth == "api" else set()
     assert added == proxy | {
-        *environment.TRUST_VARIABLES,
+        *inherited.TRUST_VARIABLES,
         "DIGITALOCEAN_TOKEN",
         "SPACES_ACCESS_KEY_ID",
         "PULUMI_HOME",

@@ -160,7 +160,7 @@ def test_first_images_are_those_that_every_world_needs() -> None:
 
 
 def test_a_world_with_a_cluster_needs_its_image_at_the_start(tmp_path: Path) -> None:
-    """Building it again, after its recipe has changed, is no part of the API's own start."""
+    """Building it again, after its recipe has changed, is not part of the API's own start."""
     world = worlds.create(tmp_path / "w", "full", proxy_port=1)
     assert lifetime.images_of(world) == ["base", "postgres"]
     (world.home / "clusters" / "some-id").mkdir(parents=True)

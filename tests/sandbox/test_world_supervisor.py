@@ -162,7 +162,7 @@ def test_stop_ends_everything(supervisor: Supervisor) -> None:
 
 
 def test_a_killed_supervisor_is_not_running(supervisor: Supervisor) -> None:
-    """Its socket stays behind; that is no answer, and a new one starts over it."""
+    """Its socket stays behind; that is not an answer, and a new one starts over it."""
     os.kill(supervisor.pid(), 9)
     eventually(lambda: not supervisor.running())
     with pytest.raises(SupervisorError, match="run `sandbox up`"):

@@ -129,7 +129,7 @@ def test_another_image_replaces_the_droplet(changing: Changing, api: Api) -> Non
 
 
 def test_a_plan_with_other_workers_replaces_the_droplet(changing: Changing) -> None:
-    """More memory is no use without more workers, and their number is part of the user data."""
+    """More memory does not help without more workers, and their number is part of the user data."""
     steps, _ = changing.up({"web.size": "s-2vcpu-4gb"})
     assert [set(step.changed) for step in steps if step.what == "replace web-1"] == [{"size", "userData"}]
 

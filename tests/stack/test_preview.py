@@ -24,7 +24,7 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
 def report(
     stack: PulumiStack, settings: Settings | None, monkeypatch: pytest.MonkeyPatch, *argv: str
 ) -> tuple[int, str]:
-    """Exit status and text of the report; making it is no part of what a person waits for."""
+    """Exit status and text of the report; making it is not part of what a person waits for."""
     monkeypatch.setenv("PULUMI_ENABLE_STREAMING_JSON_PREVIEW", "true")
     events = stack.run("preview", "--json", *argv, settings=settings, check=False).stdout
     before = os.times()

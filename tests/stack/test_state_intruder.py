@@ -92,7 +92,7 @@ class Touch:
 
 
 def test_code_in_the_state_runs_where_the_host_of_dynamic_providers_is(runner: Runner) -> None:
-    """It is part of the official CLI, so our own resources having no code is no wall."""
+    """It is part of the official CLI, so our own resources having no code is not a wall."""
     host = runner.folder / "bin" / "pulumi-resource-pulumi-python"
     host.write_text(HOST)
     host.chmod(0o755)

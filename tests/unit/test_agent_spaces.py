@@ -15,22 +15,11 @@ from xml.sax.saxutils import escape
 import pytest
 
 from agent import spaces
-from agent.config import Config
 from agent.spaces import Answer, Spaces, SpacesError
+from tests.unit import droplet_world
 from tests.unit.spaces_server import Action, Handler, Request, SpacesServer, answer, half, hang_up, listening, trust
 
-CONFIG = Config(
-    region="nyc3",
-    endpoint="http://localhost",
-    domain="polls.example",
-    acme_email="",
-    releases_bucket="releases",
-    state_bucket="state",
-    assets_bucket="assets",
-    access_key="DO00AGENT",
-    secret_key="the-agents-own+key/",
-    package="5f" * 32,
-)
+CONFIG = dataclasses.replace(droplet_world.CONFIG, endpoint="http://localhost", secret_key="the-agents-own+key/")
 BODY = b"0123456789" * 1000
 DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
 KEYS = ["desired.json", "static/admin/grüße & more+(x)~é'*!@=,;.css", "static/a%20b//c.js", "static/日本.svg"]
@@ -88,7 +77,7 @@ def test_a_conditional_get_is_signed(server: SpacesServer, key: str) -> None:
 
 
 def test_a_try_may_be_bounded(server: SpacesServer) -> None:
-    """Even if Spaces send a byte now and then, which is no stall."""
+    """Even if Spaces send a byte now and then, which is not a stall."""
     ended = threading.Event()
 
     def trickle(handler: Handler) -> None:

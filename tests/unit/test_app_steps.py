@@ -364,7 +364,7 @@ def test_a_manage_py_that_prepares_the_environment(project: Project) -> None:
 
 
 def test_an_app_without_static_files(project: Project) -> None:
-    """The refusal that is expected is no failure; another one is."""
+    """The refusal that is expected is not a failure; another one is."""
     project.add("site_settings.py", "INSTALLED_APPS.remove('django.contrib.staticfiles')\n")
     with project.steps() as app:
         assert app.manage("collectstatic", "--noinput", unless="Unknown command: 'collectstatic'") is None

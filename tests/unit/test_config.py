@@ -224,7 +224,7 @@ def test_too_many_clients_are_refused_with_the_sum(settings: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("where", ["secrets", "env"])
 def test_a_rejected_secret_is_not_shown(settings: dict[str, Any], where: str) -> None:
-    """An error message is no place for one, nor is `app.env` when a secret got there by mistake."""
+    """By no error message, also when it got into `app.env` by mistake."""
     settings["app"][where] = {"TOKEN": ["hunter2"]}
     (problem,) = problems(settings)
     assert problem.startswith(f"app.{where}.TOKEN: ")

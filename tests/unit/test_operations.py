@@ -70,7 +70,7 @@ def test_an_unknown_command_is_refused() -> None:
 
 
 def test_an_error_names_the_command(tmp_path: Path) -> None:
-    """In one line on standard error, without a traceback; what is no preview has a status of its own."""
+    """In one line on standard error, without a traceback; what is not a preview has a status of its own."""
     (tmp_path / "events").write_text("no events\n")
     done = CliRunner().invoke(main, ["preview", "report", str(tmp_path / "events")], prog_name="operations")
     assert (done.exit_code, done.stdout) == (2, "")
@@ -127,7 +127,7 @@ def test_a_deployed_stack_has_its_price(calls: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_nothing_has_no_price(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stack that was never deployed is no free one."""
+    """A stack that was never deployed is not a free one."""
     monkeypatch.setenv("SAYS", json.dumps({"version": 3, "deployment": {}}))
     done = CliRunner().invoke(main, ["cost", "--stack", "dev"])
     assert calls.exists()

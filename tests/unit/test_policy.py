@@ -181,12 +181,13 @@ def with_secrets(text: str) -> list[str]:
         ("x p@ss/word-1 x", ["user.password"]),
         ("postgres://app:p%40ss%2Fword-1@", ["user.password"]),
         ("cEBzcy93b3JkLTE=", ["user.password"]),
+        ("WzFwQHNzL3dvcmQtMV0=", ["user.password"]),  # Base64 of [1p@ss/word-1]
         ("sk_live_1234", ["environment.document.env.STRIPE_SECRET"]),
         ("app short the-agents-own polls.example qwertzuiop mysite.wsgi:application", []),
     ],
 )
 def test_secrets_in_user_data_are_named_and_not_shown(text: str, expected: list[str]) -> None:
-    """As they are, in a URL or in Base64; the agent's key, short values and what is no secret are let be."""
+    """As they are, in a URL, in Base64 of a longer text; the agent's key, short values and what is not secret pass."""
     assert with_secrets(text) == expected
 
 

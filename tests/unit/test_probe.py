@@ -202,7 +202,7 @@ def test_with_external_dns_a_missing_record_ends_well_and_is_named(
     """No record yet, or the one of the site that is being replaced: the release answered at its own address."""
     vars(site).update(change)
     if site.resolved:
-        # What the old site serves is no concern of ours.
+        # What the old site serves does not concern us.
         monkeypatch.setattr(probe, "ask", lambda _url, _release: probe.Answer("another site"))
     created = ProbeProvider().create(props(buckets, dns="external"))
     assert created.outs is not None
@@ -211,7 +211,7 @@ def test_with_external_dns_a_missing_record_ends_well_and_is_named(
 
 
 def test_with_external_dns_the_release_still_has_to_answer_at_its_address(site: Site, buckets: Buckets) -> None:
-    """A missing record is no excuse."""
+    """A missing record is not an excuse."""
     site.resolved, site.release = False, "r1"
     with pytest.raises(ActionError, match=r"http://203\.0\.113\.7/healthz serves release 'r1'"):
         ProbeProvider().create(props(buckets, dns="external", deadline=0))
@@ -237,7 +237,7 @@ def test_the_proxy_of_the_environment_is_used(site: Site, buckets: Buckets, monk
 
 
 def test_nothing_differs_the_second_time(site: Site, buckets: Buckets) -> None:
-    """A record that is still missing is no reason to ask again."""
+    """A record that is still missing is not a reason to ask again."""
     olds = props(buckets) | {"pending": ""}
     assert ProbeProvider().diff("id", olds, props(buckets, deadline=900)).changes is False
     site.resolved = False

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from operations import secrets_check
 from operations.secrets_check import CheckError, Secrets
+from plugin_base.wire import SECRET_SIGNATURE, SIGNATURE_KEY
+from policy.written import SHORTEST
 
 PASSWORD = 'p&ss<w"rd/é\\x'
 
@@ -25,7 +27,7 @@ def of(**named: str) -> Secrets:
 
 def secret(value: object) -> dict[str, str]:
     """What `pulumi stack export --show-secrets` makes of one."""
-    return {secrets_check.MARK: "1b47061264138c4ac30d75fd1eb44270", "plaintext": json.dumps(value)}
+    return {SIGNATURE_KEY: SECRET_SIGNATURE, "plaintext": json.dumps(value)}
 
 
 def state(name: str = "site-key", **inputs: object) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def test_a_secret_is_found_however_it_is_written(written: str) -> None:
     assert of(password=PASSWORD).found_in("log", f"connecting with {written} …") == ["password"]
 
 
-@given(value=st.text(min_size=secrets_check.SHORTEST), before=st.text(), after=st.text())
+@given(value=st.text(min_size=SHORTEST), before=st.text(), after=st.text())
 def test_any_secret_is_found_in_any_text(value: str, before: str, after: str) -> None:
     """In an error's message, in a document, in a document in a document, in Base64."""
     text = before + value + after
@@ -66,9 +68,10 @@ def test_a_private_key_is_found_in_a_display_that_indents() -> None:
 
 
 def test_the_state_is_searched_to_its_leaves() -> None:
-    """Secrets in lists and mappings, and secrets that are lists and mappings; what is plain is none."""
+    """Secrets in lists and mappings, and secrets that are lists and mappings; plain text and references are none."""
+    reference = {SIGNATURE_KEY: "5cf8f73096256a8f31e491e813e4eb8e", "urn": "urn:pulumi:dev::p::t::other"}
     found = state(
-        plain="not a secret", deep=[{"password": secret("in-a-list")}],
+        plain="not a secret", other=reference, deep=[{"password": secret("in-a-list")}],
         whole=secret({"a": ["in-a-secret"], "port": 5432}),
     )  # fmt: skip
     assert list(secrets_check.secrets_of_state(found)) == [

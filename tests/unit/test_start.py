@@ -110,7 +110,7 @@ def signed(request: Request, key: str) -> bool:
 
 
 def test_what_a_killed_start_has_left_is_removed(droplet: Droplet) -> None:
-    """Half a package is no use to anybody."""
+    """Half a package is of no use to anybody."""
     half = droplet.packages / "tmpabcd"
     half.mkdir(parents=True)
     (half / "package.tar").write_bytes(b"half")

@@ -168,7 +168,7 @@ class Clusters:
         self._wait_ready(machine)
 
     def destroy_cluster(self, cluster_id: str) -> None:
-        """Remove a cluster and its data; one that doesn't exist is no error."""
+        """Remove a cluster and its data; one that doesn't exist is not an error."""
         path = self._spec_file(cluster_id)
         if not path.exists():
             return

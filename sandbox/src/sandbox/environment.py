@@ -6,22 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox import plugin
+from sandbox.inherited import PROXIES, TRUST_VARIABLES
 from sandbox.world import World
 
-TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 # The engine looks for a plugin on PATH first, unless this is set, and then among those that it installed.
 IGNORE_AMBIENT = "PULUMI_IGNORE_AMBIENT_PLUGINS"
 # They would win over the bundle, lead around the world, or hide the sandbox's own plugin.
 REMOVED = (
     "SSL_CERT_DIR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "ALL_PROXY",
-    "all_proxy",
+    *PROXIES,
     "DIGITALOCEAN_ACCESS_TOKEN",
     "DIGITALOCEAN_API_URL",
     "SPACES_ENDPOINT_URL",

@@ -16,6 +16,7 @@ GUEST_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 APT_OPTIONS = re.compile(
     r"^Acquire::(http|https)::(?!Dl-Limit)\S+|^Acquire::(Check-Valid-Until|Check-Date|Max-FutureTime|Retries|ForceIPv4)$"
 )
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 # Variables that name an index or a time limit. What names a folder of this machine would be wrong on another.
 VARIABLES = (
     "PIP_INDEX_URL",
@@ -29,12 +30,7 @@ VARIABLES = (
     "UV_EXTRA_INDEX_URL",
     "UV_HTTP_TIMEOUT",
     "UV_PYTHON_INSTALL_MIRROR",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
+    *PROXIES,
 )
 TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "PIP_CERT")
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "timeout")

@@ -83,7 +83,7 @@ def _write_files(user_data: str) -> list[dict[str, str]]:
 
 
 def _module(name: str, file: Path) -> ModuleType:
-    """Load a Python file that is no part of the sandbox."""
+    """Load a Python file that is not part of the sandbox."""
     _with_filters()
     specification = importlib.util.spec_from_file_location(name, file)
     assert specification

@@ -43,7 +43,7 @@ def start(world: World, supervisor: Supervisor, *, namespace: str = ROUTER) -> N
     """Start the storage and the gateways; return when they answer S3 requests."""
     folder = _folder(world)
     if not (folder / "made").exists():
-        # An interrupted first start leaves nothing that is worth mending.
+        # An interrupted first start leaves nothing that is worth keeping.
         shutil.rmtree(folder, ignore_errors=True)
         _create(world, supervisor, namespace)
     else:
@@ -97,7 +97,7 @@ def put_key(
 
 
 def delete_key(world: World, region_slugs: list[str], access_key: str, *, namespace: str = ROUTER) -> None:
-    """Revoke a Spaces key; what it wrote stays. A key that doesn't exist is no error."""
+    """Revoke a Spaces key; what it wrote stays. A key that doesn't exist is not an error."""
     with exclusive(_folder(world) / "keys.lock"):
         keys = _read_keys(world)
         keys.pop(access_key, None)

@@ -100,7 +100,7 @@ class Store:
         return self._select("WHERE kind NOT IN ('action', 'switches') ORDER BY rowid", ())
 
     def delete(self, kind: str, id: str | int) -> None:  # noqa: A002
-        """Forget a resource; one that doesn't exist is no error."""
+        """Forget a resource; one that doesn't exist is not an error."""
         self._remember(kind, str(id))
         with self._lock, self._connection:
             self._connection.execute("DELETE FROM resources WHERE kind = ? AND id = ?", (kind, str(id)))

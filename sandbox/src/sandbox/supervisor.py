@@ -275,7 +275,7 @@ def _quoted(value: str) -> str:
 
 
 def _alive(pid: int) -> bool:
-    """Whether a process exists and is no zombie (PID 1 of a container may be slow to collect them)."""
+    """Whether a process exists and is not a zombie (PID 1 of a container may be slow to collect them)."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

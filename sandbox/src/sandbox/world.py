@@ -33,7 +33,7 @@ CONTENTS = frozenset(
 
 
 class WorldError(Exception):
-    """A world can't be used as asked; the text says why and how to mend it."""
+    """A world can't be used as asked; the text says why and how to fix it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,7 +156,7 @@ def is_leftover(home: Path) -> bool:
 
 
 def has_other_files(home: Path) -> bool:
-    """Whether a directory holds something that is no world's, so that no world may be made in it."""
+    """Whether a directory holds something that does not belong to a world, so that no world may be made in it."""
     if (home / WORLD_FILE).exists() or not home.exists():
         return False
     return not home.is_dir() or (any(home.iterdir()) and not is_leftover(home))

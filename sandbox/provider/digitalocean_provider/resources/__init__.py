@@ -30,7 +30,7 @@ class Resource(Protocol):
 
     @staticmethod
     def delete(op: Operation, id_: str, state: Properties) -> None:
-        """Delete; what is gone already is no error."""
+        """Delete; what is gone already is not an error."""
 
 
 def resource(token: str) -> Resource:

@@ -53,7 +53,7 @@ SCHEMA = Schema(
         "maintenanceWindows": Field(normalise=without_seconds, members=("day", "hour")),
         "privateNetworkUuid": Field(role=OPTIONAL_COMPUTED, replaces=True),
         "projectId": Field(role=OPTIONAL_COMPUTED, replaces=True),
-        # Computed where the program is silent: a disk that has grown by itself is no drift then.
+        # Computed where the program is silent: a disk that has grown by itself is not drift then.
         "storageSizeMib": Field(role=OPTIONAL_COMPUTED),
         "storageAutoscale": Field(normalise=autoscale_said, members=("enabled", *_AUTOSCALE), rule=autoscale_problems),
         "tags": Field(normalise=tag_set),
