@@ -51,11 +51,21 @@ def home() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
-@pytest.fixture
-def own_world(home: Path) -> World:
-    """A world of depth "api" that no other test sees."""
+@pytest.fixture(scope="module")
+def own_world() -> Iterator[World]:
+    """A world of depth "api" that the tests of this file have for themselves, empty; the last of them takes it down."""
+    home = Path(tempfile.mkdtemp(prefix="own-"))
     run("sandbox", "up", "--depth", "api", home=home)
-    return worlds.load(home)
+    yield worlds.load(home)
+    if home.exists():
+        run("sandbox", "down", home=home)
+
+
+@pytest.fixture(scope="module")
+def previewed(api_world: World) -> World:
+    """A world with a stack "local" that has nothing in it, and the settings that the last command was run with."""
+    run("scripts/stack", "local", "stack", home=api_world.home)
+    return api_world
 
 
 # 1. No root.
@@ -251,17 +261,13 @@ def test_the_api_refuses_a_real_looking_token(api_world: World) -> None:
     assert REAL_LOOKING not in done.stdout
 
 
-def test_the_provider_refuses_a_real_looking_token(own_world: World) -> None:
-    """The engine shows the plugin's text; with the world's own token the next run works."""
-    run("scripts/stack", "local", "stack", home=own_world.home)
-    command = ["pulumi", "preview", "--stack", "local", "--config-file", str(own_world.pulumi / "Pulumi.local.yaml")]
-    shutil.copy(own_world.pulumi / "project/Pulumi.local.yaml", own_world.pulumi / "Pulumi.local.yaml")
-    run("scripts/stack", "local", "preview", home=own_world.home)
+def test_the_provider_refuses_a_real_looking_token(previewed: World) -> None:
+    """The engine shows the plugin's text; that the next run works is seen below."""
+    command = ["pulumi", "preview", "--stack", "local", "--config-file", str(previewed.pulumi / "Pulumi.local.yaml")]
     variable = f"DIGITALOCEAN_TOKEN={REAL_LOOKING}"
-    done = run("sandbox", "exec", "env", variable, *command, home=own_world.home, check=False)
+    done = run("sandbox", "exec", "env", variable, *command, home=previewed.home, check=False)
     refused(done, "must be a sandbox's token, got one of a real account", "take sandbox/provider off PATH")
     assert REAL_LOOKING not in done.stdout + done.stderr
-    run("scripts/stack", "local", "preview", home=own_world.home)
 
 
 def test_a_switch_that_is_none(api_world: World) -> None:
@@ -277,7 +283,6 @@ def test_a_switch_that_is_none(api_world: World) -> None:
 
 def preview_with(world: World, changes: dict[str, str], folder: Path) -> Done:
     """Preview the stack "local" with lines of its settings replaced."""
-    run("scripts/stack", "local", "stack", home=world.home)
     settings = (ROOT / "Pulumi.local.yaml").read_text()
     for old, new in changes.items():
         assert old in settings, old
@@ -288,10 +293,10 @@ def preview_with(world: World, changes: dict[str, str], folder: Path) -> Done:
     return run(*command, home=world.home, check=False)
 
 
-def test_everything_wrong_in_the_settings_is_one_report(api_world: World, tmp_path: Path) -> None:
-    """Path, rule, value and fix of each, before anything is planned; the stack's own settings then work."""
+def test_everything_wrong_in_the_settings_is_one_report(previewed: World, tmp_path: Path) -> None:
+    """Path, rule, value and fix of each, before anything is planned."""
     done = preview_with(
-        api_world,
+        previewed,
         {
             "region: nyc3": "region: mars1",
             "cidr: 10.40.0.0/20": "cidr: 8.8.8.0/24",
@@ -314,7 +319,6 @@ def test_everything_wrong_in_the_settings_is_one_report(api_world: World, tmp_pa
         "webb: unknown setting; did you mean web?",
     )
     assert "digitalocean:index" not in done.stdout
-    run("scripts/stack", "local", "preview", home=api_world.home)
 
 
 @pytest.mark.parametrize(
@@ -324,14 +328,20 @@ def test_everything_wrong_in_the_settings_is_one_report(api_world: World, tmp_pa
         (["manage.py"], ["app.path: must hold uv.lock or requirements.txt", "run `uv lock` there"]),
     ],
 )
-def test_an_app_path_without_a_project(api_world: World, tmp_path: Path, files: list[str], texts: list[str]) -> None:
+def test_an_app_path_without_a_project(previewed: World, tmp_path: Path, files: list[str], texts: list[str]) -> None:
     """It says which file is missing, where."""
     app = tmp_path / "app"
     app.mkdir()
     for file in files:
         (app / file).touch()
-    done = preview_with(api_world, {"path: app": f"path: {app}"}, tmp_path)
+    done = preview_with(previewed, {"path: app": f"path: {app}"}, tmp_path)
     refused(done, *texts, f'got "{app}"')
+
+
+def test_the_next_preview_works_after_all_that(previewed: World) -> None:
+    """With the stack's own settings, and the world's own token: nothing of the refused ones is left."""
+    done = run("scripts/stack", "local", "preview", home=previewed.home)
+    assert "digitalocean:index" in done.stdout
 
 
 # 7. Worlds that are there, not there, or half there.
@@ -350,18 +360,6 @@ def test_a_second_full_world_is_told_whose_is_up(full_world: World, home: Path) 
 def processes(world: World) -> dict[str, int]:
     """Process ids by name."""
     return {status.name: status.pid for status in Supervisor(world).status()}
-
-
-def test_up_of_a_running_world_changes_nothing(own_world: World) -> None:
-    """Twice is as good as once, and quicker; taking down twice is no error either."""
-    before = processes(own_world)
-    started = time.monotonic()
-    run("sandbox", "up", "--depth", "api", home=own_world.home)
-    assert time.monotonic() - started < 10
-    assert processes(own_world) == before
-    run("sandbox", "down", home=own_world.home)
-    assert not own_world.home.exists()
-    assert "no world here, nothing to do" in run("sandbox", "down", home=own_world.home).stdout
 
 
 @pytest.mark.full
@@ -409,8 +407,7 @@ def test_a_world_file_that_was_cut_off(home: Path) -> None:
     for command in (["up", "--depth", "api"], ["down"], ["status"]):
         done = run("sandbox", *command, home=home, check=False)
         refused(done, f"{home / worlds.WORLD_FILE}: must describe a world", f"remove {home}")
-    shutil.rmtree(home)
-    run("sandbox", "up", "--depth", "api", home=home)
+    shutil.rmtree(home)  # and a place with nothing in it is where every world begins
 
 
 def test_a_home_whose_path_is_too_long(home: Path) -> None:
@@ -523,6 +520,21 @@ def test_ctrl_c_ends_promptly_and_the_next_update_converges(own_world: World, tm
     # Whatever was made before an interruption was in the state, so that it could be destroyed.
     left = [item.kind for item in Store(own_world.database, read_only=True).all() if item.kind not in OF_THE_ACCOUNT]
     assert left == []
+
+
+# The last one with the world of this file, which ends here.
+
+
+def test_up_of_a_running_world_changes_nothing(own_world: World) -> None:
+    """Twice is as good as once, and quicker; taking down twice is no error either."""
+    before = processes(own_world)
+    started = time.monotonic()
+    run("sandbox", "up", "--depth", "api", home=own_world.home)
+    assert time.monotonic() - started < 10
+    assert processes(own_world) == before
+    run("sandbox", "down", home=own_world.home)
+    assert not own_world.home.exists()
+    assert "no world here, nothing to do" in run("sandbox", "down", home=own_world.home).stdout
 
 
 # The user's own browser.
