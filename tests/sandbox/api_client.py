@@ -36,13 +36,18 @@ _DELETED_IN_ORDER = {
 }
 
 
-def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 30) -> T:
-    """Poll until what is read is as wanted; fail with what was last seen."""
+def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 120) -> T:
+    """Poll until what is read is as wanted; fail with what was last seen.
+
+    The time is for a machine that is busy with other tests. To read costs what it costs there: less often by and by.
+    """
     deadline = time.monotonic() + seconds
+    pause = 0.02
     while not wanted(seen := read()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not as wanted after {seconds} s, last seen: {seen!r}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
     return seen
 
 
