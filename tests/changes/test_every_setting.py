@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 from config.stack import StackConfig
 from operations.preview import events
@@ -45,18 +46,29 @@ class Changing:
     watched: Watched
     settings: dict[str, object]
     rows: dict[int, Row]  # by their number in the table
+    file: dict[str, object]  # Pulumi.local.yaml, which `settings` change
     made: int = 0  # how many of the table's changes this stack has
 
     def to(self, number: int) -> None:
         """Make all changes before this one that were not made one by one, in one update."""
         left = [change for change in CHANGES[self.made : number] if change.lasts]
-        if left:
-            # Only the last value of each: what comes after it is all that the stack shall have.
-            wanted = {path: value for change in left for path, value in change.settings.items()}
+        # Only the last value of each: what comes after it is all that the stack shall have.
+        wanted = {path: value for change in left for path, value in change.settings.items()}
+        if any(value != self.value(path) for path, value in wanted.items()):
             self.settings |= Change(wanted, "nothing").values(self.given)
             self.stack.up(settings=self.settings)
             self.watched = watched(self.stack)
         self.made = number + 1
+
+    def value(self, path: str) -> object:
+        """What the stack has now; None for a setting that is not there."""
+        if path in self.settings:
+            return self.settings[path]
+        section, *rest = path.split(".")
+        found = self.file.get(f"django-do:{section}")
+        for part in rest:
+            found = found.get(part) if isinstance(found, dict) else None
+        return found
 
     def preview(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> events.Preview:
         """What the engine says it would do."""
@@ -79,9 +91,12 @@ def changing(api_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iter
     stack.up()
     with connect(api_world) as api:
         given = Given(api=api, outputs=stack.outputs(), folder=tmp_path_factory.mktemp("project") / "app")
-        changing = Changing(stack=stack, given=given, watched=watched(stack), settings={}, rows={})
+        file = yaml.safe_load((ROOT / "Pulumi.local.yaml").read_text())["config"]
+        changing = Changing(stack=stack, given=given, watched=watched(stack), settings={}, rows={}, file=file)
         yield changing
-        stack.up(settings=changing.settings | {"protect": False, "storage.forceDestroy": True})
+        free = {"protect": False, "storage.forceDestroy": True}
+        if any(changing.value(path) != value for path, value in free.items()):
+            stack.up(settings=changing.settings | free)
         stack.run("destroy", "--yes", "--skip-preview")
         for key in api.ok(api.raw.get("/v2/account/keys"))["ssh_keys"]:
             api.raw.delete(f"/v2/account/keys/{key['id']}")
@@ -122,7 +137,7 @@ ALWAYS = [
     {"network.sshKeys"},
     {"network.sshFrom"},
     {"database.directConnections"},
-    {"app.env"},
+    {"app.secrets.GREETING_KEY"},
     {"production"},
     {"protect"},
     {"domain"},

@@ -15,7 +15,8 @@ from sandbox.store import Store
 from sandbox.world import World
 
 APP_ROLE = DATABASE = "app"  # as components/database.py has them
-INTERVAL = 0.1  # seconds between two questions
+# Seconds between two questions. Of the database none is missed in between: what came back is another one than before.
+INTERVAL = {"site": 0.1, "database": 0.4}
 PATIENCE = 5  # seconds that are waited for the end of an absence, once the change is done
 TIMEOUT = 20  # seconds that an answer may take, on a machine that is busy with other tests
 
@@ -64,6 +65,7 @@ def watch(watched: Watched) -> Iterator[Away]:
 def _ask(name: str, ask: Callable[[], str | None], away: Away, over: threading.Event) -> None:
     since: float | None = None  # the first question without an answer
     while True:
+        last = over.is_set()  # it is asked once more after the end: what was done last counts, too
         asked = time.monotonic()
         wrong = ask()
         away.questions += 1
@@ -75,10 +77,12 @@ def _ask(name: str, ask: Callable[[], str | None], away: Away, over: threading.E
             since = since or asked
             away.seen.append(f"{name}: {wrong}")
         # Once over, an absence is waited for to its end: the change may have left it behind.
-        if over.wait(INTERVAL) and (since is None or asked - since > PATIENCE):
+        if last and (since is None or asked - since > PATIENCE):
             if since is not None:
                 setattr(away, name, max(getattr(away, name), asked - since))
             return
+        if over.wait(INTERVAL[name]) and last:
+            time.sleep(INTERVAL[name])
 
 
 def _site(watched: Watched) -> Callable[[], str | None]:

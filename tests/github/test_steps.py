@@ -154,16 +154,29 @@ def deployed(runner: Runner) -> Runner:
     return runner
 
 
-def test_nights_without_and_with_drift(deployed: Runner) -> None:
+DRIFT = "Compare the state with DigitalOcean"
+
+
+@pytest.fixture(scope="module")
+def quiet_night(deployed: Runner) -> tuple[str, set[tuple[str, str]]]:
+    """What becomes of the issue in a night without drift; methods and paths of what DigitalOcean was asked."""
+    last = deployed.requests()[-1][0]
+    checked = deployed.inside(job("drift", "drift"), DRIFT)
+    assert checked.returncode == 0, checked.stderr
+    made = {(method, path) for _, method, path in deployed.requests(last)}
+    return deployed.outside(job("drift", "issue"), "Open, change or close the issue"), made
+
+
+def test_nights_without_and_with_drift(deployed: Runner, quiet_night: tuple[str, set[tuple[str, str]]]) -> None:
     """Quiet ones, and a change behind Pulumi's back: an issue that is closed again when it is fixed."""
     runner, drift, issue = deployed, job("drift", "drift"), job("drift", "issue")
 
     def night() -> str:
-        checked = runner.inside(drift, "Compare the state with DigitalOcean")
+        checked = runner.inside(drift, DRIFT)
         assert checked.returncode == 0, checked.stderr
         return runner.outside(issue, "Open, change or close the issue")
 
-    assert night() == "none open\n"
+    assert quiet_night[0] == "none open\n"
     # A commit that is merged and waits for its approval is not drift.
     views = runner.tree / "app" / "polls" / "views.py"
     before = views.read_text()
@@ -188,9 +201,7 @@ def test_nights_without_and_with_drift(deployed: Runner) -> None:
 def test_that_pulumi_failed_is_no_drift(deployed: Runner) -> None:
     """The run fails and nobody closes, or opens, an issue for it."""
     runner = deployed
-    failed = runner.inside(
-        job("drift", "drift"), "Compare the state with DigitalOcean", "env", "DIGITALOCEAN_TOKEN=wrong"
-    )
+    failed = runner.inside(job("drift", "drift"), DRIFT, "env", "DIGITALOCEAN_TOKEN=wrong")
     assert failed.returncode == 1
     assert "not known" in runner.report("report.md")
     assert runner.report("status").strip() not in {"0", "7"}
@@ -202,23 +213,23 @@ def scopes(heading: str) -> dict[str, str]:
     return dict(re.findall(r"^\| `([a-z_]+:read)` \| `(/v2/[^`]+)`", section, re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    ("name", "step", "heading"),
-    [
-        ("preview-stack: preview", "Preview", "The token of a preview"),
-        ("drift: drift", "Compare the state with DigitalOcean", "The token of the drift check"),
-    ],
-)
-def test_a_token_that_only_reads_is_enough(deployed: Runner, name: str, step: str, heading: str) -> None:
-    """The API gets reads only, and the page says for which scopes; a preview needs no Spaces key."""
-    runner = deployed
-    last = runner.requests()[-1][0]
-    workflow_name, _, job_name = name.partition(": ")
-    without = ["env", "-u", "SPACES_ACCESS_KEY_ID", "-u", "SPACES_SECRET_ACCESS_KEY"] if job_name == "preview" else []
-    assert runner.inside(job(workflow_name, job_name), step, *without).returncode == 0
-    made = runner.requests(last)
-    assert {method for _, method, _ in made} == {"GET"}
+def only_reads(made: set[tuple[str, str]], heading: str) -> None:
+    """Fail unless these are reads, and the scopes below the heading are those that they need."""
+    assert {method for method, _ in made} == {"GET"}
     listed = scopes(heading)
-    prefixes = {path: next((p for p in listed.values() if path.startswith(p)), None) for _, _, path in made}
+    prefixes = {path: next((p for p in listed.values() if path.startswith(p)), None) for _, path in made}
     assert [path for path, prefix in prefixes.items() if prefix is None] == []
     assert set(listed.values()) == set(prefixes.values())
+
+
+def test_a_token_that_only_reads_is_enough_for_the_drift_check(quiet_night: tuple[str, set[tuple[str, str]]]) -> None:
+    """The API gets reads only, and the page says for which scopes."""
+    only_reads(quiet_night[1], "The token of the drift check")
+
+
+def test_a_token_that_only_reads_is_enough_for_a_preview(deployed: Runner) -> None:
+    """The API gets reads only, and the page says for which scopes; a preview needs no Spaces key."""
+    last = deployed.requests()[-1][0]
+    without = ["env", "-u", "SPACES_ACCESS_KEY_ID", "-u", "SPACES_SECRET_ACCESS_KEY"]
+    assert deployed.inside(job("preview-stack", "preview"), "Preview", *without).returncode == 0
+    only_reads({(method, path) for _, method, path in deployed.requests(last)}, "The token of a preview")

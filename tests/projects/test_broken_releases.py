@@ -81,9 +81,9 @@ def serving(deployed: Deployment) -> str:
     return str(health["release"])
 
 
-def desired(deployed: Deployment, stack: PulumiStack) -> str:
+def desired(deployed: Deployment) -> str:
     """The release that the Droplets are told to run."""
-    bucket = stack.outputs()["buckets"]["releases"]
+    bucket = deployed.outputs["buckets"]["releases"]  # type: ignore[index]
     read = 'answer = json.loads(s3().get_object(Bucket=given["bucket"], Key="desired.json")["Body"].read())["release"]'
     return str(python(deployed.world, read, bucket=bucket))
 
@@ -103,8 +103,8 @@ def test_a_broken_release_ends_with_the_droplets_own_text(deployed: Deployment, 
     assert failed.returncode != 0
     assert [text for text in texts if text not in output] == [], output
     assert seconds < AT_ONCE
-    assert (serving(deployed), desired(deployed, stack)) == (before, before)
-    for secret in stack.resources()["environment"]["inputs"]["document"], stack.outputs()["superuser_password"]:
+    assert (serving(deployed), desired(deployed)) == (before, before)
+    for secret in stack.resources()["environment"]["inputs"]["document"], deployed.outputs["superuser_password"]:
         assert str(secret) not in output
 
 

@@ -36,13 +36,18 @@ _DELETED_IN_ORDER = {
 }
 
 
-def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 30) -> T:
-    """Poll until what is read is as wanted; fail with what was last seen."""
+def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: float = 120) -> T:
+    """Poll until what is read is as wanted; fail with what was last seen.
+
+    The time is for a machine that is busy with other tests. To read costs what it costs there: less often by and by.
+    """
     deadline = time.monotonic() + seconds
+    pause = 0.02
     while not wanted(seen := read()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not as wanted after {seconds} s, last seen: {seen!r}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
     return seen
 
 
@@ -54,6 +59,7 @@ class Api:
         self.raw = raw
         self.proxy = f"http://127.0.0.1:{world.proxy_port}"
         self.client = self.pydo()
+        self._s3: dict[tuple[str, str, str], S3Client] = {}
 
     def pydo(self, **options: Any) -> Client:  # noqa: ANN401 - azure.core's own options
         """DigitalOcean's own client; retries are off unless a test wants them."""
@@ -123,13 +129,20 @@ class Api:
         )
 
     def s3(self, access_key: str | None = None, secret_key: str | None = None, region: str = "nyc3") -> S3Client:
-        """Spaces by boto3, with the account's key unless another is given."""
+        """Spaces by boto3, with the account's key unless another is given; one client for each key and region."""
+        access_key, secret_key = access_key or self.world.spaces_access_key, secret_key or self.world.spaces_secret_key
+        made = self._s3.get((access_key, secret_key, region))
+        if made is None:
+            made = self._s3[access_key, secret_key, region] = self._new_s3(access_key, secret_key, region)
+        return made
+
+    def _new_s3(self, access_key: str, secret_key: str, region: str) -> S3Client:
         client: S3Client = boto3.client(
             "s3",
             endpoint_url=f"https://{region}.digitaloceanspaces.com",
             region_name=region,
-            aws_access_key_id=access_key or self.world.spaces_access_key,
-            aws_secret_access_key=secret_key or self.world.spaces_secret_key,
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
             verify=str(self.world.bundle),
             config=Config(
                 proxies={"https": self.proxy},

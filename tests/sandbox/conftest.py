@@ -8,9 +8,15 @@ from sandbox.world import World
 from tests.sandbox.api_client import Api, connect
 
 
-@pytest.fixture
-def api(api_world: World) -> Iterator[Api]:
-    """The API by pydo and by plain HTTP, through the world's proxy; what a test leaves behind is deleted."""
+@pytest.fixture(scope="session")
+def connected(api_world: World) -> Iterator[Api]:
+    """The API by pydo and by plain HTTP, through the world's proxy: making its clients takes longer than most tests."""
     with connect(api_world) as api:
         yield api
-        api.delete_everything()
+
+
+@pytest.fixture
+def api(connected: Api) -> Iterator[Api]:
+    """The same; what a test leaves behind is deleted."""
+    yield connected
+    connected.delete_everything()

@@ -1,22 +1,30 @@
+"""The sandbox's provider with the real engine: one stack of every resource, which all tests here take further in turn.
+
+Each test leaves the stack deployed, with the settings that it says, and the last one takes it down.
+"""
+
 import json
 import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sandbox.world import World
 from tests.commands import PATH, ROOT, run
-from tests.sandbox.api_client import Api, until
+from tests.sandbox.api_client import Api, connect, until
 
 PROGRAM = Path(__file__).parent / "provider_program"
 DEADLINE = 120  # seconds
+NAME = "engine"
+ON = {"enabled": True, "thresholdPercent": 80, "incrementGib": 20}
 
 
 class Stack:
@@ -25,19 +33,41 @@ class Stack:
     def __init__(self, world: World, folder: Path) -> None:
         self.world = world
         self.folder = folder
+        self.file = folder / f"Pulumi.{NAME}.yaml"
+
+    def command(self, *argv: str) -> tuple[str, ...]:
+        """Pulumi in the world."""
+        return ("sandbox", "exec", "pulumi", "-C", str(self.folder), "--non-interactive", *argv)
 
     def pulumi(self, *argv: str, check: bool = True) -> str:
         """Run Pulumi in the world and return what it printed."""
-        command = ("sandbox", "exec", "pulumi", "-C", str(self.folder), "--non-interactive", *argv)
-        return run(*command, home=self.world.home, check=check).stdout
+        return run(*self.command(*argv), home=self.world.home, check=check).stdout
 
-    def set(self, name: str, value: str) -> None:
-        """Change a setting."""
-        self.pulumi("config", "set", name, value)
+    def set(self, **settings: object) -> None:
+        """Change settings; None takes one away."""
+        document = yaml.safe_load(self.file.read_text())
+        config = document.setdefault("config", {})
+        for name, value in settings.items():
+            config[f"provider:{name}"] = value
+            if value is None:
+                del config[f"provider:{name}"]
+        self.file.write_text(yaml.safe_dump(document))
 
     def up(self) -> str:
         """Deploy without a preview."""
         return self.pulumi("up", "--yes", "--skip-preview")
+
+    def update(self, *argv: str, **settings: object) -> dict[str, list[str]]:
+        """Deploy with other settings; what was done, as `step name`, with the inputs that made the difference."""
+        self.set(**settings)
+        lines = self.pulumi("up", "--yes", "--skip-preview", "--json", *argv).splitlines()
+        found = [json.loads(line).get("resOutputsEvent") for line in lines if line.startswith("{")]
+        done = [event["metadata"] for event in found if event]
+        return {
+            f"{step['op']} {step['urn'].rpartition('::')[2]}": step.get("diffs") or []
+            for step in done
+            if step["op"] not in {"same", "refresh", "read"} and not step["type"].endswith(":Stack")
+        }
 
     def steps(self, *argv: str) -> list[str]:
         """What a preview would do, as `step type`, without what stays the same."""
@@ -45,133 +75,61 @@ class Stack:
         changes = [step for step in done["steps"] if step["op"] not in ("same", "read", "refresh")]
         return sorted(f"{step['op']} {step['urn'].split('::')[-2]}" for step in changes)
 
+    def quiet(self) -> bool:
+        """Whether nothing drifted and there is nothing to do, by one preview: it shows both.
+
+        What a refresh leaves as it was in the state, a preview without one would not change either.
+        """
+        done = json.loads(self.pulumi("preview", "--json", "--refresh"))
+        read = [step for step in done["steps"] if step["op"] == "refresh"]
+        # A tag has numbers of what is tagged.
+        moved = [step["urn"] for step in read if step["oldState"] != step["newState"] and ":Tag::" not in step["urn"]]
+        wanted = [step["urn"] for step in done["steps"] if step["op"] not in ("same", "read", "refresh")]
+        assert (len(read) > 1, moved, wanted) == (True, [], [])
+        return True
+
     def resources(self) -> dict[str, dict[str, object]]:
         """The state, by the resources' names in the program."""
         state = json.loads(self.pulumi("stack", "export"))
         return {str(found["urn"]).rpartition("::")[2]: found for found in state["deployment"]["resources"]}
 
 
-@pytest.fixture
-def stack(api: Api, tmp_path: Path) -> Iterator[Stack]:
-    """A new stack; what a test leaves is deleted with the API's other resources."""
-    folder = tmp_path / "program"
+@pytest.fixture(scope="module")
+def api(api_world: World) -> Iterator[Api]:
+    """The API, past Pulumi; what the tests leave behind is deleted."""
+    with connect(api_world) as api:
+        yield api
+        api.delete_everything()
+
+
+@pytest.fixture(scope="module")
+def stack(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """A new stack with nothing in it."""
+    folder = tmp_path_factory.mktemp("engine") / "program"
     shutil.copytree(PROGRAM, folder)
     stack = Stack(api.world, folder)
-    name = f"provider-{time.time_ns()}"
-    stack.pulumi("stack", "init", name)
+    stack.pulumi("stack", "init", NAME)
     public = Ed25519PrivateKey.generate().public_key()
     text = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-    stack.set("publicKey", text)
-    yield stack
-    stack.pulumi("destroy", "--yes", "--skip-preview")
-    stack.pulumi("stack", "rm", name, "--yes")
+    stack.set(publicKey=text, autoscale=ON)
+    return stack
 
 
-def test_a_stack_of_every_resource_lives_and_dies(stack: Stack, api: Api) -> None:
-    """Create, nothing to do, nothing drifted, no secret in plain, replacement in the right order, nothing left."""
-    stack.up()
-    secrets = json.loads(stack.pulumi("stack", "output", "--json", "--show-secrets"))
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An `up` that was stopped by Ctrl-C."""
 
-    assert [stack.steps(), stack.steps("--refresh")] == [[], []]
-
-    exported = stack.pulumi("stack", "export")
-    assert [name for name in ("password", "clusterPassword", "secretKey") if secrets[name] in exported] == []
-
-    stack.set("userData", "two")
-    stack.set("poolSize", "30")
-    stack.set("description", "second")
-    text = stack.up()
-    order = [
-        text.index(line)
-        for line in (
-            "DatabaseConnectionPool pool deleted original",  # its explicit name must be free first
-            "DatabaseConnectionPool pool created replacement",
-        )
-    ]
-    assert order == sorted(order)
-    order = [
-        text.index(line)
-        for line in (
-            "Droplet web created replacement",  # an automatic name: the new one comes before the old one goes
-            "ReservedIpAssignment assignment created replacement",
-            "Droplet web deleting original",
-        )
-    ]
-    assert order == sorted(order)
-    assert stack.steps() == []
-
-    stack.pulumi("destroy", "--yes", "--skip-preview")
-    assert api.raw.get("/_sandbox/resources").json()["resources"] == []
+    status: int
+    printed: str
+    cluster: object  # its id in the state
 
 
-def test_drift_is_shown_and_mended(stack: Stack, api: Api) -> None:
-    """What somebody changes or deletes in the control panel comes back with the next `up --refresh`."""
-    stack.up()
-    resources = stack.resources()
-    api.raw.put(f"/v2/vpcs/{resources['net']['id']}", json={"name": "theirs", "description": "theirs"})
-    api.raw.delete(f"/v2/domains/provider.example/records/{resources['www']['id']}")
-
-    assert stack.steps("--refresh") == [
-        "create digitalocean:index/dnsRecord:DnsRecord",
-        "update digitalocean:index/vpc:Vpc",
-    ]
-
-
-ON = {"enabled": True, "thresholdPercent": 80, "incrementGib": 20}
-
-
-def test_a_disk_that_has_grown_is_no_drift(stack: Stack, api: Api) -> None:
-    """Neither a preview nor a refresh wants the old size back, and another plan keeps what has grown."""
-    stack.set("autoscale", json.dumps(ON))
-    stack.up()
-    cluster = str(stack.resources()["cluster"]["id"])
-    assert api.client.databases.get_autoscale(cluster)["storage"] == {
-        "enabled": True,
-        "threshold_percent": 80,
-        "increment_gib": 20,
-    }
-    grown = api.grow(cluster)
-    assert [stack.steps(), stack.steps("--refresh")] == [[], []]
-    stack.pulumi("refresh", "--yes", "--skip-preview")
-    assert stack.steps() == []
-
-    stack.set("clusterSize", "db-s-2vcpu-4gb")
-    assert stack.steps("--refresh") == ["update digitalocean:index/databaseCluster:DatabaseCluster"]
-    stack.up()
-    found = api.client.databases.get_cluster(cluster)["database"]
-    assert (found["size"], found["storage_size_mib"]) == ("db-s-2vcpu-4gb", 61440 + grown - 30720)
-    assert [stack.steps(), stack.steps("--refresh")] == [[], []]
-
-
-def test_autoscale_is_changed_in_place(stack: Stack, api: Api) -> None:
-    """Another threshold, off, and no longer said, which leaves the cluster as it is; a change elsewhere is drift."""
-    stack.set("autoscale", json.dumps(ON))
-    stack.up()
-    cluster = str(stack.resources()["cluster"]["id"])
-
-    def storage() -> object:
-        return api.client.databases.get_autoscale(cluster)["storage"]
-
-    for said, kept in (
-        (ON | {"thresholdPercent": 95}, {"enabled": True, "threshold_percent": 95, "increment_gib": 20}),
-        ({"enabled": False}, {"enabled": False}),
-        (None, {"enabled": False}),
-    ):
-        stack.set("autoscale", json.dumps(said))
-        stack.up()
-        assert (storage(), stack.steps(), stack.steps("--refresh")) == (kept, [], [])
-    stack.set("autoscale", json.dumps(ON))
-    stack.up()
-    api.client.databases.update_autoscale(cluster, {"storage": {"enabled": False}})
-    assert stack.steps("--refresh") == ["update digitalocean:index/databaseCluster:DatabaseCluster"]
-
-
-def test_an_interrupted_up_keeps_the_cluster_and_the_next_one_goes_on(stack: Stack, api: Api) -> None:
-    """Ctrl-C while the cluster is being made: the command ends at once, and no second cluster is made."""
-    fault = {"kind": "slow", "of": "database", "seconds": 8}
-    assert api.raw.post("/_sandbox/faults", json=fault).is_success
+@pytest.fixture(scope="module")
+def interrupted(stack: Stack, api: Api) -> Interrupted:
+    """The first `up`, until the cluster is being made."""
+    api.fault(kind="slow", of="database", seconds=8)
     with subprocess.Popen(
-        ["sandbox", "exec", "pulumi", "-C", str(stack.folder), "--non-interactive", "up", "--yes", "--skip-preview"],
+        stack.command("up", "--yes", "--skip-preview"),
         cwd=ROOT,
         env=os.environ | {"PATH": PATH, "SANDBOX_HOME": str(api.world.home)},
         stdout=subprocess.PIPE,
@@ -181,11 +139,109 @@ def test_an_interrupted_up_keeps_the_cluster_and_the_next_one_goes_on(stack: Sta
         until(lambda: api.raw.get("/v2/databases").json()["databases"], bool, DEADLINE)
         command.send_signal(signal.SIGINT)
         printed, _ = command.communicate(timeout=DEADLINE)
+    return Interrupted(command.returncode, printed, stack.resources()["cluster"]["id"])
 
-    assert (command.returncode != 0, "cancelled by the user" in printed) == (True, True), printed
-    interrupted = stack.resources()["cluster"]
+
+@pytest.fixture(scope="module")
+def deployed(stack: Stack, interrupted: Interrupted) -> Stack:  # noqa: ARG001 - goes on where that one stopped
+    """The stack with all of its resources, and a disk that grows by itself."""
     stack.up()
-    assert stack.resources()["cluster"]["id"] == interrupted["id"]
+    return stack
+
+
+def test_an_interrupted_up_keeps_the_cluster_and_the_next_one_goes_on(
+    interrupted: Interrupted, deployed: Stack
+) -> None:
+    """Ctrl-C while the cluster is being made: the command ends at once, and no second cluster is made."""
+    said = (interrupted.status != 0, "cancelled by the user" in interrupted.printed)
+    assert said == (True, True), interrupted.printed
+    assert deployed.resources()["cluster"]["id"] == interrupted.cluster
+
+
+def test_a_stack_of_every_resource_lives(deployed: Stack, api: Api) -> None:
+    """Create, nothing to do, nothing drifted, no secret in plain."""
+    assert deployed.quiet()
+    secrets = json.loads(deployed.pulumi("stack", "output", "--json", "--show-secrets"))
+    exported = deployed.pulumi("stack", "export")
+    assert [name for name in ("password", "clusterPassword", "secretKey") if secrets[name] in exported] == []
+    assert storage(api) == {"enabled": True, "threshold_percent": 80, "increment_gib": 20}  # as it was created
+
+
+def cluster_id(api: Api) -> str:
+    """The one cluster."""
+    (cluster,) = api.client.databases.list_clusters()["databases"]
+    return str(cluster["id"])
+
+
+def storage(api: Api) -> object:
+    """How the disk grows, says the API."""
+    return api.client.databases.get_autoscale(cluster_id(api))["storage"]
+
+
+def test_drift_is_shown_and_fixed(deployed: Stack, api: Api) -> None:
+    """What somebody changes or deletes in the control panel comes back with the next `up --refresh`."""
+    resources = deployed.resources()
+    network = f"/v2/vpcs/{resources['net']['id']}"
+    api.raw.put(network, json={"name": "theirs", "description": "theirs"})
+    api.raw.delete(f"/v2/domains/provider.example/records/{resources['www']['id']}")
+    api.client.databases.update_autoscale(cluster_id(api), {"storage": {"enabled": False}})
+
+    assert deployed.update("--refresh") == {
+        "create www": [],
+        "update net": ["description"],  # the name was Pulumi's own choice
+        "update cluster": ["storageAutoscale"],
+    }
+    assert api.raw.get(network).json()["vpc"]["description"] == "first"
+    assert storage(api) == {"enabled": True, "threshold_percent": 80, "increment_gib": 20}
+
+
+@pytest.fixture(scope="module")
+def changed(deployed: Stack) -> str:
+    """What an update printed that replaces a pool and a Droplet, and changes a network and a cluster in place."""
+    deployed.set(userData="two", poolSize="30", description="second", autoscale=ON | {"thresholdPercent": 95})
+    return deployed.up()
+
+
+def test_replacement_is_in_the_right_order(changed: str) -> None:
+    """Of what has an explicit name the old one goes first; of what has an automatic one, the new one comes first."""
+    for lines in (
+        ("DatabaseConnectionPool pool deleted original", "DatabaseConnectionPool pool created replacement"),
+        (
+            "Droplet web created replacement",
+            "ReservedIpAssignment assignment created replacement",
+            "Droplet web deleting original",
+        ),
+    ):
+        order = [changed.index(line) for line in lines]
+        assert order == sorted(order)
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_disk_that_has_grown_is_no_drift(deployed: Stack, api: Api) -> None:
+    """Neither a preview nor a refresh wants the old size back, and another plan keeps what has grown."""
+    cluster = cluster_id(api)
+    grown = api.grow(cluster)
+    assert [deployed.steps(), deployed.steps("--refresh")] == [[], []]
+
+    assert deployed.update("--refresh", clusterSize="db-s-2vcpu-4gb") == {"update cluster": ["size"]}
+    found = api.client.databases.get_cluster(cluster)["database"]
+    assert (found["size"], found["storage_size_mib"]) == ("db-s-2vcpu-4gb", 61440 + grown - 30720)
+    assert deployed.quiet()
+
+
+@pytest.mark.usefixtures("changed")
+def test_autoscale_is_changed_in_place(deployed: Stack, api: Api) -> None:
+    """Another threshold, off, and no longer said, which leaves the cluster as it is; then on again.
+
+    That a change elsewhere is drift is seen above.
+    """
+    assert storage(api) == {"enabled": True, "threshold_percent": 95, "increment_gib": 20}
+    for said in ({"enabled": False}, None):
+        deployed.update(autoscale=said)
+        assert storage(api) == {"enabled": False}
+        assert deployed.quiet()
+    assert deployed.update(autoscale=ON) == {"update cluster": ["storageAutoscale"]}
+    assert storage(api) == {"enabled": True, "threshold_percent": 80, "increment_gib": 20}
 
 
 def test_a_resource_is_imported_quietly(stack: Stack, api: Api) -> None:
@@ -199,3 +255,10 @@ def test_a_resource_is_imported_quietly(stack: Stack, api: Api) -> None:
 
     missing = stack.pulumi("import", "digitalocean:index/vpc:Vpc", "missing", "nope", *arguments, check=False)
     assert "resource 'nope' does not exist" in missing
+
+
+def test_a_stack_of_every_resource_dies(deployed: Stack, api: Api) -> None:
+    """Nothing is left; the last of these tests, since it is everybody's stack."""
+    assert api.raw.get("/_sandbox/resources").json()["resources"] != []
+    deployed.pulumi("destroy", "--yes", "--skip-preview")
+    assert api.raw.get("/_sandbox/resources").json()["resources"] == []

@@ -1,4 +1,4 @@
-"""What may be changed behind Pulumi's back, what finds it and what mends it: cases of tests, rows of docs/drift.md.
+"""What may be changed behind Pulumi's back, what finds it and what fixes it: cases of tests, rows of docs/drift.md.
 
 `python -m tests.stack.drift > docs/drift.md` writes the page.
 """
@@ -44,7 +44,7 @@ class Site:
         assert answer.is_success, (method, path, answer.text)
 
     def found(self, kind: str, path: str, wanted: Callable[[dict[str, Any]], bool]) -> bool:
-        """Whether the API has exactly one such thing now: after a mend it may have another id."""
+        """Whether the API has exactly one such thing now: after a fix it may have another id."""
         answer = self.get(path)
         return answer is not None and len([item for item in answer[kind] if wanted(item)]) == 1
 
@@ -76,7 +76,7 @@ class Case:
     holds: Callable[[Site], bool]  # whether things are as the program wants them
     refresh: tuple[str, ...]  # what `pulumi refresh` finds
     up: tuple[str, ...]  # what the next `pulumi up` does about it
-    effect: str = ""  # on visitors, while it lasts and while it is mended
+    effect: str = ""  # on visitors, while it lasts and while it is fixed
 
 
 def _cluster(site: Site) -> str:
@@ -404,7 +404,7 @@ UNSEEN = (
     ),
     Unseen(
         what="The Droplet was powered off",
-        why="power is no setting of the Droplet; the site is down",
+        why="power is not a setting of the Droplet; the site is down",
         instead="power it on in the control panel, or `doctl compute droplet-action power-on ID`",
         change=_power_off,
         stays=_is_off,
@@ -450,10 +450,10 @@ the next `pulumi up` then brings back what the program says. `pulumi up --refres
 --preview-only` looks and changes nothing, which is what a nightly check wants.
 
 This page is made by `python -m tests.stack.drift` from the cases that tests/stack/test_drift.py plays through with the
-real engine: each change is made by the API, found, mended, and looked up in the API again. Names are those of the
+real engine: each change is made by the API, found, fixed, and looked up in the API again. Names are those of the
 resources, without the name of the stack in front.
 
-## What is found and mended
+## What is found and fixed
 | What happened | `pulumi refresh` | then `pulumi up` | Visitors |
 |---|---|---|---|
 """

@@ -34,11 +34,13 @@ def shown(web: Machine, name: str) -> str:
 
 
 def wait_for(what: Callable[[], Any], seconds: float) -> Any:  # noqa: ANN401 - whatever is waited for
-    """Poll until there is something, and return it."""
+    """Poll until there is something, and return it; each look starts a program, so less often by and by."""
     end = time.monotonic() + seconds
+    pause = 0.3
     while not (found := what()):
         assert time.monotonic() < end, f"{what} has seen nothing for {seconds} s"
-        time.sleep(0.5)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 2)
     return found
 
 
