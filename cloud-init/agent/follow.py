@@ -35,6 +35,7 @@ class Follower:
     spaces: Spaces = field(init=False)
     problem: str = ""  # why the last look failed
     rolled_out: bool = False
+    accepted: set[str] = field(default_factory=set)  # buckets that have accepted the key
 
     def __post_init__(self) -> None:
         self.spaces = self.client()
@@ -42,7 +43,7 @@ class Follower:
 
     def client(self) -> Spaces:
         """Make a client of Spaces."""
-        return Spaces(self.config, self.machine.alive)
+        return Spaces(self.config, self.machine.alive, accepted=self.accepted)
 
     def follow(self) -> None:
         """Look again and again; return after a rollout, whose memory this process would keep for ever."""

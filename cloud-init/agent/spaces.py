@@ -39,7 +39,8 @@ class Spaces:
     """The few S3 requests that the agent makes. Not for several threads: each makes its own.
 
     `alive` is called while a request lasts, about every second. `seconds` bounds one try as a whole; without, a try
-    lasts as long as something arrives.
+    lasts as long as something arrives. `accepted` has the buckets that have accepted the key: one that was made just
+    now may be refused for a moment, by one bucket longer than by another.
     """
 
     PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
@@ -51,11 +52,13 @@ class Spaces:
         *,
         pauses: tuple[float, ...] = PAUSES,
         seconds: float = 0,
+        accepted: set[str] | None = None,
     ) -> None:
         self._config = config
         self._alive = alive
         self._pauses = pauses
         self._seconds = seconds
+        self._accepted = set() if accepted is None else accepted
         self._said = 0.0  # when `alive` was called last, by the monotonic clock
         self._curl = pycurl.Curl()  # its connections outlive a reset
 
@@ -120,10 +123,12 @@ class Spaces:
                 problem = f"curl: {[*error.args][-1]}"
             else:
                 if answer.status in allowed:
+                    self._accepted.add(bucket)
                     return answer
                 code = re.search(rb"<Code>(\w+)", answer.body)
                 problem = f"{answer.status} {(code[1] if code else answer.body[:200]).decode(errors='replace')}"
-                if answer.status < 500 and answer.status != http.HTTPStatus.TOO_MANY_REQUESTS:  # noqa: PLR2004
+                soon = {429} if bucket in self._accepted else {403, 429}
+                if answer.status < 500 and answer.status not in soon:  # noqa: PLR2004
                     break
             self._alive()
             time.sleep(pause)

@@ -195,7 +195,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spaces = FakeSpaces()
         self.machine = FakeMachine(root)
-        monkeypatch.setattr(follow, "Spaces", lambda _config, _alive: self.spaces)
+        monkeypatch.setattr(follow, "Spaces", lambda _config, _alive, **_options: self.spaces)
         monkeypatch.setattr(rollout, "HEALTH_DEADLINE", 0)
 
     def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:
