@@ -15,7 +15,7 @@ from agent.machine import Machine, log, write
 from agent.notify import notify
 from agent.redaction import brief, redacted, secrets
 from agent.rollout import Rollout, serving
-from agent.spaces import Answer, Spaces, SpacesError
+from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from agent.state import State
 from protocol.document import DocumentError, json_bytes, json_object
 from protocol.node import node_key
@@ -42,8 +42,12 @@ class Follower:
         self.recall()
 
     def client(self) -> Spaces:
-        """Make a client of Spaces."""
+        """Make a client of Spaces for looks and reports: there will be another one soon."""
         return Spaces(self.config, self.machine.alive, accepted=self.accepted)
+
+    def patient_client(self) -> Spaces:
+        """Make a client of Spaces for a rollout, which a moment of trouble must not end."""
+        return Spaces(self.config, self.machine.alive, pauses=PATIENT, accepted=self.accepted)
 
     def follow(self) -> None:
         """Look again and again; return after a rollout, whose memory this process would keep for ever."""
@@ -110,11 +114,11 @@ class Follower:
         rollout = Rollout(
             machine=self.machine,
             config=self.config,
-            client=self.client,
+            client=self.patient_client,
             release=desired.release,
             last_good=self.state.good,
             enter=lambda phase: self.remember(replace(self.state, phase=phase)),
-            still_desired=lambda: self.ask().body == answer.body,
+            still_desired=lambda: rollout.spaces.get(self.config.releases_bucket, DESIRED).body == answer.body,
         )
         text = self.failure_of(rollout)
         self.rolled_out = True

@@ -16,7 +16,7 @@ import pytest
 
 from agent import spaces
 from agent.config import Config
-from agent.spaces import Answer, Spaces, SpacesError
+from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from tests.unit.spaces_server import Action, Handler, Request, SpacesServer, answer, half, hang_up, listening, trust
 
 CONFIG = Config(
@@ -245,6 +245,30 @@ def test_a_key_that_is_new_to_a_bucket_may_be_refused_for_a_moment(server: Space
     with pytest.raises(SpacesError, match=r"^GET state/nodes/1.json: 403 AccessDenied$"):
         Spaces(config, accepted=accepted).get("state", "nodes/1.json")
     assert pauses == [0.5, 1]
+
+
+def test_a_key_that_stays_refused_is_an_error(server: SpacesServer, pauses: list[float]) -> None:
+    """In Spaces' own words, when all tries are made."""
+    server.next = [answer(403, DENIED)] * len(PATIENT)
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 403 AccessDenied$"):
+        Spaces(config, pauses=PATIENT).read("releases", "a")
+    assert (len(server.requests), sum(pauses)) == (15, 87.5)
+
+
+def test_patience_ends_by_the_clock(server: SpacesServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a try takes long: the runner waits for an answer of this Droplet."""
+    now = [0.0]
+
+    def sleep(_seconds: float) -> None:
+        now[0] += 60
+
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now[0]))
+    server.next = [answer(503)] * len(PATIENT)
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 503 $"):
+        Spaces(config, pauses=PATIENT).read("releases", "a")
+    assert len(server.requests) == 3
 
 
 def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

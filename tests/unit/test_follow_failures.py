@@ -7,6 +7,7 @@ import pytest
 
 from agent import follow, rollout
 from agent.redaction import TAIL
+from agent.spaces import PATIENT, Spaces
 from tests.unit.droplet_world import CONFIG, World, fail_at
 
 
@@ -25,6 +26,34 @@ def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
     assert world.run()[-1] == "failed"
     assert world.current == good
     assert not world.ran("systemctl")
+
+
+def test_a_moment_without_spaces_does_not_fail_a_release_that_is_ready(world: World) -> None:
+    """Before the switch desired.json is read once more; that is tried for longer than a look is."""
+
+    def page(command: str) -> None:
+        if command.startswith("first page"):
+            world.spaces.trouble["desired.json"] = 2 * len(Spaces.PAUSES)
+
+    world.machine.behaviour = page
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    world.spaces.trouble["desired.json"] = 2 * len(Spaces.PAUSES)
+    assert world.run() == []
+
+
+def test_without_spaces_for_long_a_release_is_not_switched_on(world: World) -> None:
+    """Another one may be desired by then; the runner hears it once Spaces are there again."""
+
+    def page(command: str) -> None:
+        if command.startswith("first page"):
+            world.spaces.trouble["desired.json"] = len(PATIENT)
+
+    world.machine.behaviour = page
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert (world.current, world.report["error"]) == (None, "GET releases/desired.json: 503 SlowDown")
 
 
 def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
