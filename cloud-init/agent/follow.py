@@ -134,6 +134,7 @@ class Follower:
             log(f"{self.machine.releases}: old releases stay: {error}")
         if text is None:
             rollout.compile()
+            rollout.tidy()
 
     def failure_of(self, rollout: Rollout) -> str | None:
         """Roll out; return what went wrong, as it may be shown, None when nothing did."""

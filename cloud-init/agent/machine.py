@@ -33,6 +33,8 @@ class Machine:
         self.current = root / "srv/app/current"  # the link to the release that serves
         self.state = root / "var/lib/release-agent/state.json"
         self.home = root / "srv/app/cache"  # of the user `release`
+        self.uv = root / "opt/uv/bin/uv"
+        self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 

@@ -22,6 +22,7 @@ from protocol.environment import Environment
 from protocol.release import Release
 
 HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in front of visitors
+UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
 GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
 
 
@@ -120,7 +121,7 @@ class Rollout:
                 "UV_PYTHON_DOWNLOADS": "automatic",
                 "UV_PYTHON_INSTALL_DIR": str(self.machine.pythons),
             }
-        uv = "/opt/uv/bin/uv"
+        uv = str(self.machine.uv)
         if (app / "uv.lock").is_file():
             commands = [[uv, "sync", "--frozen", "--no-dev"]]
         elif (app / "requirements.txt").is_file():
@@ -220,6 +221,24 @@ class Rollout:
         with contextlib.suppress(AgentError, OSError):
             command = ["nice", "-n", "19", python, "-m", "compileall", "-q", "../venv/lib", "."]
             self.machine.run(command, directory=self.folder / "app", environment={})
+
+    def tidy(self) -> None:
+        """Keep uv's cache from growing for ever; nobody waits for it.
+
+        uv itself forgets only what it can't use. What no release has is forgotten with all the rest, once it is much:
+        the kept releases have links of their own to what they have, and the next build fills the cache again.
+        """
+        uv = ["nice", "-n", "19", str(self.machine.uv), "cache"]
+        with contextlib.suppress(AgentError, OSError):
+            self.machine.run([*uv, "prune", "--quiet"], directory=self.machine.home, environment={})
+            if unlinked(self.machine.packages) > UNUSED_PACKAGES:
+                self.machine.run([*uv, "clean", "--quiet"], directory=self.machine.home, environment={})
+
+
+def unlinked(folder: Path) -> int:
+    """Return the bytes of a folder's files that have no name elsewhere, too."""
+    found = (path.lstat() for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
+    return sum(file.st_size for file in found if file.st_nlink == 1)
 
 
 def serving(machine: Machine) -> str:
