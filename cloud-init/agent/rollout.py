@@ -21,6 +21,7 @@ from agent.steps import AppSteps
 from protocol.environment import Environment
 from protocol.release import Release
 
+INSTALLATION_DEADLINE = 300  # seconds; cloud-init/install.sh goes on beside a first release
 HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in front of visitors
 UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
 GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
@@ -47,9 +48,11 @@ class Rollout:
         """Take all steps; what raises leaves the release that served before in place."""
         name = self.release.release
         if self.serving == name and self.machine.health(self.config.domain, name) is None:
+            self.wait_while(self.machine.missing_to_serve)
             return
         self.phase("fetch", self.fetch)
         if not (self.folder / "built").exists():
+            self.wait_while(self.machine.missing_to_build)
             self.phase("build", self.build)
         with self.app({}) as app:
             self.phase("check", lambda: self.check(app))
@@ -58,6 +61,7 @@ class Rollout:
             self.phase("migrate", lambda: self.migrate(app))
         with self.app({}) as app:
             self.phase("check", lambda: app.first_page(self.config.domain))
+        self.wait_while(self.machine.missing_to_serve)
         if not self.still_desired():
             raise AgentError("desired.json says something else by now, so this release was not switched on")
         # It is switched on already if the power went away right after that.
@@ -175,6 +179,18 @@ class Rollout:
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
             fine = "is already taken|Unknown command: 'createsuperuser'"
             app.manage("createsuperuser", "--noinput", unless=fine)
+
+    def wait_while(self, missing: Callable[[], str | None]) -> None:
+        """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""
+        deadline = time.monotonic() + INSTALLATION_DEADLINE
+        while (problem := missing()) is not None:
+            if time.monotonic() > deadline:
+                raise AgentError(
+                    f"{problem}, for {INSTALLATION_DEADLINE} s; see /var/log/cloud-init-output.log and "
+                    "`systemctl status nginx certificate` on the Droplet"
+                )
+            self.machine.alive()
+            time.sleep(0.25)
 
     def switch(self, release: str) -> None:
         """Point `current` at a release in one step, and restart Gunicorn behind its socket."""

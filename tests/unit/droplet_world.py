@@ -151,6 +151,9 @@ class FakeMachine(Machine):
         super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
         self.behaviour = behaviour
         self.sickness: Callable[[str], str | None] = lambda _release: None
+        self.unfinished: Callable[[], str | None] = lambda: None  # what is missing to serve
+        self.uv.parent.mkdir(parents=True)
+        self.uv.touch()
         self.id = "7"
         self.commands: list[tuple[str, dict[str, str]]] = []
         self.static_url = "https://assets.nyc3.cdn.digitaloceanspaces.com/static/"
@@ -191,6 +194,10 @@ class FakeMachine(Machine):
 
     def sync(self, _folder: Path) -> None:
         """Do without."""
+
+    def missing_to_serve(self) -> str | None:
+        """Say what is to be missing of the installation."""
+        return self.unfinished()
 
     def journal(self) -> str:
         """Say nothing."""

@@ -1,7 +1,9 @@
 """What the agent does when a release, or the agent itself, fails: what serves goes on, and the runner hears why."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -54,6 +56,64 @@ def test_without_spaces_for_long_a_release_is_not_switched_on(world: World) -> N
     world.desire(1)
     assert world.run()[-1] == "failed"
     assert (world.current, world.report["error"]) == (None, "GET releases/desired.json: 503 SlowDown")
+
+
+def test_a_switch_waits_for_what_is_still_installed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a new Droplet Nginx and the kept certificate come beside the first release, whose report moves the address."""
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(sleep=lambda _seconds: None, monotonic=time.monotonic))
+    seen: list[tuple[bool, str]] = []
+
+    def missing() -> str | None:
+        seen.append((world.ran("systemctl"), world.report["phase"]))
+        return "nginx.service: must be active, is inactive" if len(seen) < 3 else None
+
+    world.machine.unfinished = missing
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    assert seen == [(False, "check")] * 3
+
+
+def test_a_release_that_serves_already_waits_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine from a snapshot has it, and not yet the certificate that was kept meanwhile."""
+    world.desire(1)
+    world.run()
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.unfinished = lambda: "certificate.service: must have looked for a kept certificate, is activating"
+    world.machine.id = "8"
+    assert world.run()[-1] == "failed"
+    assert world.spaces.reports[-1]["error"].startswith("certificate.service: must have looked")
+
+
+def test_a_build_waits_for_uv(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still installed when the agent of a new Droplet begins."""
+    seen: list[str] = []
+
+    def sleep(_seconds: float) -> None:
+        seen.append(world.report["phase"])
+        if len(seen) == 3:
+            world.machine.uv.touch()
+
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    world.machine.uv.unlink()
+    world.desire(1)
+    assert world.run()[-1] == "done"
+    assert seen == ["fetch"] * 3
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.uv.unlink()
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith(f"{world.machine.uv}: must be installed, is not, for 0 s; see ")
+
+
+def test_an_installation_that_does_not_end_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is missing and where to look; nothing was switched on."""
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.unfinished = lambda: "nginx.service: must be active, is inactive"
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith("nginx.service: must be active, is inactive, for 0 s; see /var/log/cloud-i")
+    assert world.current is None
 
 
 def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
