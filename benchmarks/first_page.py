@@ -72,13 +72,15 @@ def droplet_events(world: worlds.World, began: float) -> list[Event]:
     wanted = {
         "cloud-init": re.compile(r"running '(init|modules:\w+)'|Cloud-init .* finished"),
         "release-agent": re.compile(r"(fetch|build|check|static|migrate|switch|health) [\d.]+ s"),
+        "systemd[1]": re.compile(r"Started (nginx|certificate|release-agent)\.service"),
+        "certificate[": re.compile(r"HTTPS is on"),
     }
     events = []
     for line in droplet.journal("--output=short-unix").splitlines():
         stamp, _, rest = line.partition(" ")
         for unit, pattern in wanted.items():
             if unit in rest and (found := pattern.search(rest)):
-                events.append(Event(float(stamp) - began, "droplet", f"{unit}: {found[0]}"))
+                events.append(Event(float(stamp) - began, "droplet", f"{unit.partition('[')[0]}: {found[0]}"))
     return events
 
 

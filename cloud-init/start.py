@@ -47,9 +47,10 @@ def ensure(config: Mapping[str, str], packages: Path, patience: float) -> Path:
         if not (packages / digest).exists():
             with tempfile.TemporaryDirectory(dir=packages) as folder:
                 fetch(config, Path(folder), patience)
-                # A folder that is there is whole, whenever the power goes away.
-                os.sync()
-                (Path(folder) / "package").rename(packages / digest)
+                new = Path(folder, "package")
+                # A folder that is there is whole, whenever the power goes away. Not os.sync(): it writes all there is.
+                subprocess.run(["sync", new, *new.rglob("*")], check=True)
+                new.rename(packages / digest)
     return packages / digest
 
 

@@ -16,11 +16,10 @@ from sizing.regions import spaces_endpoint
 
 SOURCES = Path(__file__).resolve().parent.parent / "cloud-init"
 
-# What the first release needs; cloud-init/install.sh installs the rest beside it.
+# What the release agent needs, and the walls; cloud-init/install.sh installs the rest beside the first release.
 PACKAGES = (
     "curl",
     "nftables",
-    "nginx",
     "openssh-server",
     "python3-pycurl",  # the agent's way to Spaces
     "python3-pip-whl",  # the wheel of pip, which installs uv; python3-pip would recommend a compiler

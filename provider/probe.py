@@ -26,7 +26,7 @@ from provider.spaces_provider import SpacesProvider
 if TYPE_CHECKING:
     import httpx
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
 
 

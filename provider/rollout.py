@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from provider.spaces_client import Spaces
 
 PARTS = ("artifact", "sha256", "environment")
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 # For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,
 # or systemd is about to start an agent that ended.
 BOOTSTRAP_SECONDS = 60.0

@@ -27,7 +27,7 @@ from protocol.document import DocumentError, json_bytes
 
 ENOUGH = 3 * 86400  # seconds; what ends sooner is not worth taking
 RENEWED = 1 / 3  # of the lifetime; what has less left is replaced, as Let's Encrypt recommends
-SOON, LATER = 1, 30  # seconds between two tries
+SOON, LATER = 0.25, 30  # seconds between two tries
 HASTE_PAUSES, HASTE_SECONDS = (1.0, 0.0), 8.0  # before READY; a GET and a PUT take 34 s at most
 SOON_FOR = 600  # seconds; while `pulumi up` may be waiting for it
 CERTIFICATE = "-----BEGIN CERTIFICATE-----"

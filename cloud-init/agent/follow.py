@@ -15,7 +15,7 @@ from agent.machine import Machine, log, write
 from agent.notify import notify
 from agent.redaction import brief, redacted, secrets
 from agent.rollout import Rollout, serving
-from agent.spaces import Answer, Spaces, SpacesError
+from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from agent.state import State
 from protocol.document import DocumentError, json_bytes, json_object
 from protocol.node import node_key
@@ -35,14 +35,19 @@ class Follower:
     spaces: Spaces = field(init=False)
     problem: str = ""  # why the last look failed
     rolled_out: bool = False
+    accepted: set[str] = field(default_factory=set)  # buckets that have accepted the key
 
     def __post_init__(self) -> None:
         self.spaces = self.client()
         self.recall()
 
     def client(self) -> Spaces:
-        """Make a client of Spaces."""
-        return Spaces(self.config, self.machine.alive)
+        """Make a client of Spaces for looks and reports: there will be another one soon."""
+        return Spaces(self.config, self.machine.alive, accepted=self.accepted)
+
+    def patient_client(self) -> Spaces:
+        """Make a client of Spaces for a rollout, which a moment of trouble must not end."""
+        return Spaces(self.config, self.machine.alive, pauses=PATIENT, accepted=self.accepted)
 
     def follow(self) -> None:
         """Look again and again; return after a rollout, whose memory this process would keep for ever."""
@@ -109,11 +114,11 @@ class Follower:
         rollout = Rollout(
             machine=self.machine,
             config=self.config,
-            client=self.client,
+            client=self.patient_client,
             release=desired.release,
             last_good=self.state.good,
             enter=lambda phase: self.remember(replace(self.state, phase=phase)),
-            still_desired=lambda: self.ask().body == answer.body,
+            still_desired=lambda: rollout.spaces.get(self.config.releases_bucket, DESIRED).body == answer.body,
         )
         text = self.failure_of(rollout)
         self.rolled_out = True
@@ -129,6 +134,7 @@ class Follower:
             log(f"{self.machine.releases}: old releases stay: {error}")
         if text is None:
             rollout.compile()
+            rollout.tidy()
 
     def failure_of(self, rollout: Rollout) -> str | None:
         """Roll out; return what went wrong, as it may be shown, None when nothing did."""

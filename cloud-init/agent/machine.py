@@ -33,6 +33,8 @@ class Machine:
         self.current = root / "srv/app/current"  # the link to the release that serves
         self.state = root / "var/lib/release-agent/state.json"
         self.home = root / "srv/app/cache"  # of the user `release`
+        self.uv = root / "opt/uv/bin/uv"
+        self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
@@ -132,8 +134,8 @@ class Machine:
         """Ask systemd for something; its own words say what went wrong."""
         self._system("systemctl", *arguments)
 
-    def _system(self, *command: str) -> None:
-        """Run a program of the system, which may last longer than the watchdog waits."""
+    def _system(self, *command: str) -> str:
+        """Run a program of the system, which may last longer than the watchdog waits; return what it printed."""
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -141,7 +143,29 @@ class Machine:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._finished([*command], process)
+        return self._finished([*command], process)
+
+    def missing_to_build(self) -> str | None:
+        """Return what a build lacks, None once cloud-init/install.sh has come so far beside a first release."""
+        return None if self.uv.exists() else f"{self.uv}: must be installed, is not"
+
+    def missing_to_serve(self) -> str | None:
+        """Return what visitors would miss, None once the installation has come so far.
+
+        That is Nginx, and where there is a certificate.service, its look for a certificate that was kept. A look that
+        failed counts: a release must not wait for its repair.
+        """
+        names = "ActiveState,ActiveEnterTimestampMonotonic,LoadState,NRestarts"
+        shown = self._system("systemctl", "show", f"--property={names}", "nginx.service", "certificate.service")
+        nginx, certificate = (
+            dict(line.split("=", 1) for line in unit.split("\n")) for unit in shown.strip().split("\n\n")
+        )
+        if nginx["ActiveState"] not in {"active", "reloading"}:
+            return f"nginx.service: must be active, is {nginx['ActiveState']}"
+        looked = certificate["ActiveEnterTimestampMonotonic"] != "0" or certificate["NRestarts"] != "0"
+        if certificate["LoadState"] == "loaded" and not looked:
+            return f"certificate.service: must have looked for a kept certificate, is {certificate['ActiveState']}"
+        return None
 
     def journal(self) -> str:
         """Return Gunicorn's last words."""

@@ -21,7 +21,9 @@ from agent.steps import AppSteps
 from protocol.environment import Environment
 from protocol.release import Release
 
+INSTALLATION_DEADLINE = 300  # seconds; cloud-init/install.sh goes on beside a first release
 HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in front of visitors
+UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
 GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
 
 
@@ -46,9 +48,11 @@ class Rollout:
         """Take all steps; what raises leaves the release that served before in place."""
         name = self.release.release
         if self.serving == name and self.machine.health(self.config.domain, name) is None:
+            self.wait_while(self.machine.missing_to_serve)
             return
         self.phase("fetch", self.fetch)
         if not (self.folder / "built").exists():
+            self.wait_while(self.machine.missing_to_build)
             self.phase("build", self.build)
         with self.app({}) as app:
             self.phase("check", lambda: self.check(app))
@@ -57,6 +61,7 @@ class Rollout:
             self.phase("migrate", lambda: self.migrate(app))
         with self.app({}) as app:
             self.phase("check", lambda: app.first_page(self.config.domain))
+        self.wait_while(self.machine.missing_to_serve)
         if not self.still_desired():
             raise AgentError("desired.json says something else by now, so this release was not switched on")
         # It is switched on already if the power went away right after that.
@@ -120,7 +125,7 @@ class Rollout:
                 "UV_PYTHON_DOWNLOADS": "automatic",
                 "UV_PYTHON_INSTALL_DIR": str(self.machine.pythons),
             }
-        uv = "/opt/uv/bin/uv"
+        uv = str(self.machine.uv)
         if (app / "uv.lock").is_file():
             commands = [[uv, "sync", "--frozen", "--no-dev"]]
         elif (app / "requirements.txt").is_file():
@@ -175,6 +180,18 @@ class Rollout:
             fine = "is already taken|Unknown command: 'createsuperuser'"
             app.manage("createsuperuser", "--noinput", unless=fine)
 
+    def wait_while(self, missing: Callable[[], str | None]) -> None:
+        """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""
+        deadline = time.monotonic() + INSTALLATION_DEADLINE
+        while (problem := missing()) is not None:
+            if time.monotonic() > deadline:
+                raise AgentError(
+                    f"{problem}, for {INSTALLATION_DEADLINE} s; see /var/log/cloud-init-output.log and "
+                    "`systemctl status nginx certificate` on the Droplet"
+                )
+            self.machine.alive()
+            time.sleep(0.25)
+
     def switch(self, release: str) -> None:
         """Point `current` at a release in one step, and restart Gunicorn behind its socket."""
         folder = self.machine.releases / release
@@ -220,6 +237,24 @@ class Rollout:
         with contextlib.suppress(AgentError, OSError):
             command = ["nice", "-n", "19", python, "-m", "compileall", "-q", "../venv/lib", "."]
             self.machine.run(command, directory=self.folder / "app", environment={})
+
+    def tidy(self) -> None:
+        """Keep uv's cache from growing for ever; nobody waits for it.
+
+        uv itself forgets only what it can't use. What no release has is forgotten with all the rest, once it is much:
+        the kept releases have links of their own to what they have, and the next build fills the cache again.
+        """
+        uv = ["nice", "-n", "19", str(self.machine.uv), "cache"]
+        with contextlib.suppress(AgentError, OSError):
+            self.machine.run([*uv, "prune", "--quiet"], directory=self.machine.home, environment={})
+            if unlinked(self.machine.packages) > UNUSED_PACKAGES:
+                self.machine.run([*uv, "clean", "--quiet"], directory=self.machine.home, environment={})
+
+
+def unlinked(folder: Path) -> int:
+    """Return the bytes of a folder's files that have no name elsewhere, too."""
+    found = (path.lstat() for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
+    return sum(file.st_size for file in found if file.st_nlink == 1)
 
 
 def serving(machine: Machine) -> str:

@@ -20,6 +20,8 @@ from agent.errors import AgentError
 TRUST = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
 CONNECT_SECONDS = 10
 STALLED_SECONDS = 30  # for so long nothing may arrive
+PATIENCE = 90  # seconds after which there is no further try, as in start.py
+PATIENT = (0.5, 1, 2, 4, *[8] * 10, 0)  # seconds after each try of what a release would end with
 NO_BODY = hashlib.sha256(b"").hexdigest()
 
 
@@ -39,10 +41,11 @@ class Spaces:
     """The few S3 requests that the agent makes. Not for several threads: each makes its own.
 
     `alive` is called while a request lasts, about every second. `seconds` bounds one try as a whole; without, a try
-    lasts as long as something arrives.
+    lasts as long as something arrives. `accepted` has the buckets that have accepted the key: one that was made just
+    now may be refused for a moment, by one bucket longer than by another (docs/releases.md).
     """
 
-    PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; a moment of trouble must not end a release
+    PAUSES = (0.5, 1, 2, 4, 0)  # seconds after each try; where it failed, there will be another one soon
 
     def __init__(
         self,
@@ -51,11 +54,13 @@ class Spaces:
         *,
         pauses: tuple[float, ...] = PAUSES,
         seconds: float = 0,
+        accepted: set[str] | None = None,
     ) -> None:
         self._config = config
         self._alive = alive
         self._pauses = pauses
         self._seconds = seconds
+        self._accepted = set() if accepted is None else accepted
         self._said = 0.0  # when `alive` was called last, by the monotonic clock
         self._curl = pycurl.Curl()  # its connections outlive a reset
 
@@ -113,6 +118,7 @@ class Spaces:
         if query:
             url += "?" + "&".join(f"{name}={urllib.parse.quote(query[name], safe='~')}" for name in sorted(query))
         problem = ""
+        end = time.monotonic() + PATIENCE
         for pause in self._pauses:
             try:
                 answer = self._once(method, url, body, headers or {}, sink)
@@ -120,11 +126,15 @@ class Spaces:
                 problem = f"curl: {[*error.args][-1]}"
             else:
                 if answer.status in allowed:
+                    self._accepted.add(bucket)
                     return answer
                 code = re.search(rb"<Code>(\w+)", answer.body)
                 problem = f"{answer.status} {(code[1] if code else answer.body[:200]).decode(errors='replace')}"
-                if answer.status < 500 and answer.status != http.HTTPStatus.TOO_MANY_REQUESTS:  # noqa: PLR2004
+                soon = {429} if bucket in self._accepted else {403, 429}
+                if answer.status < 500 and answer.status not in soon:  # noqa: PLR2004
                     break
+            if time.monotonic() > end:
+                break
             self._alive()
             time.sleep(pause)
         raise SpacesError(f"{method} {bucket}/{key}: {problem}")

@@ -69,15 +69,22 @@ def _upload(spaces: Spaces, bucket: str, root: Path, names: list[str]) -> None:
 
 
 def manifest_names(root: Path) -> set[str]:
-    """Return the hashed names that pages of this release refer to."""
+    """Return the hashed names that pages of this release refer to; each is below STATIC_ROOT, and below PREFIX."""
     try:
-        return set(json.loads((root / "staticfiles.json").read_bytes())["paths"].values())
+        names = set(json.loads((root / "staticfiles.json").read_bytes())["paths"].values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AgentError(
             "STATIC_ROOT/staticfiles.json: must be written by collectstatic for files on the CDN; set "
             "STORAGES['staticfiles'] to django.contrib.staticfiles.storage.ManifestStaticFilesStorage, or STATIC_URL "
             f"to /static/, and this Droplet serves them ({type(error).__name__}: {error})"
         ) from error
+    for name in names:
+        if not isinstance(name, str) or not {"", ".", ".."}.isdisjoint(name.split("/")):
+            raise AgentError(
+                f"STATIC_ROOT/staticfiles.json: must name files below STATIC_ROOT, names {json.dumps(name)}; correct "
+                "the storage that STORAGES['staticfiles'] names, which writes it"
+            )
+    return names
 
 
 def content_type(name: str) -> str:

@@ -87,6 +87,7 @@ def _install(root: Path, edge: str) -> None:
     succeed(root, "update-ca-certificates")
     succeed(root, "apt-get", "update", "--quiet")
     succeed(root, "apt-get", "install", "--yes", "--quiet", *yaml.safe_load(rendered(edge))["packages"])
+    succeed(root, "apt-get", "install", "--yes", "--quiet", "nginx")  # as cloud-init/install.sh does
     succeed(root, "systemd-sysusers", "/etc/sysusers.d/web.conf")
     succeed(root, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/web.conf")
     succeed(root, "ssh-keygen", "-A")

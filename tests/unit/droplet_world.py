@@ -1,6 +1,7 @@
 """A Droplet in a folder, with Spaces in memory: what tests of the release agent need."""
 
 import contextlib
+import copy
 import hashlib
 import io
 import json
@@ -19,7 +20,7 @@ from agent import follow, rollout
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import Machine
-from agent.spaces import Answer, SpacesError
+from agent.spaces import Answer, Spaces, SpacesError
 
 if not hasattr(tarfile, "data_filter"):
     # A Droplet has Python 3.13; Debian 12's 3.11.2 is older than the filter. This is 3.12's module.
@@ -55,9 +56,20 @@ class FakeSpaces:
         self.headers: dict[tuple[str, str], Mapping[str, str]] = {}
         self.reports: list[dict[str, Any]] = []
         self.broken: set[str] = set()
+        self.trouble: dict[str, int] = {}  # key -> how many tries to read it fail
+        self.tries = 0  # that a client makes
+
+    def client(self, _config: Config, _alive: Callable[[], None], **options: Any) -> "FakeSpaces":  # noqa: ANN401
+        """Make a client of the same buckets, as patient as the agent wants it."""
+        made = copy.copy(self)
+        made.tries = len(options.get("pauses", Spaces.PAUSES))
+        return made
 
     def get(self, bucket: str, key: str, *, unless: str = "") -> Answer:
         """Return 404, 304 or the object, as Spaces does."""
+        if (left := self.trouble.pop(key, 0)) >= self.tries > 0:
+            self.trouble[key] = left - self.tries
+            raise SpacesError(f"GET {bucket}/{key}: 503 SlowDown")
         body = self.objects.get((bucket, key))
         if body is None:
             return Answer(404, "", b"")
@@ -139,6 +151,9 @@ class FakeMachine(Machine):
         super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
         self.behaviour = behaviour
         self.sickness: Callable[[str], str | None] = lambda _release: None
+        self.unfinished: Callable[[], str | None] = lambda: None  # what is missing to serve
+        self.uv.parent.mkdir(parents=True)
+        self.uv.touch()
         self.id = "7"
         self.commands: list[tuple[str, dict[str, str]]] = []
         self.static_url = "https://assets.nyc3.cdn.digitaloceanspaces.com/static/"
@@ -180,6 +195,10 @@ class FakeMachine(Machine):
     def sync(self, _folder: Path) -> None:
         """Do without."""
 
+    def missing_to_serve(self) -> str | None:
+        """Say what is to be missing of the installation."""
+        return self.unfinished()
+
     def journal(self) -> str:
         """Say nothing."""
         return ""
@@ -195,7 +214,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.spaces = FakeSpaces()
         self.machine = FakeMachine(root)
-        monkeypatch.setattr(follow, "Spaces", lambda _config, _alive: self.spaces)
+        monkeypatch.setattr(follow, "Spaces", self.spaces.client)
         monkeypatch.setattr(rollout, "HEALTH_DEADLINE", 0)
 
     def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from agent import spaces
-from agent.spaces import Answer, Spaces, SpacesError
+from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from tests.unit import droplet_world
 from tests.unit.spaces_server import Action, Handler, Request, SpacesServer, answer, half, hang_up, listening, trust
 
@@ -212,12 +212,52 @@ def test_a_file_is_sent_in_pieces(server: SpacesServer, pauses: list[float], tmp
 
 @pytest.mark.parametrize(("status", "word"), [(403, "AccessDenied"), (404, "NoSuchKey")])
 def test_a_refusal_is_final(server: SpacesServer, pauses: list[float], status: int, word: str) -> None:
-    """Asking again would not help."""
-    server.next = [answer(status, DENIED.replace(b"AccessDenied", word.encode()))]
+    """Asking again would not help, once the bucket has accepted the key."""
+    server.next = [answer(200), answer(status, DENIED.replace(b"AccessDenied", word.encode()))]
+    ours = client(server.server_port)
+    ours.get("state", "nodes/1.json")
     with pytest.raises(SpacesError, match=rf"^PUT state/nodes/1.json: {status} {word}$"):
-        client(server.server_port).put("state", "nodes/1.json", b"{}", {"content-type": "application/json"})
-    assert len(server.requests) == 1
+        ours.put("state", "nodes/1.json", b"{}", {"content-type": "application/json"})
+    assert len(server.requests) == 2
     assert pauses == []
+
+
+def test_a_key_that_is_new_to_a_bucket_may_be_refused_for_a_moment(server: SpacesServer, pauses: list[float]) -> None:
+    """As start.py has it: it was made just now. What one client has found out, those that share it know."""
+    server.next = [answer(200), answer(403, DENIED), answer(403, DENIED), answer(200, b"{}"), answer(403, DENIED)]
+    ours = client(server.server_port)
+    ours.get("releases", "desired.json")
+    assert ours.get("state", "nodes/1.json").body == b"{}"
+    assert pauses == [0.5, 1]
+    accepted = ours._accepted
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    with pytest.raises(SpacesError, match=r"^GET state/nodes/1.json: 403 AccessDenied$"):
+        Spaces(config, accepted=accepted).get("state", "nodes/1.json")
+    assert pauses == [0.5, 1]
+
+
+def test_a_key_that_stays_refused_is_an_error(server: SpacesServer, pauses: list[float]) -> None:
+    """In Spaces' own words, when all tries are made."""
+    server.next = [answer(403, DENIED)] * len(PATIENT)
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 403 AccessDenied$"):
+        Spaces(config, pauses=PATIENT).read("releases", "a")
+    assert (len(server.requests), sum(pauses)) == (15, 87.5)
+
+
+def test_patience_ends_by_the_clock(server: SpacesServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a try takes long: the runner waits for an answer of this Droplet."""
+    now = [0.0]
+
+    def sleep(_seconds: float) -> None:
+        now[0] += 60
+
+    monkeypatch.setattr(spaces, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: now[0]))
+    server.next = [answer(503)] * len(PATIENT)
+    config = dataclasses.replace(CONFIG, endpoint=f"http://localhost:{server.server_port}")
+    with pytest.raises(SpacesError, match=r"^GET releases/a: 503 $"):
+        Spaces(config, pauses=PATIENT).read("releases", "a")
+    assert len(server.requests) == 3
 
 
 def test_a_refused_connection_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

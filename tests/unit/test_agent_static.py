@@ -55,6 +55,20 @@ def test_a_folder_that_is_needed_for_a_link_must_be_empty(release: Path) -> None
     assert (release / "static/site.css").exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["../manage.py", "css/../../manage.py", "/etc/passwd", "./site.css", "a//b.css", "css/", "", None, 7]
+)
+def test_a_name_that_leads_out_of_static_root_is_refused(release: Path, name: object) -> None:
+    """It would publish another file, or one under a key outside `static/`; nothing is uploaded."""
+    (release / "static/staticfiles.json").write_text(json.dumps({"paths": {"a.css": "a.0123.css", "b.css": name}}))
+    (release / "static/a.0123.css").touch()
+    spaces = FakeSpaces()
+    rule = f"STATIC_ROOT/staticfiles.json: must name files below STATIC_ROOT, names {json.dumps(name)}; "
+    with pytest.raises(AgentError, match=re.escape(rule)):
+        static.publish(release / "static", CONFIG, lambda: spaces)  # type: ignore[arg-type, return-value]
+    assert spaces.objects == {}
+
+
 def test_uploads_take_little_memory(tmp_path: Path) -> None:
     """However large the files are: several are sent at once, on a Droplet that serves visitors meanwhile."""
     names = {f"{number}.mp4": f"{number}.0123.mp4" for number in range(4)}

@@ -318,14 +318,14 @@ def test_without_a_kept_one_it_is_obtained_and_kept(droplet: Droplet, capsys: py
     assert capsys.readouterr().out.splitlines()[0] == "waiting: this Droplet does not have the Reserved IP"
     assert droplet.commands == ["READY=1", "certbot", "nginx", "systemctl"]
     assert droplet.kept == droplet.here
-    assert droplet.naps == [1, 1, 1, 1]
+    assert droplet.naps == [0.25] * 4
 
 
 def test_it_waits_as_long_as_it_takes(droplet: Droplet) -> None:
     """A domain may lead here days later; after ten minutes it is tried less often."""
     droplet.at_nap = lambda number: droplet.stop(number) if sum(droplet.naps) > 1000 else None
     assert not droplet.run()
-    assert droplet.naps == [1] * 600 + [30] * 14
+    assert droplet.naps == [0.25] * 2400 + [30] * 14
 
 
 def test_the_key_is_new_and_certbot_does_not_get_it(droplet: Droplet) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import follow
+from agent import follow, rollout
 from agent.state import State
 from tests.unit.droplet_world import CONFIG, ENVIRONMENT, World, fail_at
 
@@ -224,6 +224,30 @@ def test_a_named_python_is_found_or_downloaded(world: World) -> None:
         "UV_PYTHON_PREFERENCE": "system",
     }
     assert world.current == world.desire(2, python="3.12")
+
+
+def test_packages_that_no_release_has_are_forgotten_once_they_are_many(world: World) -> None:
+    """Beside uv's own pruning, which keeps them for ever; the kept releases have links of their own to theirs."""
+    kept = world.machine.releases / world.desire(1) / "venv/lib.so"
+    world.run()
+    cached, alone = (world.machine.packages / name for name in ("archive/lib.so", "archive/old.so"))
+    cached.parent.mkdir(parents=True)
+    for file in (cached, alone):
+        with file.open("wb") as sparse:
+            sparse.truncate(rollout.UNUSED_PACKAGES)
+    kept.hardlink_to(cached)
+    world.desire(2)
+    world.run()
+    assert world.ran("uv cache prune")
+    assert not world.ran("uv cache clean")
+    with alone.open("ab") as sparse:
+        sparse.write(b"x")
+    world.desire(3)
+    world.run()
+    assert [command for command, _ in world.machine.commands][-2:] == [
+        f"nice -n 19 {world.machine.uv} cache prune --quiet",
+        f"nice -n 19 {world.machine.uv} cache clean --quiet",
+    ]
 
 
 @pytest.mark.parametrize("own", [True, False])

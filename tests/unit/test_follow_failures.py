@@ -1,12 +1,15 @@
 """What the agent does when a release, or the agent itself, fails: what serves goes on, and the runner hears why."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from agent import follow, rollout
 from agent.redaction import TAIL
+from agent.spaces import PATIENT, Spaces
 from tests.unit.droplet_world import CONFIG, World, fail_at
 
 
@@ -25,6 +28,92 @@ def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
     assert world.run()[-1] == "failed"
     assert world.current == good
     assert not world.ran("systemctl")
+
+
+def test_a_moment_without_spaces_does_not_fail_a_release_that_is_ready(world: World) -> None:
+    """Before the switch desired.json is read once more; that is tried for longer than a look is."""
+
+    def page(command: str) -> None:
+        if command.startswith("first page"):
+            world.spaces.trouble["desired.json"] = 2 * len(Spaces.PAUSES)
+
+    world.machine.behaviour = page
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    world.spaces.trouble["desired.json"] = 2 * len(Spaces.PAUSES)
+    assert world.run() == []
+
+
+def test_without_spaces_for_long_a_release_is_not_switched_on(world: World) -> None:
+    """Another one may be desired by then; the runner hears it once Spaces are there again."""
+
+    def page(command: str) -> None:
+        if command.startswith("first page"):
+            world.spaces.trouble["desired.json"] = len(PATIENT)
+
+    world.machine.behaviour = page
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert (world.current, world.report["error"]) == (None, "GET releases/desired.json: 503 SlowDown")
+
+
+def test_a_switch_waits_for_what_is_still_installed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a new Droplet Nginx and the kept certificate come beside the first release, whose report moves the address."""
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(sleep=lambda _seconds: None, monotonic=time.monotonic))
+    seen: list[tuple[bool, str]] = []
+
+    def missing() -> str | None:
+        seen.append((world.ran("systemctl"), world.report["phase"]))
+        return "nginx.service: must be active, is inactive" if len(seen) < 3 else None
+
+    world.machine.unfinished = missing
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    assert seen == [(False, "check")] * 3
+
+
+def test_a_release_that_serves_already_waits_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine from a snapshot has it, and not yet the certificate that was kept meanwhile."""
+    world.desire(1)
+    world.run()
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.unfinished = lambda: "certificate.service: must have looked for a kept certificate, is activating"
+    world.machine.id = "8"
+    assert world.run()[-1] == "failed"
+    assert world.spaces.reports[-1]["error"].startswith("certificate.service: must have looked")
+
+
+def test_a_build_waits_for_uv(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is still installed when the agent of a new Droplet begins."""
+    seen: list[str] = []
+
+    def sleep(_seconds: float) -> None:
+        seen.append(world.report["phase"])
+        if len(seen) == 3:
+            world.machine.uv.touch()
+
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    world.machine.uv.unlink()
+    world.desire(1)
+    assert world.run()[-1] == "done"
+    assert seen == ["fetch"] * 3
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.uv.unlink()
+    world.desire(2, marker="2")
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith(f"{world.machine.uv}: must be installed, is not, for 0 s; see ")
+
+
+def test_an_installation_that_does_not_end_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is missing and where to look; nothing was switched on."""
+    monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)
+    world.machine.unfinished = lambda: "nginx.service: must be active, is inactive"
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].startswith("nginx.service: must be active, is inactive, for 0 s; see /var/log/cloud-i")
+    assert world.current is None
 
 
 def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:

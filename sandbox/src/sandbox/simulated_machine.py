@@ -144,6 +144,12 @@ class _Machine:
         """Say what systemd would do."""
         logger.info("simulated: `systemctl %s`", " ".join(arguments))
 
+    def missing_to_build(self) -> str | None:
+        """Lack nothing: a simulated node has nothing to install."""
+        return None
+
+    missing_to_serve = missing_to_build
+
     def journal(self) -> str:
         """Return no words of Gunicorn: it does not run."""
         return ""
