@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.steps import AppSteps
+from agent.app.steps import AppSteps
 from tests.processes import session
 
 APP = Path(__file__).parents[1] / "app"

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
 from agent.health import health
 from agent.notify import alive
-from agent.steps import STEP_DEADLINE, AppSteps
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog

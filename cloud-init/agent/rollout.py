@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import IO
 
 from agent import static
+from agent.app.steps import AppSteps
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import Machine, log, write
 from agent.spaces import Spaces
-from agent.steps import AppSteps
 from protocol.environment import Environment
 from protocol.release import Release
 

@@ -176,7 +176,7 @@ def test_users_can_not_become_more(web: Machine, user: str) -> None:
         ["systemd-run", "--wait", "true"],
         ["sh", "-c", "journalctl --quiet --unit release-agent.service | grep -q ."],
         ["test", "-w", "/usr/local/lib/web/start.py"],
-        ["sh", "-c", "test -w /usr/local/lib/web/agents/*/agent/app_steps.py"],
+        ["sh", "-c", "test -w /usr/local/lib/web/agents/*/agent/app/app_steps.py"],
         ["test", "-w", "/etc/gunicorn/gunicorn.conf.py"],
         ["test", "-w", "/opt/uv/bin/uv"],
         ["ls", "/var/lib/release-agent"],

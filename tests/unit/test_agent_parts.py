@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.app_steps import WatchedArguments
+from agent.app.app_steps import WatchedArguments
 from agent.errors import AgentError
 from agent.redaction import SHORTEST_SECRET, redacted, secrets
 from agent.rollout import unpack

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import app_process
-from agent.app_process import KEPT, Tail
+from agent.app import process
+from agent.app.process import KEPT, Tail
 from agent.errors import AgentError
 from tests.django_project import APP, LIMIT, Project, run
 from tests.postgres_server import postgres_server
@@ -229,7 +229,7 @@ def test_a_step_that_hangs_is_killed_with_all_that_it_started(project: Project) 
     """At its limit, which is its own; what it had printed is shown, and the next step runs."""
     ticks: list[float] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_process, "PULSE", 0.1)
+        patch.setattr(process, "PULSE", 0.1)
         with project.steps(deadline=3, tick=lambda: ticks.append(time.monotonic())) as app:
             run(app, "import time; time.sleep(1.5)")
             with pytest.raises(AgentError) as refused:
@@ -374,7 +374,7 @@ def test_an_app_without_static_files(project: Project) -> None:
 
 def test_the_agents_modules_are_not_the_apps(project: Project) -> None:
     """An app may have modules of the same names, and finds its own folder first."""
-    names = sorted(path.stem for path in app_process.PROGRAM.parent.glob("*.py") if not path.stem.startswith("__"))
+    names = sorted(path.stem for path in process.PROGRAM.parent.glob("*.py") if not path.stem.startswith("__"))
     code = (
         f"import importlib.util, sys\nprint(sys.path[0], [name for name in {names} if importlib.util.find_spec(name)])"
     )

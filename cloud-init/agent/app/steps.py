@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from agent.app_process import AppProcess, Outcome, Popen
+from agent.app.process import AppProcess, Outcome, Popen
 from agent.errors import AgentError
 
 GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"

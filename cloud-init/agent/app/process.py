@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from agent.sessions import end_members
+from agent.app.sessions import end_members
 
 PROGRAM = Path(__file__).with_name("app_steps.py")
 PULSE = 5  # seconds between two calls of `tick`
