@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import machine, sessions
+from agent import machine
+from agent.app import sessions
 from agent.errors import AgentError
 from agent.machine import Machine
 
