@@ -1,6 +1,6 @@
 """What the polls promise, on any database and without a network: DJANGO_DEBUG=1 uv run python manage.py test.
 
-What needs processes (a server, PostgreSQL, votes at the same moment) is in tests/unit/test_app.py of the project.
+What needs processes (a server, PostgreSQL, votes at the same moment) is in tests/app/test_app.py of the project.
 """
 
 # ruff: noqa: PT009 - Django's own runner runs these, and unittest's assertions show both values

@@ -42,8 +42,8 @@ TESTED = {
     ".venv/bin/pytest": "scripts/test",
     "UPDATE_GOLDEN=1 .venv/bin/pytest tests/golden": "tests/golden/test_user_data.py",
     "benchmarks/run": "Makefile",
-    "uv run python manage.py": "tests/unit/test_app.py",
-    "export DJANGO_DEBUG=1": "tests/unit/test_app.py",
+    "uv run python manage.py": "tests/app/test_app.py",
+    "export DJANGO_DEBUG=1": "tests/app/test_app.py",
 }
 
 

@@ -30,7 +30,6 @@ LONG_FILES = {
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
-    "cloud-init/agent": "a file for each noun of the agent, which is one package",
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
