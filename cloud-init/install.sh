@@ -20,14 +20,11 @@ uv() {
 uv &
 uv=$!
 
-certificate= # only there on an edge that has a certificate of its own
-if [ -e /etc/systemd/system/certificate.service ]; then
-    certificate="certificate.service certificate.timer"
-    ln -sf /dev/null /etc/systemd/system/certbot.timer # certificate.service renews
-fi
+ln -sf /dev/null /etc/systemd/system/certbot.timer # certificate.service renews
 
 # Once for all, because each call makes systemd read every unit again. Gunicorn starts with the first release.
-systemctl enable nftables.service gunicorn.socket gunicorn.service release-agent.service $certificate
+systemctl enable nftables.service gunicorn.socket gunicorn.service release-agent.service certificate.service \
+    certificate.timer
 
 # First the walls, then the release.
 systemctl reload-or-restart nftables.service
@@ -40,9 +37,8 @@ systemctl start --no-block release-agent.service
 wait "$uv"
 export DEBIAN_FRONTEND=noninteractive
 install="apt-get install --yes --quiet --option DPkg::Lock::Timeout=300 --option DPkg::Options::=--force-unsafe-io"
-$install nginx ${certificate:+certbot}
+$install nginx certbot
 nginx -t -q
 systemctl reload-or-restart nginx.service
-# shellcheck disable=SC2086 # two units
-[ -z "$certificate" ] || systemctl start --no-block $certificate
+systemctl start --no-block certificate.service certificate.timer
 nice $install logrotate systemd-timesyncd unattended-upgrades

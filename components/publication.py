@@ -36,7 +36,6 @@ class Publication(pulumi.ComponentResource):
             f"{name}-assignment",
             ip_address=args.address.ip_address,
             droplet_id=args.droplet_ids[0].apply(int),
-            # The first Droplet answers: more than one stand behind a load balancer, which has an address of its own.
             # Made anew, not moved, when the Droplet is replaced: the new one takes the address over in one step.
             # After the rollout: until then the old Droplet keeps the address, and serves.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.release]),

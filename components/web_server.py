@@ -1,4 +1,4 @@
-"""The Droplets that serve the app, each installed by cloud-init alone."""
+"""The Droplet that serves the app, installed by cloud-init alone."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from sizing.budget import ConnectionBudget
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebServerArgs:
-    """How many Droplets of which size, where, and what the machine (not the release) is made of."""
+    """Of which size, where, and what the machine (not the release) is made of."""
 
     region: str
     domain: str
@@ -30,7 +30,7 @@ class WebServerArgs:
 
 
 class WebServer(pulumi.ComponentResource):
-    """Droplets that differ in nothing but their name, and wait for a release as soon as they are installed."""
+    """A Droplet that waits for a release as soon as it is installed."""
 
     droplet_ids: list[pulumi.Output[str]]
 
@@ -51,27 +51,23 @@ class WebServer(pulumi.ComponentResource):
             region=args.region,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        user_data = self._user_data(args, package)
-        droplets = [
-            digitalocean.Droplet(
-                # No explicit name: a replacement is then created before the old Droplet is deleted.
-                f"{name}-web-{number}",
-                region=args.region,
-                size=args.settings.size,
-                image=args.settings.image,
-                vpc_uuid=args.network.vpc_id,
-                ssh_keys=ssh_keys,
-                tags=[args.network.tag, args.network.web_tag],
-                monitoring=True,
-                backups=args.settings.backups,
-                user_data=user_data,
-                # A Droplet never runs without its firewall.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
-            )
-            for number in range(1, args.settings.count + 1)
-        ]
+        droplet = digitalocean.Droplet(
+            # No explicit name: a replacement is then created before the old Droplet is deleted.
+            f"{name}-web-1",
+            region=args.region,
+            size=args.settings.size,
+            image=args.settings.image,
+            vpc_uuid=args.network.vpc_id,
+            ssh_keys=ssh_keys,
+            tags=[args.network.tag, args.network.web_tag],
+            monitoring=True,
+            backups=args.settings.backups,
+            user_data=self._user_data(args, package),
+            # A Droplet never runs without its firewall.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
+        )
 
-        self.droplet_ids = [droplet.id for droplet in droplets]
+        self.droplet_ids = [droplet.id]
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
     @staticmethod
@@ -91,8 +87,6 @@ class WebServer(pulumi.ComponentResource):
                 UserDataSpec(
                     region=args.region,
                     domain=args.domain,
-                    edge="direct",
-                    vpc_cidr=args.access.cidr,
                     workers=args.budget.workers,
                     threads=args.budget.threads,
                     packages=args.settings.packages,

@@ -91,34 +91,13 @@ def _pool_rules(config: StackConfig) -> Iterator[str]:
         if problem == budget.demand():
             yield (
                 f"web: more clients than a pool accepts, got {problem}; "
-                "lower web.count, web.workers or web.threads, or use a smaller web.size"
+                "lower web.workers or web.threads, or use a smaller web.size"
             )
         else:
             yield (
                 f"pool.size: pool and reserve do not fit the plan, got {problem}; "
                 "lower pool.size or database.directConnections, or use a larger database.size"
             )
-
-
-def _load_balancer_rules(config: StackConfig) -> Iterator[str]:
-    if not config.web.load_balancer:
-        if config.web.count > 1:
-            yield (
-                f"web.count: more than one Droplet needs the load balancer, got {config.web.count}; "
-                "set web.loadBalancer: true, or use 1"
-            )
-        return
-    yield "web.loadBalancer: not supported yet, got true; leave it out"
-    if config.dns == "external":
-        yield (
-            "web.loadBalancer: its certificate is made by DigitalOcean, which needs the domain's DNS there, "
-            "got dns: external; set dns: managed, or leave web.loadBalancer out"
-        )
-    if config.web.acme_email is not None:
-        yield (
-            "web.acmeEmail: behind the load balancer no Droplet obtains a certificate, "
-            f'got "{config.web.acme_email}"; leave it out'
-        )
 
 
 def _ssh_rules(config: StackConfig) -> Iterator[str]:
@@ -189,8 +168,6 @@ def _production_rules(config: StackConfig) -> Iterator[str]:
         "database.nodes: 2 or more, or database.acceptNoFailover: true": (
             config.database.nodes >= 2 or config.database.accept_no_failover  # noqa: PLR2004 a primary and a standby
         ),
-        "web.count: 2 or more": config.web.count >= 2,  # noqa: PLR2004 one may be replaced, or die
-        "web.loadBalancer: true": config.web.load_balancer,
         "web.backups: true": config.web.backups,
         "alerts.email or alerts.slack": bool(config.alerts.email or config.alerts.slack),
         "storage.forceDestroy: false": not config.storage.force_destroy,
@@ -206,7 +183,6 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _node_rules,
     _network_rules,
     _pool_rules,
-    _load_balancer_rules,
     _ssh_rules,
     _environment_rules,
     _app_rules,

@@ -63,7 +63,6 @@ class StackConfig(Section):
             max_connections=plans.max_connections(self.database.size),
             direct_connections=self.database.direct_connections,
             pool_size=available if self.pool.size == "auto" else self.pool.size,
-            droplets=self.web.count,
             workers=workers if self.web.workers == "auto" else self.web.workers,
             threads=budget.DEFAULT_THREADS if self.web.threads == "auto" else self.web.threads,
             assumed=self.database.edition == editions.ADVANCED.name,

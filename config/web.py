@@ -19,14 +19,8 @@ def _droplet_size(value: str) -> str:
 
 
 class WebConfig(Section):
-    """The Droplets."""
+    """The Droplet."""
 
-    count: int = Field(
-        default=1,
-        ge=1,
-        le=50,
-        description="number of Droplets, 1 to 50; more than 1 needs the load balancer",
-    )
     size: Annotated[str, AfterValidator(_droplet_size)] = Field(description="a Droplet size such as s-1vcpu-1gb")
     image: Annotated[str, pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
         default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
@@ -35,14 +29,13 @@ class WebConfig(Section):
         default=(), description="Debian packages that the app needs"
     )
     workers: Annotated[Literal["auto"] | int, auto_or_number(64)] = Field(
-        default="auto", description="auto (from the size) or Gunicorn workers of one Droplet"
+        default="auto", description="auto (from the size) or Gunicorn workers"
     )
     threads: Annotated[Literal["auto"] | int, auto_or_number(64)] = Field(
         default="auto", description=f"auto ({budget.DEFAULT_THREADS}) or threads of one worker"
     )
-    load_balancer: bool = Field(default=False, description="not supported yet: leave it out")
     backups: bool = Field(
         default=False,
-        description="true has DigitalOcean back up the Droplets every week (the database always is, every day)",
+        description="true has DigitalOcean back up the Droplet every week (the database always is, every day)",
     )
     acme_email: Email | None = Field(default=None, description="where Let's Encrypt may write to")

@@ -1,11 +1,9 @@
 """User data of a web Droplet: the files of cloud-init/, filled in and wrapped as cloud-config."""
 
-import ipaddress
 import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pulumi
 import yaml
@@ -36,8 +34,6 @@ class UserDataSpec:
 
     region: str
     domain: str
-    edge: Literal["direct", "behind_load_balancer"]
-    vpc_cidr: str
     workers: int
     threads: int
     packages: tuple[str, ...]  # more Debian packages, for the app
@@ -57,10 +53,8 @@ class _File:
     source: str
     path: str
     permissions: str = ""  # cloud-init's own are 0644, root:root
-    edges: tuple[str, ...] = ("direct", "behind_load_balancer")
 
 
-_DIRECT = ("direct",)
 _LIBRARY = "/usr/local/lib/web"
 _UNITS = "/etc/systemd/system"
 
@@ -71,9 +65,8 @@ _FILES = (
     _File("app-server/gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
     _File("system/nftables.conf", "/etc/nftables.conf"),
     _File("nginx/always.conf", "/etc/nginx/always.conf"),
-    _File("nginx/direct-tls.conf", "/etc/nginx/edge-tls.conf", edges=_DIRECT),
-    _File("nginx/direct-http.conf", "/etc/nginx/edge/http.conf", edges=_DIRECT),
-    _File("nginx/load-balancer.conf", "/etc/nginx/edge/http.conf", edges=("behind_load_balancer",)),
+    _File("nginx/tls.conf", "/etc/nginx/edge-tls.conf"),
+    _File("nginx/http.conf", "/etc/nginx/edge/http.conf"),
     _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),
     _File("nginx/proxy.conf", "/etc/nginx/proxy.conf"),
     _File("nginx/site.conf", "/etc/nginx/site.conf"),
@@ -81,8 +74,8 @@ _FILES = (
     _File("system/journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
     _File("units/gunicorn.service", f"{_UNITS}/gunicorn.service"),
     _File("units/gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
-    _File("units/certificate.service", f"{_UNITS}/certificate.service", edges=_DIRECT),
-    _File("units/certificate.timer", f"{_UNITS}/certificate.timer", edges=_DIRECT),
+    _File("units/certificate.service", f"{_UNITS}/certificate.service"),
+    _File("units/certificate.timer", f"{_UNITS}/certificate.timer"),
     _File("units/release-agent.service", f"{_UNITS}/release-agent.service"),
     _File("system/sysusers.conf", "/etc/sysusers.d/web.conf"),
     _File("system/tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
@@ -102,10 +95,6 @@ def render_user_data(spec: UserDataSpec) -> str:
     values = {
         "DOMAIN": spec.domain,
         "THREADS": str(spec.threads),
-        "VPC_CIDR": spec.vpc_cidr,
-        "WEB_RULE": "tcp dport { 80, 443 } accept"
-        if spec.edge == "direct"
-        else f"ip saddr {spec.vpc_cidr} tcp dport 80 accept",
         "WORKERS": str(spec.workers),
     }
     agent = {
@@ -121,9 +110,7 @@ def render_user_data(spec: UserDataSpec) -> str:
         "package": spec.agent_package,
     }
     files = [_entry("/etc/release-agent/config.json", json.dumps(agent, indent=2) + "\n", "0600")]
-    files += [
-        _entry(file.path, _fill(file.source, values), file.permissions) for file in _FILES if spec.edge in file.edges
-    ]
+    files += [_entry(file.path, _fill(file.source, values), file.permissions) for file in _FILES]
     config = {
         "disable_root": False,  # as DigitalOcean's images have it: the keys are root's
         "ssh_pwauth": False,
@@ -148,10 +135,6 @@ def _check(spec: UserDataSpec) -> None:
     problems = []
     if not re.fullmatch(HOSTNAME, spec.domain):
         problems.append(f'domain: must be a host name in lower case, got "{spec.domain}"')
-    try:
-        ipaddress.IPv4Network(spec.vpc_cidr)
-    except ValueError as error:
-        problems.append(f"network.cidr: must be an IPv4 network: {error}")
     problems += [
         f"web.{name}: must be at least 1, got {value}"
         for name, value in (("workers", spec.workers), ("threads", spec.threads))

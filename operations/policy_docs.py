@@ -28,9 +28,6 @@ scripts/stack local preview --policy-pack policy/run
 - Secrets that a rule finds are named, never shown. "The agent's key" is the `SpacesKey` whose name ends in
   `-agent-key`. Values below 8 characters, and those that are encoded in other ways than for a URL, JSON or Base64, are
   not found.
-- The TLS version of a load balancer is not a setting: DigitalOcean's
-  [load balancers](https://docs.digitalocean.com/products/networking/load-balancers/how-to/ssl-termination/) speak 1.2
-  and 1.3 only, and its cipher policy chooses among ciphers of those. So the rule is that TLS ends there.
 - A rule that does not fit is switched off by its name, in a file that says `{"tagged": "disabled"}` and is given as
   `--policy-pack-config`; "advisory" only reports.
 - `policy/run` is an executable that the CLI starts itself; the folder `policy` as the pack's path needs Pulumi's

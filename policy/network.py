@@ -1,11 +1,10 @@
-"""Rules for what the internet reaches: ports of Droplets, TLS at the load balancer, and tags that firewalls go by."""
+"""Rules for what the internet reaches: ports of Droplets, and tags that firewalls go by."""
 
 from policy.database import everywhere
 from policy.resources import UNKNOWN, Resource, Stack, is_known, is_missing, items
 from policy.rule import Findings, Problems, ResourceRule, StackRule
 
 SSH = 22
-ENCRYPTED = ("https", "http2", "http3")
 
 
 def includes_ssh(port_range: object) -> bool:
@@ -46,22 +45,6 @@ def _covers(firewall: Resource, droplet: Resource) -> bool:
     return bool(set(named or ()) & set(tags or ())) or droplet.urn in firewall.uses.get("dropletIds", ())
 
 
-def tls_ends_here(resource: Resource) -> Problems:
-    """Refuse ways past the load balancer's own TLS, which is 1.2 or newer whatever its cipher policy says."""
-    for path, rule in resource.items("forwardingRules"):
-        protocol = rule.get("entryProtocol")
-        if protocol in ENCRYPTED:
-            if rule.get("tlsPassthrough") is True:
-                yield f"{path}.tlsPassthrough: must be false, got true"
-            elif rule.get("certificateName") is not UNKNOWN and is_missing(rule.get("certificateName")):
-                yield f'{path}.certificateName: must name a certificate, got ""'
-        elif protocol == "http":
-            if resource.get("redirectHttpToHttps") not in (True, UNKNOWN):
-                yield f'redirectHttpToHttps: must be true beside {path}.entryProtocol "http", got false'
-        elif protocol is not UNKNOWN:
-            yield f'{path}.entryProtocol: must be http, {", ".join(ENCRYPTED)}, got "{protocol}"'
-
-
 def tagged(resource: Resource) -> Problems:
     """Refuse what can't be told to belong to the stack."""
     if is_missing(resource.get("tags")):
@@ -82,16 +65,6 @@ RULES = (
         why="Without a Cloud Firewall all ports of a Droplet are open to the internet, SSH among them.",
         fix="give the Droplet the tag of the stack's Firewall",
         check=behind_firewall,
-    ),
-    ResourceRule(
-        name="load-balancer-tls",
-        kinds=("LoadBalancer",),
-        why=(
-            "DigitalOcean's load balancers speak TLS 1.2 and 1.3 only, where they end it themselves; "
-            "nothing may go past that in plain."
-        ),
-        fix="use https with certificate_name, and redirect_http_to_https beside http",
-        check=tls_ends_here,
     ),
     ResourceRule(
         name="tagged",

@@ -1,6 +1,6 @@
 """Rules for stacks that say `production: true`: what a site that matters needs to have."""
 
-from policy.resources import UNKNOWN, Resource, Stack
+from policy.resources import UNKNOWN, Stack
 from policy.rule import Findings, StackRule
 from sizing.editions import ACCEPT_NO_FAILOVER
 
@@ -8,7 +8,6 @@ from sizing.editions import ACCEPT_NO_FAILOVER
 PROTECTED = ("DatabaseCluster", "Domain", "ReservedIp", "Secret")
 MEDIA = "-media"  # ends the name of the Space with uploads; all others can be made again from the code
 NODES = 2
-DROPLETS = 2
 
 
 def says_so(stack: Stack) -> Findings:
@@ -45,26 +44,6 @@ def alerts(stack: Stack) -> Findings:
     """Find out that nobody would hear of anything."""
     if all(alert.get("enabled") is False for alert in stack.of("MonitorAlert")):
         yield None, "alerts: must be at least one MonitorAlert that is enabled in production, got none"
-
-
-def balanced(stack: Stack) -> Findings:
-    """Find out that the site hangs on one Droplet."""
-    droplets = stack.of("Droplet")
-    behind = max((len(_behind(balancer, droplets)) for balancer in stack.of("LoadBalancer")), default=0)
-    if behind < DROPLETS:
-        yield None, f"web: must be at least {DROPLETS} Droplets behind a LoadBalancer in production, got {behind}"
-
-
-def _behind(balancer: Resource, droplets: list[Resource]) -> list[Resource]:
-    """Droplets that a load balancer names by tag or by id; what is unknown counts for it."""
-    tag = balancer.get("dropletTag")
-    by_id = balancer.uses.get("dropletIds", ())
-
-    def named(droplet: Resource) -> bool:
-        tags = droplet.get("tags")
-        return tag is UNKNOWN or tags is UNKNOWN or (bool(tag) and any(found in (tag, UNKNOWN) for found in tags or ()))
-
-    return [droplet for droplet in droplets if droplet.urn in by_id or named(droplet)]
 
 
 RULES = (
@@ -105,14 +84,6 @@ RULES = (
         why="Full disks and busy machines are to be known before the visitors notice.",
         fix="set alerts.email or alerts.slack",
         check=alerts,
-        production=True,
-    ),
-    StackRule(
-        name="production-two-droplets",
-        kinds=("Droplet", "LoadBalancer"),
-        why="One Droplet is down whenever it, or the host below it, is.",
-        fix="set web.count to 2 or more and web.loadBalancer to true",
-        check=balanced,
         production=True,
     ),
 )

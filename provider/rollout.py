@@ -55,7 +55,7 @@ class RolloutProvider(SpacesProvider):
                 problems.append(f"rollout.artifact: must be {artifact_key(sha256)}, got {artifact!r}")
         droplet_ids = news.get("droplet_ids")
         if not is_unknown(droplet_ids) and not droplet_ids:
-            problems.append("rollout.droplet_ids: must name at least one Droplet, got none; see web.count")
+            problems.append("rollout.droplet_ids: must name at least one Droplet, got none")
         return checked(news, problems)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:

@@ -10,8 +10,8 @@ PLATFORM_RESERVE = 3
 # What PgBouncer in front of a cluster accepts, however many backends it has (limits page of Managed PostgreSQL).
 POOL_CLIENTS = 1000
 
-# A deploy that replaces machines runs one Droplet more than the stack has, for as long as the replacement takes.
-SURGE_DROPLETS = 1
+# A stack has one Droplet, and a deploy that replaces it one more, for as long as the replacement takes.
+DROPLETS, SURGE_DROPLETS = 1, 1
 
 # Measured with Django under gthread on Debian 13: the machine itself, and one worker with its threads.
 MACHINE_MIB = 350
@@ -37,7 +37,6 @@ class ConnectionBudget:
     max_connections: int
     direct_connections: int
     pool_size: int
-    droplets: int
     workers: int
     threads: int
     assumed: bool = False  # the limits are those of another edition: nobody says what this one has
@@ -49,8 +48,8 @@ class ConnectionBudget:
 
     @property
     def clients(self) -> int:
-        """Connections that the Droplets can open to the pool at once, the surge Droplet of a replacement included."""
-        return (self.droplets + SURGE_DROPLETS) * self.workers * self.threads
+        """Connections that can be opened to the pool at once, by the Droplet and the one that takes its place."""
+        return (DROPLETS + SURGE_DROPLETS) * self.workers * self.threads
 
     def supply(self) -> str:
         """Show the backends' side of the sum."""
@@ -63,7 +62,7 @@ class ConnectionBudget:
     def demand(self) -> str:
         """Show the clients' side of the sum."""
         return (
-            f"{self.workers} workers x {self.threads} threads x ({self.droplets} + {SURGE_DROPLETS} surge) Droplets"
+            f"{self.workers} workers x {self.threads} threads x ({DROPLETS} + {SURGE_DROPLETS} surge) Droplets"
             f" = {self.clients} of {POOL_CLIENTS} clients"
         )
 

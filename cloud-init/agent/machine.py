@@ -152,10 +152,10 @@ class Machine:
     def missing_to_serve(self) -> str | None:
         """Return what visitors would miss, None once the installation has come so far.
 
-        That is Nginx, and where there is a certificate.service, its look for a certificate that was kept. A look that
-        failed counts: a release must not wait for its repair.
+        That is Nginx, and certificate.service's look for a certificate that was kept. A look that failed counts: a
+        release must not wait for its repair.
         """
-        names = "ActiveState,ActiveEnterTimestampMonotonic,LoadState,NRestarts"
+        names = "ActiveState,ActiveEnterTimestampMonotonic,NRestarts"
         shown = self._system("systemctl", "show", f"--property={names}", "nginx.service", "certificate.service")
         nginx, certificate = (
             dict(line.split("=", 1) for line in unit.split("\n")) for unit in shown.strip().split("\n\n")
@@ -163,7 +163,7 @@ class Machine:
         if nginx["ActiveState"] not in {"active", "reloading"}:
             return f"nginx.service: must be active, is {nginx['ActiveState']}"
         looked = certificate["ActiveEnterTimestampMonotonic"] != "0" or certificate["NRestarts"] != "0"
-        if certificate["LoadState"] == "loaded" and not looked:
+        if not looked:
             return f"certificate.service: must have looked for a kept certificate, is {certificate['ActiveState']}"
         return None
 

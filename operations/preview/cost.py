@@ -116,15 +116,6 @@ def _added_storage(cluster: Resource, size: object, nodes: int | None) -> Iterat
         yield f"{GROWN} `{cluster.name}`", _item(each, "Use", "database-storage", f"{added} GiB beyond the plan's")
 
 
-def _load_balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
-    nodes = _count(balancer.inputs.get("sizeUnit", 1))
-    regional = balancer.inputs.get("type", "REGIONAL") == "REGIONAL" and "size" not in balancer.inputs
-    yield (
-        f"load balancer `{balancer.name}`",
-        _item(nodes if regional else None, "LoadBalancer", "node", f"{nodes} nodes"),
-    )
-
-
 def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
     # One name for all of them, so it is counted once.
     yield "Spaces", _item(1, "SpacesBucket", "subscription", "one subscription for all of the account's")
@@ -133,7 +124,6 @@ def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
 BILLED: Mapping[str, Callable[[Resource], Iterator[tuple[str, Item]]]] = {
     "Droplet": _droplet,
     "DatabaseCluster": _cluster,
-    "LoadBalancer": _load_balancer,
     "SpacesBucket": _space,
 }
 

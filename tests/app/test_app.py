@@ -291,7 +291,7 @@ def test_superuser_of_the_environment_can_log_in(site: Site) -> None:
 
 
 def test_health_answers_any_host_and_pages_do_not(site: Site) -> None:
-    """A load balancer knows the address only."""
+    """Who asks by the address, without the name, is answered."""
     with site.client(host="10.10.0.7") as client:
         health, ready, page = client.get("/healthz"), client.get("/readyz"), client.get("/")
     assert (health.status_code, health.json()) == (200, {"status": "ok", "release": PRODUCTION["RELEASE"]})

@@ -154,8 +154,6 @@ CHANGES = (
     Change({"app.release": None}, "release", note="on to the code at `app.path`"),
     # What keeps the stack safe.
     Change({"production": True}, "refused", note="until all that it requires is there"),
-    Change({"web.count": 2}, "refused", note="not supported yet"),
-    Change({"web.loadBalancer": True}, "refused", note="not supported yet"),
     # What may be deleted; each back again, for the changes that follow.
     Change(
         {"storage.forceDestroy": False}, "update in place", note="Spaces with objects in them can't be deleted then"

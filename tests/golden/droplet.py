@@ -1,6 +1,5 @@
 """An example of user data, and a Debian 13 that has its files and packages, not booted."""
 
-import dataclasses
 import os
 import shutil
 import subprocess
@@ -18,8 +17,6 @@ from sandbox import certificates, images, inherited
 SPEC = UserDataSpec(
     region="nyc3",
     domain="polls.example",
-    edge="direct",
-    vpc_cidr="10.10.0.0/20",
     workers=2,
     threads=4,
     packages=("libmagic1t64",),
@@ -31,25 +28,22 @@ SPEC = UserDataSpec(
     agent_access_key="DO00EXAMPLE",
     agent_secret_key="secret of the agent",
 )
-EDGES = ("direct", "behind_load_balancer")
 USER_DATA = "/user-data"
 
 
-def rendered(edge: str) -> str:
-    """User data of one edge."""
-    return render_user_data(dataclasses.replace(SPEC, edge=edge))  # type: ignore[arg-type]
-
-
-def files(edge: str) -> dict[str, str]:
+def files() -> dict[str, str]:
     """All that is read on a Droplet: the user data itself, and by path each file that it writes."""
-    text = rendered(edge)
+    text = render_user_data(SPEC)
     return {USER_DATA: text} | {file["path"]: file["content"] for file in yaml.safe_load(text)["write_files"]}
 
 
-def write(root: Path, edge: str) -> None:
+def write(root: Path) -> None:
     """Put every file where it is on a Droplet."""
-    modes = {file["path"]: file.get("permissions", "0644") for file in yaml.safe_load(rendered(edge))["write_files"]}
-    for name, content in files(edge).items():
+    written = files()
+    modes = {
+        file["path"]: file.get("permissions", "0644") for file in yaml.safe_load(written[USER_DATA])["write_files"]
+    }
+    for name, content in written.items():
         path = root / name.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
@@ -57,8 +51,8 @@ def write(root: Path, edge: str) -> None:
 
 
 @contextmanager
-def droplet(edge: str) -> Iterator[Path]:
-    """Root of a Debian 13 with an edge's packages and files."""
+def droplet() -> Iterator[Path]:
+    """Root of a Debian 13 with a Droplet's packages and files."""
     if os.geteuid() != 0:
         pytest.fail("needs root for machines and overlay mounts; deselect it with -m 'not full'")
     image = images.ensure("base", print)
@@ -70,23 +64,23 @@ def droplet(edge: str) -> Iterator[Path]:
     layers = f"lowerdir={image},upperdir={upper},workdir={work}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, root], check=True)
     try:
-        _install(root, edge)
+        _install(root)
         yield root
     finally:
         subprocess.run(["umount", root], check=True)
         shutil.rmtree(disk)
 
 
-def _install(root: Path, edge: str) -> None:
+def _install(root: Path) -> None:
     """Do what cloud-init would do: files, then packages, then users and folders; no service starts."""
-    write(root, edge)
+    write(root)
     for certificate in certificates.host_extras():
         shutil.copy(certificate, root / "usr/local/share/ca-certificates")
     (root / "etc/apt/apt.conf.d/90sandbox").write_text("\n".join(inherited.apt_options()) + "\n")
     (root / "etc/pip.conf").write_text(inherited.pip_configuration(inherited.user_home()))
     succeed(root, "update-ca-certificates")
     succeed(root, "apt-get", "update", "--quiet")
-    succeed(root, "apt-get", "install", "--yes", "--quiet", *yaml.safe_load(rendered(edge))["packages"])
+    succeed(root, "apt-get", "install", "--yes", "--quiet", *yaml.safe_load(files()[USER_DATA])["packages"])
     succeed(root, "apt-get", "install", "--yes", "--quiet", "nginx")  # as cloud-init/install.sh does
     succeed(root, "systemd-sysusers", "/etc/sysusers.d/web.conf")
     succeed(root, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/web.conf")

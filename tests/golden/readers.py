@@ -172,14 +172,13 @@ def nginx(root: Path, paths: list[str]) -> str:
 
 
 def nginx_with_certificate(root: Path, option: str) -> str:
-    """What Nginx says once certificate.service has turned HTTPS on, on an edge that has its own."""
+    """What Nginx says once certificate.service has turned HTTPS on."""
     link = root / "etc/nginx/edge/tls.conf"
-    if (root / "etc/nginx/edge-tls.conf").exists():
-        link.symlink_to("../edge-tls.conf")
+    link.symlink_to("../edge-tls.conf")
     try:
         return said(root, "nginx", option, "-q")
     finally:
-        link.unlink(missing_ok=True)
+        link.unlink()
 
 
 APT = """

@@ -12,7 +12,7 @@ import pytest
 from protocol.node import node_key
 from provider.agent_package import ROOT
 from tests.agent_package import START
-from tests.golden.droplet import EDGES, droplet, files, succeed, write
+from tests.golden.droplet import droplet, files, succeed, write
 from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate, systemd
 from tests.unit.spaces_server import SpacesServer, answer, listening, trust
 from tests.unit.test_agent_spaces import CONFIG, KEYS
@@ -22,10 +22,10 @@ def _name(reading: Reading) -> str:
     return reading.by.__name__
 
 
-@pytest.fixture(scope="module", params=EDGES)
-def machine(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """Root of a Debian 13 with an edge's packages and files, not booted."""
-    with droplet(request.param) as root:
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Path]:
+    """Root of a Debian 13 with a Droplet's packages and files, not booted."""
+    with droplet() as root:
         yield root
 
 
@@ -37,30 +37,28 @@ def _slip(root: Path, reading: Reading) -> str:
     assert right in before
     path.write_text(before.replace(right, wrong, 1))
     try:
-        return reading.by(root, reading.paths(files("direct")))
+        return reading.by(root, reading.paths(files()))
     finally:
         path.write_text(before)
 
 
-@pytest.mark.parametrize("edge", EDGES)
-def test_every_file_has_a_reader(edge: str) -> None:
+def test_every_file_has_a_reader() -> None:
     """A new file of the user data is read strictly by somebody, or this fails."""
-    listed = files(edge)
+    listed = files()
     assert listed.keys() - {path for reading in (*HERE, *DEBIAN) for path in reading.paths(listed)} == set()
 
 
-@pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("reading", HERE, ids=_name)
-def test_a_reader_that_is_here_knows_every_name(tmp_path: Path, reading: Reading, edge: str) -> None:
+def test_a_reader_that_is_here_knows_every_name(tmp_path: Path, reading: Reading) -> None:
     """Gunicorn's settings, the agent's, and what its programs call."""
-    write(tmp_path, edge)
-    assert reading.by(tmp_path, reading.paths(files(edge))) == ""
+    write(tmp_path)
+    assert reading.by(tmp_path, reading.paths(files())) == ""
 
 
 @pytest.mark.parametrize("reading", HERE, ids=_name)
 def test_a_reader_that_is_here_finds_a_slip(tmp_path: Path, reading: Reading) -> None:
     """A name that it doesn't know is an error, and the error names it."""
-    write(tmp_path, "direct")
+    write(tmp_path)
     assert reading.slip[2] in _slip(tmp_path, reading)
 
 
@@ -72,8 +70,8 @@ def test_a_setting_that_is_there_twice_is_found(tmp_path: Path) -> None:
 
 def test_systemd_waits_longer_than_gunicorn_for_the_last_requests() -> None:
     """Or it would kill workers that Gunicorn still gives time."""
-    patience = re.search(r"^graceful_timeout = (\d+)$", files("direct")["/etc/gunicorn/gunicorn.conf.py"], re.MULTILINE)
-    limit = re.search(r"^TimeoutStopSec=(\d+)$", files("direct")["/etc/systemd/system/gunicorn.service"], re.MULTILINE)
+    patience = re.search(r"^graceful_timeout = (\d+)$", files()["/etc/gunicorn/gunicorn.conf.py"], re.MULTILINE)
+    limit = re.search(r"^TimeoutStopSec=(\d+)$", files()["/etc/systemd/system/gunicorn.service"], re.MULTILINE)
     assert patience
     assert limit
     assert int(limit[1]) > int(patience[1])
@@ -83,12 +81,10 @@ def test_systemd_waits_longer_than_gunicorn_for_the_last_requests() -> None:
 @pytest.mark.parametrize("reading", DEBIAN, ids=_name)
 def test_a_reader_in_debian_knows_every_name(machine: Path, reading: Reading) -> None:
     """Each program that reads files of a Droplet finds them valid, and has no warning."""
-    edge = "direct" if (machine / "etc/nginx/edge-tls.conf").exists() else "behind_load_balancer"
-    assert reading.by(machine, reading.paths(files(edge))) == ""
+    assert reading.by(machine, reading.paths(files())) == ""
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("machine", ["direct"], indirect=True)
 @pytest.mark.parametrize("reading", DEBIAN, ids=_name)
 def test_a_reader_in_debian_finds_a_slip(machine: Path, reading: Reading) -> None:
     """A name that it doesn't know is an error, and the error names it or its file."""
@@ -98,7 +94,6 @@ def test_a_reader_in_debian_finds_a_slip(machine: Path, reading: Reading) -> Non
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("machine", ["direct"], indirect=True)
 @pytest.mark.parametrize(
     ("right", "wrong"), [("network-online.target", "network-onlin.target"), ("Group=django", "Group=jango")]
 )
@@ -117,11 +112,10 @@ def test_the_first_ssh_configuration_wins(machine: Path) -> None:
 
 
 @pytest.mark.full
-def test_only_a_droplet_without_load_balancer_listens_on_443(machine: Path) -> None:
-    """Behind a load balancer there is no server for it; alone, there is one as soon as there is a certificate."""
-    direct = (machine / "etc/nginx/edge-tls.conf").exists()
+def test_port_443_is_served_once_there_is_a_certificate(machine: Path) -> None:
+    """Nginx starts without one."""
     assert "443" not in succeed(machine, "nginx", "-T", "-q")
-    assert ("443" in nginx_with_certificate(machine, "-T")) == direct
+    assert "443" in nginx_with_certificate(machine, "-T")
 
 
 @pytest.mark.full

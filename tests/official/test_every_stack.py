@@ -25,6 +25,7 @@ CHANGE = {
     "storage.cdn.ttl": 60,
     "database.trustedSources": ["192.0.2.7"],
     "alerts.email": ["somebody@polls.example"],
+    "production": False,
     "protect": False,
     "storage.forceDestroy": True,
 }

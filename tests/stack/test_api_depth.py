@@ -93,6 +93,6 @@ def test_a_protected_stack_lives_until_it_is_told_twice(api_world: World, name: 
     assert "protected" in refused.stdout + refused.stderr
     assert {kind for kind in before if kind not in resources(api_world)} & {"database", "bucket"} == set()
 
-    protected.up(settings={"protect": False, "storage.forceDestroy": True})
+    protected.up(settings={"production": False, "protect": False, "storage.forceDestroy": True})
     protected.run("destroy", "--yes", "--skip-preview")
     assert resources(api_world) == []

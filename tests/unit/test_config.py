@@ -193,12 +193,12 @@ def test_a_broken_pyproject_is_one_problem(settings: dict[str, Any], project: Pa
     assert problem.startswith("app.path: its pyproject.toml must be valid, got ")
 
 
-def test_a_complete_production_lacks_the_load_balancer_only(settings: dict[str, Any]) -> None:
-    """With everything that `production` requires, what is left is what is not supported yet."""
+def test_a_complete_production_is_taken(settings: dict[str, Any]) -> None:
+    """With everything that `production` requires."""
     settings |= {"production": True, "alerts": {"email": ["a@shop.example"]}}
     settings["database"]["nodes"] = 2
-    settings["web"] |= {"count": 2, "loadBalancer": True, "backups": True}
-    assert problems(settings) == ("web.loadBalancer: not supported yet, got true; leave it out",)
+    settings["web"]["backups"] = True
+    assert parse(settings).production
 
 
 def test_the_stacks_of_this_repository_can_share_an_account() -> None:

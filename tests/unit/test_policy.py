@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, unknown_checking_proxy
 
-from policy import database, network, production, storage, user_data
+from policy import database, network, storage, user_data
 from policy.pack import RULES
 from policy.resources import UNKNOWN, Resource, Stack, is_known, plain
 from policy.rule import ResourceRule, StackRule, message
@@ -67,7 +67,7 @@ def test_what_is_unknown_breaks_no_rule_of_a_resource(rule: ResourceRule) -> Non
     assert [list(rule.check(found)) for kind in rule.kinds for found in unknowns(kind)] == [[]] * 3 * len(rule.kinds)
 
 
-KINDS = ("DatabaseCluster", "DatabaseConnectionPool", "Droplet", "Firewall", "LoadBalancer", "DatabaseFirewall")
+KINDS = ("DatabaseCluster", "DatabaseConnectionPool", "Droplet", "Firewall", "DatabaseFirewall")
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ KINDS = ("DatabaseCluster", "DatabaseConnectionPool", "Droplet", "Firewall", "Lo
         for rule in RULES
         # What these ask for is known in any preview: options, what is there at all, and the stack's own word.
         if isinstance(rule, StackRule)
-        and rule.name not in {"production-protect", "production-alerts", "production-two-droplets", "production-known"}
+        and rule.name not in {"production-protect", "production-alerts", "production-known"}
     ],
     ids=lambda rule: rule.name,
 )
@@ -196,17 +196,6 @@ def test_production_is_what_the_stack_says() -> None:
     said = [stack(production=value).production for value in (True, False, None, "true", UNKNOWN)]
     assert said == [True, False, None, None, None]
     assert Stack(resources=()).production is None
-
-
-def test_droplets_behind_a_load_balancer_are_counted_by_tag_and_by_id() -> None:
-    """One is too few, two are enough."""
-    droplets = [resource("Droplet", f"web-{number}", tags=["web"]) for number in (1, 2)]
-    by_tag = resource("LoadBalancer", "balancer", dropletTag="web")
-    by_id = Resource(
-        urn="urn:balancer", kind="LoadBalancer", name="balancer", properties={}, uses={"dropletIds": ("urn:web-1",)}
-    )
-    assert [len(list(production.balanced(stack(*droplets, balancer)))) for balancer in (by_tag, by_id)] == [0, 1]
-    assert len(list(production.balanced(stack(droplets[0], by_tag)))) == 1
 
 
 def test_droplets_are_covered_by_a_firewall_with_one_of_their_tags_or_their_id() -> None:

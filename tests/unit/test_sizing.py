@@ -34,7 +34,6 @@ def budgets(draw: st.DrawFn) -> ConnectionBudget:
         max_connections=plans.max_connections(draw(DATABASE_PLANS)),
         direct_connections=draw(st.integers(0, 100)),
         pool_size=draw(st.integers(1, 1000)),
-        droplets=draw(st.integers(1, 50)),
         workers=draw(st.integers(1, 64)),
         threads=draw(st.integers(1, 64)),
     )
@@ -156,17 +155,15 @@ def test_a_budget_without_problems_fits_on_both_sides(budget: ConnectionBudget) 
     """Pool and reserve within the plan, clients within what PgBouncer accepts: no problem is said, and only then."""
     fits = (
         budget.pool_size + budget.direct_connections + PLATFORM_RESERVE <= budget.max_connections
-        and (budget.droplets + 1) * budget.workers * budget.threads <= POOL_CLIENTS
+        and 2 * budget.workers * budget.threads <= POOL_CLIENTS
     )
     assert fits == (budget.problems() == [])
 
 
 def test_a_problem_shows_the_whole_sum() -> None:
     """The reader can redo the calculation from the message alone."""
-    budget = ConnectionBudget(
-        max_connections=25, direct_connections=2, pool_size=21, droplets=10, workers=10, threads=10
-    )
+    budget = ConnectionBudget(max_connections=25, direct_connections=2, pool_size=21, workers=20, threads=26)
     assert budget.problems() == [
         "pool 21 + direct 2 + DigitalOcean's reserve 3 = 26 of 25 backend connections",
-        "10 workers x 10 threads x (10 + 1 surge) Droplets = 1100 of 1000 clients",
+        "20 workers x 26 threads x (1 + 1 surge) Droplets = 1040 of 1000 clients",
     ]

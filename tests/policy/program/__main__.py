@@ -55,14 +55,6 @@ def firewall(name: str, port: str | None, *sources: str, protocol: str = "tcp", 
     do.Firewall(name, tags=list(tags), inbound_rules=[rule])
 
 
-def balancer(name: str, entry: str, *, redirect: bool = False, tag: str | None = None, **other: object) -> None:
-    """Make a load balancer with one way in."""
-    rule = do.LoadBalancerForwardingRuleArgs(
-        entry_protocol=entry, entry_port=443, target_protocol="http", target_port=80, **other
-    )
-    do.LoadBalancer(name, region="nyc3", forwarding_rules=[rule], redirect_http_to_https=redirect, droplet_tag=tag)
-
-
 def alert(name: str, *, enabled: bool) -> None:
     """Ask for a mail when the processor is busy."""
     do.MonitorAlert(
@@ -117,10 +109,6 @@ def passing() -> None:
     firewall("firewall-dns", None, EVERYWHERE, protocol="udp")
     firewall("firewall-unknown", unknown, EVERYWHERE)
     firewall("firewall-unknown-source", "22", unknown)
-    balancer("balancer", "https", certificate_name="cert", tag="web")
-    balancer("balancer-plain", "http", redirect=True)
-    balancer("balancer-unknown", unknown)
-    balancer("balancer-unknown-certificate", "https", certificate_name=unknown)
     droplet("web-1", agent.secret_key.apply(lambda secret: f"#cloud-config\nkey: {secret}\n"))
     droplet("web-2", "#" * 65536)
     droplet("web-3", "postgres://app@db.example:25060/app example.com")
@@ -192,11 +180,6 @@ def violating() -> None:
         ("bad-firewall-halves", "22", ("0.0.0.0/1", "128.0.0.0/1")),
     ):
         firewall(name, port, *sources)
-    balancer("good-balancer", "https", certificate_name="cert")
-    balancer("bad-balancer-plain", "http")
-    balancer("bad-balancer-passthrough", "https", tls_passthrough=True)
-    balancer("bad-balancer-no-certificate", "https")
-    balancer("bad-balancer-tcp", "tcp")
     droplet("good-droplet")
     droplet("bad-droplet-untagged", tags=[])
     droplet("bad-droplet-naked", tags=["else"])
@@ -231,7 +214,6 @@ def accepting() -> None:
     firewall("firewall", "443", EVERYWHERE, tags=("web",))
     droplet("web-1")
     droplet("web-2")
-    balancer("balancer", "https", certificate_name="cert", tag="web")
     alert("alert", enabled=True)
 
 
