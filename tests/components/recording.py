@@ -1,5 +1,6 @@
 """Run the program against mocks and keep what it asked the engine for: inputs, options, dependencies."""
 
+import asyncio
 import json
 import runpy
 import signal
@@ -162,10 +163,20 @@ class Answers(mocks.Mocks):
         return {"id": "ca", "clusterId": args.args["clusterId"], "certificate": "cluster-ca"}, []
 
 
+# The SDK takes for granted that its thread has one; a test that called asyncio.run() has left none.
+LOOP = asyncio.new_event_loop()
+
+
+def set_mocks(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- pulumi's
+    """Let Pulumi talk to mocks."""
+    asyncio.set_event_loop(LOOP)
+    pulumi.runtime.set_mocks(*arguments, **options)
+
+
 def run_program(settings: Mapping[str, Any]) -> Graph:
     """Run `__main__.py` with these settings; returns when every resource is registered."""
     graph = Graph(prefix=str(settings["name"]))
-    pulumi.runtime.set_mocks(Answers(), project="django-do", stack="test", monitor=Recorder(Answers(), graph))
+    set_mocks(Answers(), project="django-do", stack="test", monitor=Recorder(Answers(), graph))
     pulumi.runtime.set_all_config(
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )

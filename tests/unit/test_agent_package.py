@@ -19,6 +19,7 @@ from provider.actions import ActionError, Operation, running
 from provider.agent_package import FORM, AgentPackageProvider, Sources, describe, members
 from provider.archive import built, chunks
 from provider.resources import AgentPackage
+from tests.components.recording import set_mocks
 from tests.unit.conftest import Buckets
 
 ROOT = Path(__file__).parents[2]
@@ -300,7 +301,7 @@ class Declared(mocks.Mocks):
 def test_the_program_names_the_package_and_lets_an_update_look(sources: Sources, preview: bool) -> None:
     """Digest and key are known in a preview, so it shows which Droplets another agent replaces."""
     kept = Declared()
-    pulumi.runtime.set_mocks(kept, preview=preview)
+    set_mocks(kept, preview=preview)
 
     @pulumi.runtime.test
     def declare() -> pulumi.Output[None]:
