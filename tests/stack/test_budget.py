@@ -99,12 +99,14 @@ def visited(deployed: Deployment) -> list[Counted]:
     options = ["--resolve", f"{urlsplit(deployed.url).hostname}:443:{deployed.outputs['reserved_ip']}"]
     options += ["--parallel", "--parallel-immediate", "--parallel-max", str(AT_ONCE), "--http1.1"]
     options += ["--no-progress-meter", "--output", "/dev/null", "--write-out", "%{http_code}\n"]
+    # What is counted is who is served at once. On a busy machine a handshake may take longer than Nginx waits.
+    options += ["--retry", "10", "--retry-all-errors", "--retry-delay", "1"]
     seen = []
     with subprocess.Popen(
         ["sandbox", "exec", "curl", *options, f"{deployed.url}/?n=[1-{VISITS}]"],
         env=environment(deployed.world.home),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.DEVNULL,  # what was tried again
         text=True,
     ) as visits:
         while visits.poll() is None:
