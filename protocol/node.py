@@ -1,6 +1,6 @@
 """What a Droplet says of itself: nodes/<droplet id>.json in the Space `state`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 PHASES = ("bootstrap", "waiting", "fetch", "build", "check", "static", "migrate", "switch", "health", "done", "failed")
@@ -15,7 +15,8 @@ def node_key(droplet_id: object) -> str:
 class NodeReport:
     """Which attempt at which release a Droplet is busy with, and how far it is.
 
-    `bootstrap` stands before all releases: the Droplet can't start its agent, and `error` says why.
+    `bootstrap` stands before all releases: the Droplet can't start its agent, and `error` says why. `notes` is what a
+    person should know of a release that serves.
     """
 
     release: str
@@ -24,6 +25,7 @@ class NodeReport:
     healthy: bool
     error: str | None
     at: str  # RFC 3339, UTC
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def parse(cls, document: object) -> Self | None:
@@ -35,7 +37,10 @@ class NodeReport:
             return None
         if document["phase"] not in PHASES:
             return None
-        return cls(**{name: document[name] for name in types})
+        notes = document.get("notes", [])
+        if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+            return None
+        return cls(**{name: document[name] for name in types}, notes=notes)
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""

@@ -102,10 +102,11 @@ class ResourceProvider:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A request in progress: what interrupts its waits, and who hears how far it is."""
+    """A request in progress: what interrupts its waits, who hears how far it is, and who of what went less well."""
 
     cancelled: threading.Event
     report: Callable[[str], None]
+    warn: Callable[[str], None]
 
 
 # Each request has a thread, and so a context, of its own.
@@ -136,6 +137,13 @@ def report(text: str) -> None:
     operation = _operation.get()
     if operation is not None:
         operation.report(text)
+
+
+def warn(text: str) -> None:
+    """Show what a person should know though all went well; it stays on the screen."""
+    operation = _operation.get()
+    if operation is not None:
+        operation.warn(text)
 
 
 def is_unknown(value: object) -> bool:

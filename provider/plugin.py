@@ -55,7 +55,9 @@ def answered(method: Method) -> Callable[["Runner", Message, Context], Message]:
 
     @wraps(method)
     def answer(self: "Runner", request: Message, context: Context) -> Message:
-        operation = Operation(self.cancelled, lambda text: self.report(request.urn, text))
+        operation = Operation(
+            self.cancelled, lambda text: self.report(request.urn, text), lambda text: self.warn(request.urn, text)
+        )
         try:
             with running(operation):
                 return method(self, request)

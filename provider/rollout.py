@@ -21,6 +21,7 @@ from provider.actions import (
     pause,
     report,
     text_problems,
+    warn,
 )
 from provider.spaces_provider import SpacesProvider
 
@@ -167,6 +168,9 @@ class Nodes:
                 if droplet not in current or not (current[droplet].phase == "done" and current[droplet].healthy)
             ]
             if not missing:
+                for droplet, state in current.items():
+                    for note in state.notes:
+                        warn(f"Droplet {droplet}: {_shortened(note)}")
                 return None
             phases = [
                 f"Droplet {one}: can't start its agent, {stuck[one].error}"

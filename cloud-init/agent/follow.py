@@ -124,7 +124,10 @@ class Follower:
         self.rolled_out = True
         if text is None:
             log(f"{name}, attempt {desired.attempt}: serves")
-            self.remember(replace(started, phase="done", healthy=True, good=name, etag=answer.etag))
+            notes = [brief(redacted(note, self.hidden(rollout))) for note in rollout.notes]
+            for note in notes:
+                log(f"{name}: {note}")
+            self.remember(replace(started, phase="done", healthy=True, good=name, etag=answer.etag, notes=notes))
         else:
             log(f"{name}, attempt {desired.attempt}: failed\n{text}")
             self.remember(replace(started, phase="failed", error=text, etag=answer.etag))

@@ -39,6 +39,7 @@ class Rollout:
     enter: Callable[[str], None]
     still_desired: Callable[[], bool]
     environment: Environment = field(default_factory=Environment)
+    notes: list[str] = field(default_factory=list)  # what a person should know though the release serves
     spaces: Spaces = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """What this machine knows from one start of the agent to the next: state.json."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.node import NodeReport
 
@@ -16,6 +16,7 @@ class State:
     healthy: bool = False
     error: str | None = None
     at: str = ""
+    notes: list[str] = field(default_factory=list)
     good: str = ""  # the release that was last found healthy here
     etag: str = ""  # of the desired.json that this is the answer to; empty while the answer is not complete
     reported: bool = False
@@ -29,4 +30,5 @@ class State:
             healthy=self.healthy,
             error=self.error,
             at=self.at,
+            notes=self.notes,
         )

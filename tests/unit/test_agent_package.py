@@ -327,7 +327,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """No Spaces keys, so nothing can be asked; what is reported meanwhile."""
     monkeypatch.delenv("SPACES_ACCESS_KEY_ID", raising=False)
     said: list[str] = []
-    with running(Operation(Any, said.append)):
+    with running(Operation(Any, said.append, said.append)):
         yield said
 
 

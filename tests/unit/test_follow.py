@@ -33,7 +33,7 @@ def test_a_release_goes_through_all_phases_and_serves(world: World) -> None:
     release = world.desire(1)
     assert world.run() == ALL_PHASES
     assert world.current == release
-    assert world.report.keys() == {"release", "attempt", "phase", "healthy", "error", "at"}
+    assert world.report.keys() == {"release", "attempt", "phase", "healthy", "error", "at", "notes"}
     assert (world.report["release"], world.report["attempt"]) == (release, 1)
     assert world.report["healthy"] is True
     assert world.report["error"] is None

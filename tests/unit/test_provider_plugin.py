@@ -220,6 +220,14 @@ def inputs(buckets: Buckets) -> dict[str, Any]:
     }
 
 
+def test_a_droplets_note_stays_in_the_engines_display(served: Served, buckets: Buckets, inputs: dict[str, Any]) -> None:
+    """A line of progress is gone with the operation; this is a warning."""
+    report = {"release": RELEASE, "attempt": 1, "phase": "done", "healthy": True, "error": None, "at": "…"}
+    buckets.client.put_json(buckets.state, "nodes/101.json", report | {"notes": ["no superuser was made"]})
+    served.create("Rollout", **inputs)
+    assert ("rollout", "Droplet 101: no superuser was made", False) in served.engine.said
+
+
 def test_the_engines_request_ends_the_waits_and_what_was_begun_is_kept(
     served: Served, buckets: Buckets, inputs: dict[str, Any]
 ) -> None:

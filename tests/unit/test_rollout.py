@@ -245,12 +245,32 @@ def test_a_rollout_says_where_each_droplet_is(cloud: Cloud) -> None:
     cloud.upload(1)
     cloud.script = {"101": [("build", False, None), None, ("done", True, None)], "102": [None, None, DONE]}
     said: list[str] = []
-    with running(Operation(threading.Event(), said.append)):
+    with running(Operation(threading.Event(), said.append, said.append)):
         RolloutProvider().create(cloud.props(1, "101", "102"))
     assert said == [
         "attempt 1, Droplet 101: not begun, Droplet 102: not begun",
         "attempt 1, Droplet 101: build, Droplet 102: not begun",
     ]
+
+
+def test_what_a_person_should_know_of_a_release_that_serves_is_a_warning(cloud: Cloud) -> None:
+    """Each Droplet's notes stay on the screen; a progress line does not."""
+    cloud.upload(1)
+    attempt = {"release": R1, "attempt": 1, "healthy": True, "error": None, "at": "…"}
+    document = {**attempt, "phase": "done", "notes": ["no superuser was made"]}
+    cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", document)
+    warned: list[str] = []
+    with running(Operation(threading.Event(), list[str]().append, warned.append)):
+        RolloutProvider().create(cloud.props(1))
+    assert warned == ["Droplet 101: no superuser was made"]
+
+
+def test_a_report_whose_notes_are_no_texts_is_not_valid() -> None:
+    """It is waited for, as every report that is not valid."""
+    document = {"release": R1, "attempt": 1, "phase": "done", "healthy": True, "error": None, "at": "…"}
+    assert NodeReport.parse(document) is not None
+    assert NodeReport.parse(document | {"notes": [1]}) is None
+    assert NodeReport.parse(document | {"notes": "text"}) is None
 
 
 def test_a_droplet_that_cannot_start_its_agent_is_shown_at_once_and_fails_within_a_minute(cloud: Cloud) -> None:
@@ -260,7 +280,7 @@ def test_a_droplet_that_cannot_start_its_agent_is_shown_at_once_and_fails_within
     bootstrap = {"release": "", "attempt": 0, "phase": "bootstrap", "healthy": False, "error": error, "at": "…"}
     cloud.buckets.client.put_json(cloud.buckets.state, "nodes/101.json", bootstrap)
     shown: list[str] = []
-    with running(Operation(threading.Event(), shown.append)), pytest.raises(ActionError, match=error):
+    with running(Operation(threading.Event(), shown.append, shown.append)), pytest.raises(ActionError, match=error):
         RolloutProvider().create(cloud.props(1) | {"deadline": 600})
     assert shown == [f"attempt 1, Droplet 101: can't start its agent, {error}"]
     assert cloud.clock == pytest.approx(60, abs=2)

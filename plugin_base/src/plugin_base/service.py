@@ -104,13 +104,19 @@ class Service(provider_pb2_grpc.ResourceProviderServicer):
 
     def report(self, urn: str, text: str) -> None:
         """Show a line in the engine's display, for as long as the operation lasts."""
+        self._log(engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, urn=urn, ephemeral=True))
+
+    def warn(self, urn: str, text: str) -> None:
+        """Show a warning in the engine's display, which stays there."""
+        self._log(engine_pb2.LogRequest(severity=engine_pb2.WARNING, message=text, urn=urn))
+
+    def _log(self, request: Message) -> None:
         if not self._engine:
             return
         with self._lock:
             if self._stub is None:
                 channel = grpc.insecure_channel(self._engine, options=(("grpc.enable_http_proxy", 0),))
                 self._stub = engine_pb2_grpc.EngineStub(channel)
-        request = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=text, urn=urn, ephemeral=True)
         with contextlib.suppress(grpc.RpcError):  # a courtesy: an engine that is gone misses nothing
             self._stub.Log(request, timeout=REPORT_TIMEOUT)
 
