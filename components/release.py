@@ -117,6 +117,9 @@ class Release(pulumi.ComponentResource):
                     wsgi=args.app.wsgi,
                     settings=args.app.settings,
                     python=args.app.python,
+                    health_path=args.app.health.path,
+                    health_status=args.app.health.status,
+                    allow=args.app.allow,
                     env=args.app.env,
                     **values,
                 )

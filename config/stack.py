@@ -35,7 +35,9 @@ class StackConfig(Section):
     pool: PoolConfig = Field(default_factory=PoolConfig, description="size")
     storage: StorageConfig = Field(default_factory=StorageConfig, description="cors, cdn, forceDestroy, keys")
     web: WebConfig = Field(description="at least size")
-    app: AppConfig = Field(default_factory=AppConfig, description="path, wsgi, settings, python, env, secrets, release")
+    app: AppConfig = Field(
+        default_factory=AppConfig, description="path, wsgi, settings, python, env, secrets, health, allow, release"
+    )
     alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="email, slack")
     protect: bool = Field(
         default=True, description="true refuses to delete the database, media, secrets, address and domain"

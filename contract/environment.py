@@ -1,7 +1,7 @@
 """The environment of the app: pure functions from addresses, credentials and settings to one document."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -56,6 +56,10 @@ class DatabaseAddress:
         user, password, database = (quote(part, safe="") for part in (self.user, self.password, self.database))
         return f"postgres://{user}:{password}@{self.host}:{self.port}/{database}?{options}"
 
+    def __str__(self) -> str:
+        """Return it without the password, as the app's connection is compared with it."""
+        return f"{self.user}@{self.host}:{self.port}/{self.database}"
+
     def parts(self, ca_path: str) -> dict[str, str]:
         """Return the URL and its parts, for `app.env` to refer to."""
         return {
@@ -77,6 +81,9 @@ class EnvironmentSpec:
     wsgi: str
     settings: str
     python: str | None  # None: the Droplet's own
+    health_path: str
+    health_status: Sequence[str]
+    allow: Sequence[str]
     env: Mapping[str, str]
     secrets: Mapping[str, str]
     pool: DatabaseAddress
@@ -96,7 +103,7 @@ def references(value: str) -> list[str]:
 
 
 def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
-    """Return the document of docs/releases.md: `wsgi`, `env`, `release_env`, and maybe `database_ca` and `python`.
+    """Return the document of docs/releases.md.
 
     `env` is what Gunicorn and the release step get; `release_env` goes over it for the release step alone, so that the
     role that may change the schema never reaches a process that serves requests.
@@ -126,6 +133,10 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
     for_the_release_step = _renamed(spec.env, contract | spec.migrator.parts(ca_path))
     return {
         "wsgi": spec.wsgi,
+        "database": str(spec.pool),
+        "health_path": spec.health_path,
+        "health_status": [*spec.health_status],
+        "allow": sorted(spec.allow),
         "env": {**contract, **renamed, **spec.secrets},
         "release_env": {
             "DATABASE_URL": spec.migrator.url(ca_path),

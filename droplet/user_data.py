@@ -61,12 +61,12 @@ _UNITS = "/etc/systemd/system"
 _FILES = (
     _File("system/apt.conf", "/etc/apt/apt.conf.d/60web"),
     _File("units/do-agent.conf", f"{_UNITS}/do-agent.service.d/web.conf"),
-    _File("app-server/droplet_health.py", f"{_LIBRARY}/python/droplet_health.py"),
     _File("app-server/gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
     _File("system/nftables.conf", "/etc/nftables.conf"),
     _File("nginx/always.conf", "/etc/nginx/always.conf"),
     _File("nginx/tls.conf", "/etc/nginx/edge-tls.conf"),
     _File("nginx/http.conf", "/etc/nginx/edge/http.conf"),
+    _File("nginx/look.conf", "/etc/nginx/edge/look.conf"),
     _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),
     _File("nginx/proxy.conf", "/etc/nginx/proxy.conf"),
     _File("nginx/site.conf", "/etc/nginx/site.conf"),
@@ -74,6 +74,7 @@ _FILES = (
     _File("system/journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
     _File("units/gunicorn.service", f"{_UNITS}/gunicorn.service"),
     _File("units/gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
+    _File("units/nginx.conf", f"{_UNITS}/nginx.service.d/web.conf"),
     _File("units/certificate.service", f"{_UNITS}/certificate.service"),
     _File("units/certificate.timer", f"{_UNITS}/certificate.timer"),
     _File("units/release-agent.service", f"{_UNITS}/release-agent.service"),
@@ -94,6 +95,7 @@ def render_user_data(spec: UserDataSpec) -> str:
     _check(spec)
     values = {
         "DOMAIN": spec.domain,
+        "PACKAGE": spec.agent_package,
         "THREADS": str(spec.threads),
         "WORKERS": str(spec.workers),
     }

@@ -7,9 +7,20 @@ from typing import Any, Self
 
 from protocol.document import DocumentError, json_bytes, json_object
 
-_TEXTS = ("wsgi",)
+_TEXTS = ("wsgi", "database", "health_path")
+_LISTS = ("health_status", "allow")
 _OPTIONAL_TEXTS = ("database_ca", "python")
 _MAPPINGS = ("env", "release_env")
+
+# What a Droplet refuses unless `allow` names it: settings that are not what was given, and a first page elsewhere.
+ALLOWANCES = (
+    "debug",
+    "insecure-cookies",
+    "insecure-requests",
+    "other-database",
+    "other-secret-key",
+    "redirect-elsewhere",
+)
 
 
 def content_hash(text: str) -> str:
@@ -34,6 +45,10 @@ class Environment:
     """The document; `release_env` is for migrations only and never reaches the disk."""
 
     wsgi: str = ""
+    database: str = ""  # what the app must connect to: user@host:port/name
+    health_path: str = ""  # of the page that a release is judged by
+    health_status: list[str] = field(default_factory=list)  # codes and ranges that it may answer with
+    allow: list[str] = field(default_factory=list)  # among ALLOWANCES
     env: Mapping[str, str] = field(default_factory=dict)
     release_env: Mapping[str, str] = field(default_factory=dict)
     database_ca: str = ""
@@ -52,13 +67,17 @@ class Environment:
 
 def _problems(document: Mapping[str, Any]) -> list[str]:
     """Say what breaks the protocol, never by value: values are secrets."""
-    known = (*_TEXTS, *_MAPPINGS, *_OPTIONAL_TEXTS)
+    known = (*_TEXTS, *_LISTS, *_MAPPINGS, *_OPTIONAL_TEXTS)
     problems = [f"{name}: unknown, the document has {', '.join(known)}" for name in sorted(document.keys() - {*known})]
     for name in (*_TEXTS, *(name for name in _OPTIONAL_TEXTS if name in document)):
         value = document.get(name)
         if not isinstance(value, str) or not value:
             got = "an empty one" if value == "" else type(value).__name__
             problems.append(f"{name}: must be a non-empty text, got {got}")
+    for name in _LISTS:
+        texts = document.get(name)
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            problems.append(f"{name}: must be a list of texts, got {type(texts).__name__}")
     for name in _MAPPINGS:
         mapping = document.get(name)
         if not isinstance(mapping, Mapping):

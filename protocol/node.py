@@ -3,7 +3,21 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-PHASES = ("bootstrap", "waiting", "fetch", "build", "check", "static", "migrate", "switch", "health", "done", "failed")
+PHASES = (
+    "bootstrap",
+    "waiting",
+    "fetch",
+    "build",
+    "check",
+    "static",
+    "examine",
+    "migrate",
+    "look",
+    "switch",
+    "health",
+    "done",
+    "failed",
+)
 
 
 def node_key(droplet_id: object) -> str:

@@ -150,7 +150,7 @@ class Follower:
             log(redacted(traceback.format_exc(), self.hidden(rollout)))
         else:
             return None
-        return brief(redacted(problem, self.hidden(rollout)))
+        return brief(redacted(problem + rollout.left_behind(), self.hidden(rollout)))
 
     def hidden(self, rollout: Rollout) -> dict[str, str]:
         """Return what no text may show -> what is shown in its place."""

@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.app import confined
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
-from agent.health import health
+from agent.health import Page, Problem, health
 from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
@@ -31,6 +32,9 @@ class Machine:
         self.user = user
         self.releases = root / "srv/app/releases"  # one folder per release: app, venv, static, environment.json
         self.current = root / "srv/app/current"  # the link to the release that serves
+        self.candidate = root / "srv/app/candidate"  # the same for the one that is looked at
+        self.gunicorn_service = root / "etc/systemd/system/gunicorn.service"
+        self.gunicorn_socket = root / "etc/systemd/system/gunicorn.socket"
         self.state = root / "var/lib/release-agent/state.json"
         self.home = root / "srv/app/cache"  # of the user `release`
         self.uv = root / "opt/uv/bin/uv"
@@ -128,19 +132,22 @@ class Machine:
 
     def sync(self, folder: Path) -> None:
         """Return when what was written to a folder's file system would survive a power cut."""
-        self._system("sync", "--file-system", str(folder))
+        self.system("sync", "--file-system", str(folder))
 
     def systemctl(self, *arguments: str) -> None:
         """Ask systemd for something; its own words say what went wrong."""
-        self._system("systemctl", *arguments)
+        self.system("systemctl", *arguments)
 
-    def _system(self, *command: str) -> str:
-        """Run a program of the system, which may last longer than the watchdog waits; return what it printed."""
+    def system(self, *command: str, errors: int = subprocess.STDOUT) -> str:
+        """Run a program of the system, which may last longer than the watchdog waits; return what it printed.
+
+        Its errors are among that, or go to the descriptor `errors`.
+        """
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
         )
         return self._finished([*command], process)
@@ -156,7 +163,7 @@ class Machine:
         release must not wait for its repair.
         """
         names = "ActiveState,ActiveEnterTimestampMonotonic,NRestarts"
-        shown = self._system("systemctl", "show", f"--property={names}", "nginx.service", "certificate.service")
+        shown = self.system("systemctl", "show", f"--property={names}", "nginx.service", "certificate.service")
         nginx, certificate = (
             dict(line.split("=", 1) for line in unit.split("\n")) for unit in shown.strip().split("\n\n")
         )
@@ -167,15 +174,36 @@ class Machine:
             return f"certificate.service: must have looked for a kept certificate, is {certificate['ActiveState']}"
         return None
 
-    def journal(self) -> str:
-        """Return Gunicorn's last words."""
-        command = ["journalctl", "--unit=gunicorn.service", "--lines=40", "--output=cat", "--no-pager"]
+    def journal(self, name: str = "gunicorn") -> str:
+        """Return the last words of a service, of its last start."""
+        command = ["journalctl", f"--unit={name}.service", "--invocation=0", "--lines=40", "--output=cat", "--no-pager"]
         # The app may have printed anything.
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
 
-    def health(self, domain: str, release: str) -> str | None:
+    def health(self, domain: str, release: str, page: Page, which: str) -> Problem | None:
         """Return why the release does not serve, None when it does."""
-        return health(domain, release)
+        return health(domain, release, page, which)
+
+    def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
+        """Return what the settings of the release in `folder` make of the environment, and why its import fails."""
+        return confined.examine(self, folder, expected)
+
+    def start_candidate(self, folder: Path) -> None:
+        """Start the release in `folder` beside the one that serves; raises TooLittleMemory where there is no room."""
+        confined.start(self, folder)
+
+    def end_candidate(self) -> None:
+        """End what was started."""
+        confined.forget(self, confined.CANDIDATE)
+
+    def candidate_fits(self) -> None:
+        """Raise TooLittleMemory if the candidate has lost a process for lack of memory."""
+        confined.require_memory(self, confined.CANDIDATE)
+
+    def free_memory(self) -> int:
+        """Return how many bytes programs can still have, without swapping."""
+        [kibibytes] = re.findall(r"(?m)^MemAvailable: +([0-9]+) kB$", Path("/proc/meminfo").read_text())
+        return int(kibibytes) * 1024
 
 
 def write(path: Path, text: str, mode: int) -> None:

@@ -1,21 +1,25 @@
 """One attempt at a release: fetched, built, checked, migrated, switched on; or the one before it again."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from agent import static
+from agent.app.confined import TooLittleMemory
 from agent.app.steps import AppSteps
 from agent.config import Config
 from agent.errors import AgentError
+from agent.health import Page, Problem
 from agent.machine import Machine, log, write
 from agent.spaces import Spaces
 from protocol.environment import Environment
@@ -23,6 +27,13 @@ from protocol.release import Release
 
 INSTALLATION_DEADLINE = 300  # seconds; cloud-init/install.sh goes on beside a first release
 HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in front of visitors
+CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for it
+# What psycopg says of tables and columns that only this release's migrations make.
+NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
+MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
+WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
+# Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
+EDGE_DOES = re.compile(r"security\.W00[48]")
 UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
 GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
 
@@ -41,6 +52,7 @@ class Rollout:
     environment: Environment = field(default_factory=Environment)
     notes: list[str] = field(default_factory=list)  # what a person should know though the release serves
     spaces: Spaces = field(init=False)
+    migrated: list[str] = field(default_factory=list)  # that this attempt has applied
 
     def __post_init__(self) -> None:
         self.spaces = self.client()
@@ -48,21 +60,21 @@ class Rollout:
     def run(self) -> None:
         """Take all steps; what raises leaves the release that served before in place."""
         name = self.release.release
-        if self.serving == name and self.machine.health(self.config.domain, name) is None:
+        body = self.spaces.read(self.config.releases_bucket, self.release.environment)
+        self.environment = Environment.parse(body, self.release.environment)
+        if self.serving == name and self.health("current") is None:
             self.wait_while(self.machine.missing_to_serve)
             return
         self.phase("fetch", self.fetch)
         if not (self.folder / "built").exists():
             self.wait_while(self.machine.missing_to_build)
             self.phase("build", self.build)
-        with self.app({}) as app:
-            self.phase("check", lambda: self.check(app))
-            self.phase("static", lambda: self.static(app))
+        later = self.prepare(("check", "static", "examine"), migrated=False)
         with self.app(self.environment.release_env) as app:
             self.phase("migrate", lambda: self.migrate(app))
-        with self.app({}) as app:
-            self.phase("check", lambda: app.first_page(self.config.domain))
+        self.prepare(later, migrated=True)
         self.wait_while(self.machine.missing_to_serve)
+        self.phase("look", self.look_at_candidate)
         if not self.still_desired():
             raise AgentError("desired.json says something else by now, so this release was not switched on")
         # It is switched on already if the power went away right after that.
@@ -95,9 +107,7 @@ class Rollout:
         log(f"{self.release.release}: {name} {time.monotonic() - started:.1f} s")
 
     def fetch(self) -> None:
-        """Environment, and the artifact unless it is here already."""
-        body = self.spaces.read(self.config.releases_bucket, self.release.environment)
-        self.environment = Environment.parse(body, self.release.environment)
+        """Fetch the artifact unless it is here already."""
         if (self.folder / "built").exists():
             return
         shutil.rmtree(self.folder, ignore_errors=True)  # of an attempt that was cut short
@@ -145,6 +155,20 @@ class Rollout:
         self.machine.sync(self.folder)
         (self.folder / "built").touch()
 
+    def prepare(self, names: Sequence[str], *, migrated: bool) -> list[str]:
+        """Take steps that change nothing for visitors; return those that need what only the migrations make."""
+        later = []
+        steps = {"check": self.check, "static": self.static, "examine": self.examine}
+        with self.app({}) as app:
+            for name in names:
+                try:
+                    self.phase(name, functools.partial(steps[name], app))
+                except AgentError as error:
+                    if migrated or not NOT_MIGRATED.search(str(error)):
+                        raise
+                    later.append(name)
+        return later
+
     def app(self, more: Mapping[str, str]) -> contextlib.AbstractContextManager[AppSteps]:
         """Import the app, with more variables than Gunicorn gets, for steps that are taken in there."""
         return self.machine.app(self.folder, self.environment.wsgi, {**self.settings(), **more})
@@ -155,11 +179,13 @@ class Rollout:
         return {**self.environment.env, **release}
 
     def check(self, app: AppSteps) -> None:
-        """Refuse, before anything is changed, what could not serve."""
+        """Refuse, before anything is changed, what Django finds wrong; say what it warns of."""
         if self.environment.database_ca:
             write(self.machine.database_ca, self.environment.database_ca, 0o644)
-        app.manage("check", "--deploy")
-        app.check_gunicorn()
+        printed = app.manage("check", "--deploy") or ""
+        warnings = [line for line in printed.splitlines() if WARNING.match(line) and not EDGE_DOES.search(line)]
+        if warnings:
+            self.notes.append("\n".join(["manage.py check --deploy warns:", *warnings]))
 
     def static(self, app: AppSteps) -> None:
         """Collect static files, then bring them to where STATIC_URL leads."""
@@ -174,9 +200,45 @@ class Rollout:
             with self.machine.acting_as_user():
                 static.publish(Path(root), self.config, self.client)
 
+    def examine(self, app: AppSteps) -> None:
+        """Import the app as Gunicorn will, and refuse settings that are not what was given."""
+        app.close()  # two imports at once would need twice the memory
+        self.write_settings()
+        expected = {
+            "domain": self.config.domain,
+            "database": self.environment.database,
+            "wsgi": self.environment.wsgi,
+            "gunicorn_config": GUNICORN_CONFIG,
+        }
+        found, problem = self.machine.examine(self.folder, expected)
+        self.notes += [text for text, name in found if name == "note"]
+        refused = [(text, name) for text, name in found if name not in {"note", *self.environment.allow}]
+        if refused:
+            texts = [text + (f"; or accept it: app.allow: [{name}]" if name else "") for text, name in refused]
+            raise AgentError("\n".join([*texts, *([problem] if problem else [])]))
+        if problem:
+            raise AgentError(f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not\n{problem}")
+
+    def look_at_candidate(self) -> None:
+        """Look at the release as a visitor will, before visitors do; where there is no room for both, after that."""
+        link(self.machine.candidate, self.folder)
+        try:
+            self.machine.start_candidate(self.folder)
+            self.wait_for_health("candidate")
+        except TooLittleMemory as error:
+            self.notes.append(f"the release was looked at only once visitors had it: {error}")
+        finally:
+            self.machine.end_candidate()
+            self.machine.candidate.unlink(missing_ok=True)
+
     def migrate(self, app: AppSteps) -> None:
         """Bring the database to this release; make the first administrator, once."""
-        app.manage("migrate", "--noinput")
+        try:
+            printed = app.manage("migrate", "--noinput") or ""
+        except AgentError as error:
+            self.migrated = MIGRATED.findall(str(error))
+            raise
+        self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
             fine = "is already taken|Unknown command: 'createsuperuser'"
             app.manage("createsuperuser", "--noinput", unless=fine)
@@ -197,12 +259,8 @@ class Rollout:
         """Point `current` at a release in one step, and restart Gunicorn behind its socket."""
         folder = self.machine.releases / release
         if release == self.release.release:
-            settings = {"wsgi": self.environment.wsgi, "env": self.settings()}
-            write(folder / "environment.json", json.dumps(settings), 0o600)
-        link = self.machine.current.with_name("next")
-        link.unlink(missing_ok=True)
-        link.symlink_to(folder)
-        link.replace(self.machine.current)
+            self.write_settings()
+        link(self.machine.current, folder)
         # An earlier failure must not stop this start.
         self.machine.systemctl("reset-failed", "gunicorn.socket", "gunicorn.service")
         self.machine.systemctl("start", "gunicorn.socket")
@@ -211,12 +269,36 @@ class Rollout:
         except AgentError as error:
             raise AgentError(f"{error}\n{self.machine.journal()}") from error
 
-    def wait_for_health(self) -> None:
+    def write_settings(self) -> None:
+        """Write what Gunicorn is started with; the migrator's is not in it."""
+        document = {"wsgi": self.environment.wsgi, "env": self.settings()}
+        write(self.folder / "environment.json", json.dumps(document), 0o600)
+
+    def left_behind(self) -> str:
+        """Say what a failure leaves behind in the database, "" when it is nothing."""
+        if not self.migrated:
+            return ""
+        serving = f"release {self.serving} serves" if self.serving else "nothing serves yet"
+        return f"\nThese migrations stay in the database, on which {serving}: {', '.join(self.migrated)}"
+
+    def health(self, which: str) -> Problem | None:
+        """Return why the release does not serve, as the candidate or as the current one; None when it does."""
+        page = Page(
+            path=self.environment.health_path,
+            statuses=tuple(self.environment.health_status),
+            elsewhere="redirect-elsewhere" in self.environment.allow,
+        )
+        return self.machine.health(self.config.domain, self.release.release, page, which)
+
+    def wait_for_health(self, which: str = "current") -> None:
         """Poll until the release serves."""
-        deadline = time.monotonic() + HEALTH_DEADLINE
-        while (problem := self.machine.health(self.config.domain, self.release.release)) is not None:
-            if time.monotonic() > deadline:
-                raise AgentError(f"not healthy within {HEALTH_DEADLINE} s: {problem}\n{self.machine.journal()}")
+        deadline = time.monotonic() + (HEALTH_DEADLINE if which == "current" else CANDIDATE_DEADLINE)
+        unit = "gunicorn" if which == "current" else f"gunicorn-{which}"
+        while (problem := self.health(which)) is not None:
+            if which == "candidate":
+                self.machine.candidate_fits()
+            if problem.lasting or time.monotonic() > deadline:
+                raise AgentError(f"{problem.text}\n{self.machine.journal(unit)}")
             self.machine.alive()
             time.sleep(0.25)
 
@@ -250,6 +332,14 @@ class Rollout:
             self.machine.run([*uv, "prune", "--quiet"], directory=self.machine.home, environment={})
             if unlinked(self.machine.packages) > UNUSED_PACKAGES:
                 self.machine.run([*uv, "clean", "--quiet"], directory=self.machine.home, environment={})
+
+
+def link(name: Path, folder: Path) -> None:
+    """Point a link at a folder in one step."""
+    new = name.with_name(f"{name.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(folder)
+    new.replace(name)
 
 
 def unlinked(folder: Path) -> int:

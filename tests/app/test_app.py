@@ -135,7 +135,7 @@ def gunicorn(app: Command, folder: Path, given: Mapping[str, str]) -> Iterator[S
         "--preload",
         "--no-control-socket",
         "--pythonpath",
-        ROOT / "cloud-init" / "app-server",
+        ROOT / "cloud-init" / "agent" / "server",
         "droplet_health:application",
     ]
     with process(command, log=site.log, env=environment):

@@ -1,40 +1,22 @@
 """The app's steps of a release, run by the agent's own code in real projects and a real virtual environment."""
 
 import itertools
-import os
-import re
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from agent.app import process
 from agent.app.process import KEPT, Tail
 from agent.errors import AgentError
-from tests.django_project import APP, LIMIT, Project, run
+from tests.django_project import LIMIT, Project, run
 from tests.postgres_server import postgres_server
 
 
-@pytest.fixture(scope="session")
-def python() -> Path:
-    """The Python of the sample app's locked environment: Django, Gunicorn, psycopg."""
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    subprocess.run(["uv", "sync", "--project", APP, "--frozen", "--quiet"], env=environment, check=True, timeout=300)
-    return APP / ".venv/bin/python"
-
-
-@pytest.fixture
-def project(tmp_path: Path, python: Path) -> Project:
-    """A project that has nothing special."""
-    return Project(tmp_path, python)
-
-
 def test_the_steps_of_a_release_share_one_import(project: Project) -> None:
-    """All six do what they say, and the app is imported once for each environment."""
+    """All do what they say, and the app is imported once for each environment."""
     with project.steps() as app:
         assert "System check identified" in (app.manage("check", "--deploy") or "")
-        app.check_gunicorn()
         app.manage("collectstatic", "--noinput", "--verbosity", "0")
         assert app.static_settings() == (str(project.folder / "collected"), "/static/")
     assert (project.folder / "collected/site.css").read_text() == "body {}\n"
@@ -46,57 +28,7 @@ def test_the_steps_of_a_release_share_one_import(project: Project) -> None:
         assert app.manage("createsuperuser", "--noinput", unless="is already taken") is not None
         assert app.manage("createsuperuser", "--noinput", unless="is already taken") is None
     assert project.imports() == 2
-    with project.steps() as app:
-        app.first_page("shop.example")
-    assert project.imports() == 3
     assert project.left() == {}
-
-
-def test_a_first_page_that_fails_is_refused(project: Project) -> None:
-    """By its status, or with its traceback; any other answer is the app's affair."""
-    with project.steps() as app:
-        app.first_page("another.example")  # 400
-    project.add("site_urls.py", "urlpatterns = [path('', lambda request: HttpResponse(status=503))]\n")
-    with project.steps() as app, pytest.raises(AgentError, match="the first page answered 503"):
-        app.first_page("shop.example")
-    project.add("site_urls.py", "urlpatterns = [path('', lambda request: 1 / 0)]\n")
-    with project.steps() as app, pytest.raises(AgentError, match="ZeroDivisionError: division by zero"):
-        app.first_page("shop.example")
-
-
-def test_gunicorns_settings_are_checked(project: Project) -> None:
-    """A wrong file is refused with Gunicorn's own words."""
-    project.write("gunicorn.conf.py", "workers = 'many'\n")
-    with project.steps() as app:
-        with pytest.raises(
-            AgentError, match=r"`gunicorn --check-config .*site_wsgi:application` ended with status 1\n"
-        ):
-            app.check_gunicorn()
-        assert run(app, "print(1)") == "1\n"
-
-
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        ("import sys; sys.exit(3)", "ended with status 3\n"),
-        ("import sys; sys.exit()", "ended with status 1\nimporting the app ended the program"),
-        ("import os; os._exit(0)", "ended with status 0"),
-        ("raise KeyError('the app')", "KeyError: 'the app'"),
-        ("this is no Python", "SyntaxError: invalid syntax"),
-        ("import os; os.kill(os.getpid(), 9)", "ended with status -9"),
-    ],
-)
-def test_an_import_that_ends_the_program_is_refused(project: Project, code: str, said: str) -> None:
-    """With its own status and words, by Gunicorn's check; the steps that don't import that module still run."""
-    project.write("site_wsgi.py", code)
-    with project.steps() as app:
-        assert run(app, "print(1)") == "1\n"
-        if code.endswith("os._exit(0)"):
-            app.check_gunicorn()  # as `gunicorn --check-config` does: nothing of Python is left to notice it
-            return
-        with pytest.raises(AgentError, match=re.escape(said)):
-            app.check_gunicorn()
-        assert run(app, "print(2)") == "2\n"
 
 
 # What an import may do that a fork can't share. Then each step imports the app, and finds what it would find alone.
@@ -360,7 +292,6 @@ def test_a_manage_py_that_prepares_the_environment(project: Project) -> None:
         assert run(app, "from django.conf import settings; print(settings.COLOUR)") == "teal\n"
         with pytest.raises(AgentError, match="Unknown command: 'dance'"):
             app.manage("dance")
-        app.check_gunicorn()
 
 
 def test_an_app_without_static_files(project: Project) -> None:
@@ -387,5 +318,5 @@ def test_an_import_that_hangs_is_killed_at_the_limit(project: Project) -> None:
     project.add("site_wsgi.py", "import time; print('waits', flush=True); time.sleep(600)\n")
     with project.steps(deadline=2) as app:
         with pytest.raises(AgentError, match="`the import of site_wsgi:application` did not end within 2 s\nwaits"):
-            app.check_gunicorn()
+            app.static_settings()
         assert project.left() == {}

@@ -161,9 +161,13 @@ def sshd(root: Path, _: list[str]) -> str:
     return said(root, "sh", "-c", "mkdir /run/sshd && sshd -t")
 
 
+# With the folder that nginx.service has made by then.
+NGINX = ("sh", "-c", 'mkdir -p /run/look && exec nginx "$@"', "sh")
+
+
 def nginx(root: Path, paths: list[str]) -> str:
     """It refuses unknown directives, before there is a certificate and with one; and each file is part of the whole."""
-    if complaints := said(root, "nginx", "-t", "-q") + nginx_with_certificate(root, "-t"):
+    if complaints := said(root, *NGINX, "-t", "-q") + nginx_with_certificate(root, "-t"):
         return complaints
     whole = nginx_with_certificate(root, "-T")
     places = {path: path.replace("edge-tls.conf", "edge/tls.conf") for path in paths}
@@ -176,7 +180,7 @@ def nginx_with_certificate(root: Path, option: str) -> str:
     link = root / "etc/nginx/edge/tls.conf"
     link.symlink_to("../edge-tls.conf")
     try:
-        return said(root, "nginx", option, "-q")
+        return said(root, *NGINX, option, "-q")
     finally:
         link.unlink()
 

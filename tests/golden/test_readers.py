@@ -13,7 +13,7 @@ from protocol.node import node_key
 from provider.agent_package import ROOT
 from tests.agent_package import START
 from tests.golden.droplet import droplet, files, succeed, write
-from tests.golden.readers import DEBIAN, HERE, Reading, gunicorn, nginx_with_certificate, systemd
+from tests.golden.readers import DEBIAN, HERE, NGINX, Reading, gunicorn, nginx_with_certificate, systemd
 from tests.unit.spaces_server import SpacesServer, answer, listening, trust
 from tests.unit.test_agent_spaces import CONFIG, KEYS
 
@@ -114,7 +114,7 @@ def test_the_first_ssh_configuration_wins(machine: Path) -> None:
 @pytest.mark.full
 def test_port_443_is_served_once_there_is_a_certificate(machine: Path) -> None:
     """Nginx starts without one."""
-    assert "443" not in succeed(machine, "nginx", "-T", "-q")
+    assert "443" not in succeed(machine, *NGINX, "-T", "-q")
     assert "443" in nginx_with_certificate(machine, "-T")
 
 

@@ -33,7 +33,7 @@ def test_it_stays_below_half_of_the_limit() -> None:
     """Each file as it is in the repository, comments too: the agent, which would not fit, is fetched."""
     assert len(render_user_data(SPEC).encode()) <= USER_DATA_LIMIT / 2
     files = {Path(file["path"]).name: file["content"] for file in yaml.safe_load(render_user_data(SPEC))["write_files"]}
-    for path in ("start.py", "app-server/run-gunicorn.py", "app-server/droplet_health.py"):
+    for path in ("start.py", "app-server/run-gunicorn.py"):
         assert files[Path(path).name] == (SOURCES / path).read_text(encoding="utf-8")
 
 

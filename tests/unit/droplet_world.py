@@ -9,7 +9,7 @@ import os
 import pwd
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,8 +17,10 @@ import pytest
 from backports import tarfile as newer_tarfile  # type: ignore[import-untyped]
 
 from agent import follow, rollout
+from agent.app.confined import TooLittleMemory
 from agent.config import Config
 from agent.errors import AgentError
+from agent.health import Page, Problem
 from agent.machine import Machine
 from agent.spaces import Answer, Spaces, SpacesError
 
@@ -42,6 +44,10 @@ CONFIG = Config(
 )
 ENVIRONMENT = {
     "wsgi": "mysite.wsgi:application",
+    "database": "app@pool:25061/pool",
+    "health_path": "/",
+    "health_status": ["200-399", "401"],
+    "allow": [],
     "env": {"ALLOWED_HOSTS": "polls.example", "SECRET_KEY": "very-secret-key"},
     "release_env": {"DATABASE_URL": "postgres://migrator:pass%2Fword@db/app", "DJANGO_SUPERUSER_PASSWORD": "swordfish"},
     "database_ca": "PEM",
@@ -123,11 +129,7 @@ class FakeApp:
             (static / "site.0123.css").write_text("body{}")
             (static / "site.css").write_text("body{}")
             (static / "staticfiles.json").write_text(json.dumps({"paths": {"site.css": "site.0123.css"}}))
-        return ""
-
-    def check_gunicorn(self) -> None:
-        """Record Gunicorn's own check."""
-        self._machine.record("gunicorn --check-config", self._environment)
+        return self._machine.printed.get(arguments[0], "")
 
     def close(self) -> None:
         """Have nothing to end."""
@@ -135,10 +137,6 @@ class FakeApp:
     def static_settings(self) -> tuple[str, str]:
         """Say what the settings say."""
         return str(self._static()), self._machine.static_url
-
-    def first_page(self, domain: str) -> None:
-        """Record the first page."""
-        self._machine.record(f"first page of {domain}", self._environment)
 
     def _static(self) -> Path:
         return self._machine.static_root or self._folder / "static"
@@ -150,7 +148,11 @@ class FakeMachine(Machine):
     def __init__(self, root: Path, behaviour: Behaviour = lambda _command: None) -> None:
         super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
         self.behaviour = behaviour
-        self.sickness: Callable[[str], str | None] = lambda _release: None
+        self.sickness: Callable[[str, str], Problem | None] = lambda _release, _which: None
+        self.found: list[tuple[str, str]] = []  # what is wrong with the settings
+        self.import_problem = ""
+        self.printed: dict[str, str] = {}  # command of manage.py -> what it says
+        self.crowded = False  # whether there is no room for a candidate
         self.unfinished: Callable[[], str | None] = lambda: None  # what is missing to serve
         self.uv.parent.mkdir(parents=True)
         self.uv.touch()
@@ -199,13 +201,33 @@ class FakeMachine(Machine):
         """Say what is to be missing of the installation."""
         return self.unfinished()
 
-    def journal(self) -> str:
-        """Say nothing."""
-        return ""
+    def journal(self, name: str = "gunicorn") -> str:
+        """Say whose journal it would be."""
+        return f"(journal of {name})"
 
-    def health(self, _domain: str, release: str) -> str | None:
+    def health(self, domain: str, release: str, page: Page, which: str) -> Problem | None:
         """Say what is to be wrong with the release."""
-        return self.sickness(release)
+        self.record(f"look at {page.path} of {domain}, {which}", {})
+        return self.sickness(release, which)
+
+    def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
+        """Say what is to be wrong with the settings."""
+        settings = json.loads((folder / "environment.json").read_text())
+        self.record(f"examine {expected['database']}", settings["env"])
+        return self.found, self.import_problem
+
+    def start_candidate(self, folder: Path) -> None:
+        """Record it."""
+        self.record(f"start candidate {folder.name}", {})
+        if self.crowded:
+            raise TooLittleMemory("gunicorn-candidate.service: ended for lack of memory")
+
+    def end_candidate(self) -> None:
+        """Record it."""
+        self.record("end candidate", {})
+
+    def candidate_fits(self) -> None:
+        """Agree."""
 
 
 class World:
@@ -216,11 +238,14 @@ class World:
         self.machine = FakeMachine(root)
         monkeypatch.setattr(follow, "Spaces", self.spaces.client)
         monkeypatch.setattr(rollout, "HEALTH_DEADLINE", 0)
+        monkeypatch.setattr(rollout, "CANDIDATE_DEADLINE", 0)
 
-    def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:
+    def desire(
+        self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "", allow: Sequence[str] = ()
+    ) -> str:
         """Publish a release and wish for it; return its id."""
         tree = archive({"manage.py": marker, "uv.lock": ""})
-        body = json.dumps(ENVIRONMENT | ({"python": python} if python else {})).encode()
+        body = json.dumps(ENVIRONMENT | {"allow": [*allow]} | ({"python": python} if python else {})).encode()
         digest = sha256 or hashlib.sha256(tree).hexdigest()
         environment = hashlib.sha256(body).hexdigest()
         self.spaces.objects["releases", f"artifacts/{digest}.tar"] = tree

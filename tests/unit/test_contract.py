@@ -10,6 +10,9 @@ POOL = environment.DatabaseAddress(
 )
 
 
+DOCUMENT = {"wsgi", "database", "health_path", "health_status", "allow", "env", "release_env"}
+
+
 def environment_of(database_ca: str) -> dict[str, Any]:
     """The environment of a site with a password that needs quoting."""
     migrator = environment.DatabaseAddress(
@@ -22,6 +25,9 @@ def environment_of(database_ca: str) -> dict[str, Any]:
             wsgi="mysite.wsgi:application",
             settings="mysite.settings",
             python=None,
+            health_path="/shop/",
+            health_status=("200", "401"),
+            allow=("debug",),
             env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME"},
             secrets={"API_KEY": "hunter2"},
             pool=POOL,
@@ -54,7 +60,13 @@ def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunic
     assert env["API_KEY"] == "hunter2"
     assert release_env["DATABASE_URL"].startswith("postgres://migrator:m@private-db.example:25060/app?")
     assert "migrator" not in json.dumps(env)
-    assert set(document) == {"wsgi", "env", "release_env", "database_ca"}
+    assert document["database"] == "app@private-db.example:25061/app-pool"
+    assert (document["health_path"], document["health_status"], document["allow"]) == (
+        "/shop/",
+        ["200", "401"],
+        ["debug"],
+    )
+    assert set(document) == DOCUMENT | {"database_ca"}
     assert POOL.parts("ca.crt").keys() | (environment.REFERABLE & env.keys()) == environment.REFERABLE
 
 

@@ -14,6 +14,10 @@ from tests.unit.conftest import Buckets
 
 DOCUMENT: dict[str, Any] = {
     "wsgi": "mysite.wsgi:application",
+    "database": "app@h:25061/pool",
+    "health_path": "/",
+    "health_status": ["200-399", "401"],
+    "allow": [],
     "env": {"SECRET_KEY": "hunter2", "ÜMLAUT": "ä\n'\""},
     "release_env": {"DATABASE_URL": "postgres://migrator:hunter2@h/d"},
     "database_ca": "-----BEGIN CERTIFICATE-----\n",
@@ -111,6 +115,10 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
     """Values are secrets; names are enough to find them."""
     document = {
         "wsgi": "",
+        "database": "app@h:25061/pool",
+        "health_path": "/",
+        "health_status": [200],
+        "allow": "debug",
         "env": {"DEBUG": False, "A=B": "hunter2", "NUL": "hunter2\0"},
         "release_env": None,
         "database_ca": "pem",
@@ -120,9 +128,14 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
     with pytest.raises(DocumentError) as caught:
         canonical(document)
     assert str(caught.value).splitlines() == [
-        "environment.extra: unknown, the document has wsgi, env, release_env, database_ca, python",
+        (
+            "environment.extra: unknown, the document has wsgi, database, health_path, health_status, allow, env, "
+            "release_env, database_ca, python"
+        ),
         "environment.wsgi: must be a non-empty text, got an empty one",
         "environment.python: must be a non-empty text, got float",
+        "environment.health_status: must be a list of texts, got list",
+        "environment.allow: must be a list of texts, got str",
         "environment.env.A=B: must be a name without `=`; rename the variable",
         "environment.env.DEBUG: must be a text, got bool; put it in quotes",
         "environment.env.NUL: must not hold a NUL character, no process could get it; encode the value",

@@ -18,7 +18,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(tmp_path, monkeypatch)
 
 
-ALL_PHASES = ["fetch", "build", "check", "static", "migrate", "check", "switch", "health", "done"]
+ALL_PHASES = ["fetch", "build", "check", "static", "examine", "migrate", "look", "switch", "health", "done"]
 
 
 def test_without_a_wish_it_reports_once_that_it_waits(world: World) -> None:

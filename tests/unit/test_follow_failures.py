@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from agent import follow, rollout
+from agent.health import Problem
 from agent.redaction import TAIL
 from agent.spaces import PATIENT, Spaces
 from tests.unit.droplet_world import CONFIG, World, fail_at
@@ -17,6 +19,11 @@ from tests.unit.droplet_world import CONFIG, World, fail_at
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A Droplet that has no release yet."""
     return World(tmp_path, monkeypatch)
+
+
+def unhealthy_when_switched(good: str, text: str) -> Callable[[str, str], Problem | None]:
+    """Return a machine's sickness: another release than the good one does not serve once it is switched on."""
+    return lambda release, which: Problem(text=text) if which == "current" and release != good else None
 
 
 def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
@@ -34,7 +41,7 @@ def test_a_moment_without_spaces_does_not_fail_a_release_that_is_ready(world: Wo
     """Before the switch desired.json is read once more; that is tried for longer than a look is."""
 
     def page(command: str) -> None:
-        if command.startswith("first page"):
+        if command.startswith("start candidate"):
             world.spaces.trouble["desired.json"] = 2 * len(Spaces.PAUSES)
 
     world.machine.behaviour = page
@@ -49,7 +56,7 @@ def test_without_spaces_for_long_a_release_is_not_switched_on(world: World) -> N
     """Another one may be desired by then; the runner hears it once Spaces are there again."""
 
     def page(command: str) -> None:
-        if command.startswith("first page"):
+        if command.startswith("start candidate"):
             world.spaces.trouble["desired.json"] = len(PATIENT)
 
     world.machine.behaviour = page
@@ -120,7 +127,7 @@ def test_an_unhealthy_release_goes_back_to_the_old_one(world: World) -> None:
     """After the switch a failure switches back, whatever systemd's start limit says."""
     good = world.desire(1)
     world.run()
-    world.machine.sickness = lambda release: None if release == good else "/readyz: 503"
+    world.machine.sickness = unhealthy_when_switched(good, "/readyz: 503")
     world.desire(2, marker="2")
     assert world.run()[-1] == "failed"
     assert world.current == good
@@ -138,7 +145,9 @@ def test_a_mistake_after_the_switch_goes_back_too(world: World) -> None:
     good = world.desire(1)
     world.run()
 
-    def stumble(_release: str) -> str | None:
+    def stumble(_release: str, which: str) -> Problem | None:
+        if which == "candidate":
+            return None
         raise UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid continuation byte")
 
     world.machine.sickness = stumble
@@ -162,7 +171,7 @@ def test_a_compiler_that_does_not_start_fails_no_release(world: World) -> None:
 
 def test_a_first_release_that_fails_leaves_nothing_behind_the_socket(world: World) -> None:
     """Without an old release nothing serves, instead of something broken."""
-    world.machine.sickness = lambda _release: "/healthz: 500"
+    world.machine.sickness = unhealthy_when_switched("", "/healthz: 500")
     world.desire(1)
     world.run()
     assert world.current is None
@@ -185,7 +194,7 @@ def test_power_that_goes_away_after_the_switch_does_not_cost_the_way_back(world:
     good = world.desire(1)
     world.run()
     broken = world.desire(2, marker="2")
-    world.machine.sickness = lambda release: None if release == good else "/healthz: 500"
+    world.machine.sickness = unhealthy_when_switched(good, "/healthz: 500")
     state = json.loads(world.machine.state.read_bytes())
     world.machine.state.write_text(json.dumps(state | {"release": broken, "attempt": 2, "phase": "switch", "etag": ""}))
     world.machine.current.unlink()

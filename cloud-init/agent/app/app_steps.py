@@ -167,32 +167,11 @@ def manage(arguments: list[str], answer: int) -> None:
     exec(compile(path.read_bytes(), path, "exec", dont_inherit=True), vars(main))  # noqa: S102 - what Python does
 
 
-def check_gunicorn(arguments: list[str], answer: int) -> None:
-    """Read Gunicorn's settings and import the app, as `gunicorn --check-config` does."""
-    os.close(answer)
-    sys.argv = arguments
-    program = importlib.import_module("gunicorn.app.wsgiapp").WSGIApplication
-    application = program("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
-    try:
-        application.load()
-    except SystemExit as ended:
-        # With 0, Gunicorn would say that all is well.
-        sys.exit(ended.code or "importing the app ended the program")
-
-
 def settings(gunicorn: list[str], answer: int) -> None:
     """Write where static files are collected, and under which address, to the descriptor `answer`."""
     set_up(gunicorn)
     found = importlib.import_module("django.conf").settings
     os.write(answer, json.dumps([str(found.STATIC_ROOT), str(found.STATIC_URL)]).encode())
-
-
-def first_page(gunicorn: list[str], host: str, answer: int) -> None:
-    """Ask for `/`. An error shows its traceback; any other answer (a login, a redirect) is the app's affair."""
-    os.close(answer)
-    set_up(gunicorn)
-    status = importlib.import_module("django.test").Client().get("/", secure=True, HTTP_HOST=host).status_code
-    sys.exit(f"the first page answered {status}" if status >= 500 else 0)  # noqa: PLR2004 - a server's error
 
 
 def set_up(gunicorn: list[str]) -> None:
@@ -208,9 +187,7 @@ def named(request: dict[str, Any], answer: int) -> Step:
     os.set_inheritable(answer, False)  # noqa: FBT003 - its only form
     steps: dict[str, Step] = {
         "manage": lambda: manage(arguments, answer),
-        "gunicorn": lambda: check_gunicorn(gunicorn, answer),
         "settings": lambda: settings(gunicorn, answer),
-        "first page": lambda: first_page(gunicorn, arguments[0], answer),
     }
     return steps[request["step"]]
 

@@ -73,11 +73,6 @@ class AppSteps:
             raise
         return outcome.output
 
-    def check_gunicorn(self) -> None:
-        """Refuse what Gunicorn could not start, by its settings and the import of the app."""
-        self._prepare()
-        self._run(" ".join(self._gunicorn), "gunicorn")
-
     def static_settings(self) -> tuple[str, str]:
         """Return STATIC_ROOT and STATIC_URL. Asked of Django, because a project may have its own opinion about both."""
         self._prepare()
@@ -87,10 +82,6 @@ class AppSteps:
         except ValueError as error:
             raise AgentError(f"STATIC_ROOT and STATIC_URL: not read from the settings\n{outcome.output}") from error
         return str(root), str(url)
-
-    def first_page(self, host: str) -> None:
-        """Refuse an app whose first page is an error of its own. As the only step of a process it shares no import."""
-        self._run("the first page", "first page", [host])
 
     def _prepare(self) -> None:
         """Import the app for the steps to come, if they can share that. Why it failed is for the steps to say."""

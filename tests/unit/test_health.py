@@ -1,0 +1,168 @@
+"""The look of a visitor: which answers of a page count, and where redirects may lead."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from agent.health import Answer, Page, Problem, look
+
+DOMAIN = "shop.example"
+PAGE = Page(path="/", statuses=("200-399", "401"), elsewhere=False)
+
+
+class Site:
+    """Answers by path, and what was asked."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        self.answers = answers
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    def __call__(self, path: str, cookies: Mapping[str, str]) -> Answer:
+        """Answer."""
+        self.asked.append((path, dict(cookies)))
+        return self.answers[path]
+
+
+def to(location: str, status: int = 302, cookies: tuple[str, ...] = ()) -> Answer:
+    """Lead on."""
+    return Answer(status=status, location=location, cookies=[*cookies])
+
+
+def looked(answers: Mapping[str, Answer], page: Page = PAGE) -> Problem | None:
+    """Look at a site."""
+    return look(Site(answers), DOMAIN, page)
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 399, 401])
+def test_what_a_site_may_answer(status: int) -> None:
+    """By default: a page, something without a body, a log-in by the browser."""
+    assert looked({"/": Answer(status=status)}) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "/: answered 400; ALLOWED_HOSTS must have shop.example"),
+        (403, "/: answered 403; if the site has its first page elsewhere, name one"),
+        (
+            404,
+            "`pulumi config set --path django-do:app.health.path /shop/`; if 404 is right, add it to app.health.status",
+        ),
+    ],
+)
+def test_what_no_visitor_wants_is_refused_for_good(status: int, said: str) -> None:
+    """With what to set; another try would not change it."""
+    problem = looked({"/": Answer(status=status)})
+    assert problem is not None
+    assert said in problem.text
+    assert problem.lasting
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_an_error_of_the_server_may_pass(status: int) -> None:
+    """A worker that starts, a database that comes back."""
+    assert looked({"/": Answer(status=status)}) == Problem(text=f"/: answered {status}, an error of the app")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "fits"),
+    [(("404",), 404, True), (("404",), 200, False), (("200-204", "500"), 500, True), (("200-204",), 205, False)],
+)
+def test_a_stack_says_which_statuses_are_right(statuses: tuple[str, ...], status: int, *, fits: bool) -> None:
+    """Codes and ranges, both ends included, and no others."""
+    page = Page(path="/", statuses=statuses, elsewhere=False)
+    assert (looked({"/": Answer(status=status)}, page) is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/login/?next=/", "/login/?next=/"),
+        ("login/", "/shop/login/"),
+        ("../login/", "/login/"),
+        ("https://shop.example/login/", "/login/"),
+        ("https://shop.example:443/login/", "/login/"),
+        ("http://shop.example/login/", "/login/"),  # Nginx leads that to HTTPS
+        ("//shop.example/login/", "/login/"),
+        ("https://SHOP.example/login/", "/login/"),
+        ("/größe/ der schuhe", "/gr%C3%B6%C3%9Fe/%20der%20schuhe"),
+        ("/login/#form", "/login/"),
+        ("?page=2", "/shop/?page=2"),
+    ],
+)
+def test_redirects_on_the_sites_name_are_followed(location: str, asked: str) -> None:
+    """However they are written; the page at the end counts."""
+    site = Site({"/shop/": to(location), asked: Answer(status=500)})
+    problem = look(site, DOMAIN, Page(path="/shop/", statuses=("200",), elsewhere=False))
+    assert [path for path, _ in site.asked] == ["/shop/", asked]
+    assert problem is not None
+    assert problem.text.startswith("/shop/ -> /")
+    assert problem.text.endswith(": answered 500, an error of the app")
+
+
+def test_five_redirects_are_taken_and_no_more() -> None:
+    """As long as they lead to a page."""
+    steps = {f"/{number}": to(f"/{number + 1}") for number in range(10)}
+    page = Page(path="/0", statuses=("200",), elsewhere=False)
+    assert looked(steps | {"/5": Answer(status=200)}, page) is None
+    problem = looked(steps | {"/6": Answer(status=200)}, page)
+    assert problem is not None
+    assert problem.text == (
+        "/0: must end within 5 redirects, goes /0 -> /1 -> /2 -> /3 -> /4 -> /5 -> /6; correct the redirect, or name "
+        "another page by app.health.path"
+    )
+
+
+def test_a_page_that_leads_to_itself_takes_https_for_http() -> None:
+    """What SECURE_SSL_REDIRECT does behind a proxy whose header it does not know."""
+    problem = looked({"/": to("https://shop.example/", status=301)})
+    assert problem is not None
+    assert problem.text.endswith(
+        "the app takes HTTPS for plain HTTP: see SECURE_PROXY_SSL_HEADER and SECURE_SSL_REDIRECT, or its own redirect"
+    )
+
+
+def test_cookies_are_kept_from_one_redirect_to_the_next() -> None:
+    """A page may set one and lead to itself."""
+
+    class Sets(Site):
+        def __call__(self, path: str, cookies: Mapping[str, str]) -> Answer:
+            super().__call__(path, cookies)
+            header = "seen=yes; Secure; HttpOnly; Path=/"
+            return (
+                Answer(status=200) if cookies.get("seen") == "yes" else to("/", cookies=(header, "broken", 'q="a b"'))
+            )
+
+    site = Sets({"/": Answer(status=200)})
+    assert look(site, DOMAIN, PAGE) is None
+    assert site.asked[1] == ("/", {"seen": "yes", "q": '"a b"'})
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        (
+            "https://www.shop.example/",
+            "a second name is not supported: let the project stay at shop.example (PREPEND_WWW",
+        ),
+        ("//example/", "leads to example, which is not served here; a second name is not supported"),
+        ("https://login.provider.test/authorize?state=secret", "set app.allow: [redirect-elsewhere]"),
+        ("https://shop.example:8443/", "which is not served here"),
+        ("https://shop.example.evil.test/", "set app.allow: [redirect-elsewhere]"),
+        ("https://shop.example:eight/", "must lead to an address, leads to none"),
+        ("http://[shop.example/", "must lead to an address, leads to none"),
+    ],
+)
+def test_a_redirect_that_leaves_the_site_is_refused(location: str, said: str) -> None:
+    """Nobody here can say whether something is there; nothing of a query is shown, it may be secret."""
+    problem = looked({"/": to(location)})
+    assert problem is not None
+    assert said in problem.text
+    assert problem.lasting
+    assert "secret" not in problem.text
+
+
+def test_a_redirect_that_leaves_the_site_may_be_what_is_meant() -> None:
+    """A log-in at a provider's."""
+    page = Page(path="/", statuses=("200",), elsewhere=True)
+    assert looked({"/": to("/in"), "/in": to("https://login.provider.test/")}, page) is None
