@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from sandbox import clusters
 from tests.commands import ROOT
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
+from tests.stack.test_site import cluster, droplet
 
 pytestmark = pytest.mark.full
 
@@ -39,6 +41,47 @@ class Migration(migrations.Migration):
     operations = [migrations.RunPython(give_up)]
 """
 
+# Each is refused before its own migration, `polls.0003_more`, has reached the database.
+MORE = """
+from django.db import migrations, models
+
+class Migration(migrations.Migration):
+    dependencies = [("polls", "0002_sample_poll")]
+    operations = [migrations.AddField("question", "more", models.IntegerField(null=True))]
+"""
+BEFORE_MIGRATE = {
+    "settings of another place": (
+        append(
+            "mysite/settings.py",
+            "\nDEBUG = True\nALLOWED_HOSTS = ['localhost']\nSESSION_COOKIE_SECURE = False\n"
+            "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3'}}\n",
+        ),
+        (
+            "DEBUG: must be False, is True",
+            "or accept it: app.allow: [debug]",
+            "ALLOWED_HOSTS: must accept polls.example, is ['localhost']",
+            'DATABASES["default"]: must be the given database, app@',
+            "SESSION_COOKIE_SECURE: must be True, is False",
+        ),
+    ),
+    "an option that the pool does not take": (
+        append(
+            "mysite/settings.py", "\nDATABASES['default'].setdefault('OPTIONS', {})['options'] = '-c search_path=x'\n"
+        ),
+        (
+            'DATABASES["default"]: must open connections that a transaction pool takes',
+            "unsupported startup parameter in options: search_path",
+        ),
+    ),
+    "a log file beside the code": (
+        append(
+            "mysite/settings.py",
+            "\nLOGGING = {'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': BASE_DIR / 'x.log'}}"
+            ", 'root': {'handlers': ['file']}}\n",
+        ),
+        ("`import mysite.wsgi:application` must work as Gunicorn runs it", "OSError: [Errno 30] Read-only file system"),
+    ),
+}
 BROKEN = {
     "a migration that fails": (
         append("polls/migrations/0003_fails.py", MIGRATION),
@@ -106,6 +149,46 @@ def test_a_broken_release_ends_with_the_droplets_own_text(deployed: Deployment, 
     assert (serving(deployed), desired(deployed)) == (before, before)
     for secret in stack.resources()["environment"]["inputs"]["document"], deployed.outputs["superuser_password"]:
         assert str(secret) not in output
+
+
+def migrations(deployed: Deployment) -> set[str]:
+    """What the database has of the app's migrations."""
+    asked = ["psql", "-p", str(clusters.PORT), "-U", "postgres", "-d", "app", "-At", "-c"]
+    asked += ["SELECT name FROM django_migrations WHERE app = 'polls'"]
+    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    return {*cluster(deployed).run([*as_postgres, *asked]).stdout.split()}
+
+
+@pytest.mark.parametrize("name", BEFORE_MIGRATE)
+def test_what_can_be_known_before_migrate_ends_a_release_before_it(deployed: Deployment, app: Path, name: str) -> None:
+    """With the line to change; the database and what serves are as they were."""
+    spoil, texts = BEFORE_MIGRATE[name]
+    spoil(app)
+    (app / "polls/migrations/0003_more.py").write_text(MORE)
+    before = serving(deployed), migrations(deployed)
+    failed = PulumiStack(deployed.world).run(
+        "up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False
+    )
+    output = failed.stdout + failed.stderr
+    assert failed.returncode != 0
+    assert [text for text in texts if text not in output] == [], output
+    assert (serving(deployed), migrations(deployed)) == before
+
+
+def test_what_visitors_would_meet_is_met_by_the_candidate(deployed: Deployment, app: Path) -> None:
+    """A redirect to a name that is not served; the text says what stays in the database, and who serves on it."""
+    append("mysite/settings.py", "\nPREPEND_WWW = True\nALLOWED_HOSTS += ['www.polls.example']\n")(app)
+    (app / "polls/migrations/0003_stays.py").write_text(MORE.replace('"more"', '"stays"'))
+    before = serving(deployed)
+    failed = PulumiStack(deployed.world).run(
+        "up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False
+    )
+    output = failed.stdout + failed.stderr
+    assert "/: must be answered at polls.example, leads to www.polls.example" in output, output
+    assert f"These migrations stay in the database, on which release {before} serves: polls.0003_stays" in output
+    assert serving(deployed) == before
+    assert "0003_stays" in migrations(deployed)
+    assert droplet(deployed).run(["systemctl", "is-active", "gunicorn-candidate.service"], check=False).returncode != 0
 
 
 def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None:

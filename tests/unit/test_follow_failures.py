@@ -78,7 +78,7 @@ def test_a_switch_waits_for_what_is_still_installed(world: World, monkeypatch: p
     release = world.desire(1)
     assert world.run()[-1] == "done"
     assert world.current == release
-    assert seen == [(False, "check")] * 3
+    assert seen == [(False, "migrate")] * 3
 
 
 def test_a_release_that_serves_already_waits_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
