@@ -49,6 +49,13 @@ class Migration(migrations.Migration):
     dependencies = [("polls", "0002_sample_poll")]
     operations = [migrations.AddField("question", "more", models.IntegerField(null=True))]
 """
+LOG_FILE = """
+LOGGING = {
+    "version": 1,
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": BASE_DIR / "debug.log"}},
+    "root": {"handlers": ["file"]},
+}
+"""
 BEFORE_MIGRATE = {
     "settings of another place": (
         append(
@@ -65,23 +72,18 @@ BEFORE_MIGRATE = {
         ),
     ),
     "an option that the pool does not take": (
-        append(
-            "mysite/settings.py", "\nDATABASES['default'].setdefault('OPTIONS', {})['options'] = '-c search_path=x'\n"
-        ),
+        append("mysite/settings.py", "\nDATABASES['default']['OPTIONS'] = {'options': '-c search_path=x'}\n"),
         (
             'DATABASES["default"]: must open connections that a transaction pool takes',
             "unsupported startup parameter in options: search_path",
         ),
     ),
     "a log file beside the code": (
-        append(
-            "mysite/settings.py",
-            "\nLOGGING = {'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': BASE_DIR / 'x.log'}}"
-            ", 'root': {'handlers': ['file']}}\n",
-        ),
+        append("mysite/settings.py", LOG_FILE),
         ("`import mysite.wsgi:application` must work as Gunicorn runs it", "OSError: [Errno 30] Read-only file system"),
     ),
 }
+
 BROKEN = {
     "a migration that fails": (
         append("polls/migrations/0003_fails.py", MIGRATION),
