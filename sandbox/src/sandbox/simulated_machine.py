@@ -150,15 +150,30 @@ class _Machine:
 
     missing_to_serve = missing_to_build
 
-    def journal(self) -> str:
+    def journal(self, name: str) -> str:
         """Return no words of Gunicorn: it does not run."""
+        logger.info("simulated: the journal of %s", name)
         return ""
 
-    def health(self, domain: str, release: str) -> str | None:
-        """Find the release that is switched on healthy, and no other."""
-        serves = self.current.is_symlink() and self.current.readlink().name == release
-        logger.info("simulated: health of %s on %s: %s", release, domain, "good" if serves else "it is not switched on")
-        return None if serves else "it is not switched on"
+    def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
+        """Find nothing wrong: no app is imported."""
+        logger.info("simulated: %s: settings compared with %s", folder.name, expected)
+        return [], ""
+
+    def start_candidate(self, folder: Path) -> None:
+        """Say what would be started."""
+        logger.info("simulated: %s: a candidate starts", folder.name)
+
+    def end_candidate(self) -> None:
+        """Say what would be ended."""
+        logger.info("simulated: the candidate ends")
+
+    def health(self, domain: str, release: str, page: Any, which: str) -> Any:  # noqa: ANN401 - the agent's
+        """Find a candidate healthy, and the release that is switched on."""
+        serves = which == "candidate" or (self.current.is_symlink() and self.current.readlink().name == release)
+        said = "good" if serves else "it is not switched on"
+        logger.info("simulated: health of %s, %s, on %s%s: %s", which, release, domain, page.path, said)
+        return None if serves else importlib.import_module("agent.health").Problem(text=said)
 
 
 class _Steps:
@@ -172,13 +187,8 @@ class _Steps:
         logger.info("simulated: %s: `manage.py %s`%s", self._release, " ".join(arguments), unless and " or none")
         return None
 
-    def check_gunicorn(self) -> None:
-        """Play the check of Gunicorn's settings."""
-        logger.info("simulated: %s: Gunicorn's check", self._release)
-
-    def first_page(self, domain: str) -> None:
-        """Play the look at the first page."""
-        logger.info("simulated: %s: the first page of %s", self._release, domain)
+    def close(self) -> None:
+        """End nothing."""
 
 
 def agent_of(package: Path, disk: Disk, droplet_id: int) -> Any:  # noqa: ANN401 - the agent is not the sandbox's
