@@ -74,7 +74,7 @@ _FILES = (
     _File("system/journald.conf", "/etc/systemd/journald.conf.d/web.conf"),
     _File("units/gunicorn.service", f"{_UNITS}/gunicorn.service"),
     _File("units/gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
-    _File("units/nginx.conf", f"{_UNITS}/nginx.service.d/web.conf"),
+    _File("units/nginx-look.conf", f"{_UNITS}/nginx.service.d/web.conf"),
     _File("units/certificate.service", f"{_UNITS}/certificate.service"),
     _File("units/certificate.timer", f"{_UNITS}/certificate.timer"),
     _File("units/release-agent.service", f"{_UNITS}/release-agent.service"),
