@@ -194,7 +194,7 @@ class Machine:
 
     def end_candidate(self) -> None:
         """End what was started."""
-        confined.forget(self, confined.CANDIDATE)
+        confined.end(self, confined.CANDIDATE)
 
     def candidate_fits(self) -> None:
         """Raise TooLittleMemory if the candidate has lost a process for lack of memory."""

@@ -4,6 +4,7 @@ Units of systemd-run get the properties that gunicorn.service and gunicorn.socke
 these forbid is forbidden here, too.
 """
 
+import contextlib
 import json
 import re
 import tempfile
@@ -54,9 +55,10 @@ def confinement(machine: "Machine", folder: Path, name: str) -> list[str]:
         f"SyslogIdentifier={name}",
         f"MemoryMax={memory}",
         "OOMScoreAdjust=1000",
+        "KillSignal=SIGKILL",  # nobody waits for its answers any more
         "BindsTo=release-agent.service",  # an agent that ends by accident leaves nothing behind
     ]
-    return [f"--unit={name}", "--quiet", *(f"--property={line}" for line in lines)]
+    return [f"--unit={name}", "--quiet", "--collect", *(f"--property={line}" for line in lines)]
 
 
 def command(machine: "Machine", *arguments: str) -> list[str]:
@@ -67,7 +69,6 @@ def command(machine: "Machine", *arguments: str) -> list[str]:
 
 def examine(machine: "Machine", folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
     """Import the app as Gunicorn will; return its findings, and the traceback of an import that fails, else ""."""
-    forget(machine, EXAMINATION)
     options = [*confinement(machine, folder, EXAMINATION), "--service-type=exec", "--pipe", "--wait"]
     with tempfile.TemporaryFile() as printed:
         try:
@@ -77,12 +78,10 @@ def examine(machine: "Machine", folder: Path, expected: Mapping[str, str]) -> tu
             found = json.loads(answer)
         except (AgentError, ValueError) as error:
             require_memory(machine, EXAMINATION)
+            end(machine, EXAMINATION)
             raise AgentError(f"`import {expected['wsgi']}` ended before its time\n{text_of(printed)}") from error
-        else:
-            problem = f"{found['problem']}\n{text_of(printed)}" if found["problem"] else ""
-            return [(str(text), str(name)) for text, name in found["found"]], problem
-        finally:
-            forget(machine, EXAMINATION)
+        problem = f"{found['problem']}\n{text_of(printed)}" if found["problem"] else ""
+        return [(str(text), str(name)) for text, name in found["found"]], problem
 
 
 def text_of(file: IO[bytes]) -> str:
@@ -93,7 +92,7 @@ def text_of(file: IO[bytes]) -> str:
 
 def start(machine: "Machine", folder: Path) -> None:
     """Start the release as a candidate: one worker, behind a socket of its own that only Nginx and root can open."""
-    forget(machine, CANDIDATE)
+    end(machine, CANDIDATE)
     socket = [*properties(machine.gunicorn_socket.read_text(), "Socket"), f"ListenStream=/run/{CANDIDATE}.sock"]
     options = [*confinement(machine, folder, CANDIDATE), "--service-type=notify", "--property=NotifyAccess=main"]
     options += ["--setenv=GUNICORN_CMD_ARGS=--workers=1", *(f"--socket-property={line}" for line in socket)]
@@ -106,23 +105,15 @@ def start(machine: "Machine", folder: Path) -> None:
 
 
 def require_memory(machine: "Machine", name: str) -> None:
-    """Raise TooLittleMemory if the kernel has ended a unit, or a process of it, for lack of memory.
+    """Raise TooLittleMemory if the kernel has ended a process of a unit.
 
-    Without a memory controller systemd knows of a signal only, and nobody else sends that one.
+    Without a memory controller systemd knows of the signal only; nobody else has sent that one so far.
     """
-    shown = machine.system("systemctl", "show", "--property=Result,ExecMainStatus", f"{name}.service")
-    killed = "Result=oom-kill" in shown or "Result=signal\nExecMainStatus=9" in shown
-    if killed or "Perhaps out of memory?" in machine.journal(name):
+    if re.search("result 'oom-kill'|status=9/KILL|Perhaps out of memory", machine.journal(name)):
         raise TooLittleMemory(f"{name}.service: ended for lack of memory; choose a larger web.size")
 
 
-def forget(machine: "Machine", name: str) -> None:
-    """End what is left of a unit."""
-    units = (f"{name}.socket", f"{name}.service")
-    for verb in ("stop", "reset-failed"):
-        for unit in units:
-            try:
-                machine.systemctl(verb, unit)
-            except AgentError as error:
-                if "not loaded" not in str(error):
-                    raise
+def end(machine: "Machine", name: str) -> None:
+    """End what is left of a unit, at once; what is not there has ended."""
+    with contextlib.suppress(AgentError):
+        machine.systemctl("stop", f"{name}.socket", f"{name}.service")
