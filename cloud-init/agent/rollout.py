@@ -30,6 +30,8 @@ HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in 
 CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for it
 # What psycopg says of tables and columns that only this release's migrations make.
 NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
+CANT_WRITE = re.compile(r"\[Errno (13|30)\]")
+WRITES = "an app may write to /tmp alone: let it log to the console, the journal keeps that"
 MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
@@ -217,7 +219,10 @@ class Rollout:
             texts = [text + (f"; or accept it: app.allow: [{name}]" if name else "") for text, name in refused]
             raise AgentError("\n".join([*texts, *([problem] if problem else [])]))
         if problem:
-            raise AgentError(f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not\n{problem}")
+            hint = f"; {WRITES}" if CANT_WRITE.search(problem) else ""
+            raise AgentError(
+                f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not{hint}\n{problem}"
+            )
 
     def look_at_candidate(self) -> None:
         """Look at the release as a visitor will, before visitors do; where there is no room for both, after that."""

@@ -80,7 +80,11 @@ BEFORE_MIGRATE = {
     ),
     "a log file beside the code": (
         append("mysite/settings.py", LOG_FILE),
-        ("`import mysite.wsgi:application` must work as Gunicorn runs it", "OSError: [Errno 30] Read-only file system"),
+        (
+            "`import mysite.wsgi:application` must work as Gunicorn runs it",
+            "let it log to the console, the journal keeps that",
+            "debug.log'",
+        ),
     ),
 }
 
