@@ -1,23 +1,19 @@
 """Rules between a stack's settings: each yields its problems as `path: rule, value; fix`."""
 
-import tomllib
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
 from config import NAMESPACE, ROOT
-from config.app import DROPLET_PYTHON
 from config.network import DEFAULT_CIDR
 from config.problems import did_you_mean
+from config.project.modules import settings_rules, wsgi_rules
+from config.project.rules import project_rules, python_rules
 from config.stack import StackConfig
 from contract import environment
 from sizing import plans
 from sizing.editions import EDITIONS, STANDARD
-
-PATCH_RELEASES = 50  # more than a version of CPython ever had
 
 
 def _edition_rules(config: StackConfig) -> Iterator[str]:
@@ -118,47 +114,6 @@ def _environment_rules(config: StackConfig) -> Iterator[str]:
                 )
 
 
-def _app_rules(config: StackConfig) -> Iterator[str]:
-    folder = config.app.folder
-    if not (folder / "manage.py").is_file():
-        yield (
-            f'app.path: must be the folder of a Django project, got "{config.app.path}", which has no manage.py; '
-            "a relative path starts where Pulumi.yaml is"
-        )
-        return
-    if not any((folder / file).is_file() for file in ("uv.lock", "requirements.txt")):
-        yield f'app.path: must hold uv.lock or requirements.txt, got "{config.app.path}"; run `uv lock` there'
-    yield from _python_rules(config, folder / "pyproject.toml")
-    for setting, module in (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings)):
-        parts = module.split(".")
-        # A src layout or an installed package can't be seen from here: only a package that is there is looked into.
-        package = folder / parts[0]
-        if package.is_dir() and not _is_module(folder.joinpath(*parts)):
-            expected = Path(*parts).with_suffix(".py")
-            yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
-
-
-def _python_rules(config: StackConfig, pyproject: Path) -> Iterator[str]:
-    """Compare the release's Python with what the project says of itself."""
-    if not pyproject.is_file():
-        return
-    try:
-        required = tomllib.loads(pyproject.read_text()).get("project", {}).get("requires-python")
-        accepted = SpecifierSet(required) if required is not None else None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
-        yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
-        return
-    version = config.app.python or DROPLET_PYTHON
-    # Which patch release there will be is not known here: one that fits is enough.
-    if accepted is not None and not any(accepted.contains(f"{version}.{patch}") for patch in range(PATCH_RELEASES)):
-        got = f'got "{version}"' if config.app.python else f"got none, which is the Droplet's own {version}"
-        yield f"app.python: must fit the project's requires-python ({required}), {got}; change one of them"
-
-
-def _is_module(path: Path) -> bool:
-    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
-
-
 def _production_rules(config: StackConfig) -> Iterator[str]:
     if not config.production:
         return
@@ -185,6 +140,9 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _pool_rules,
     _ssh_rules,
     _environment_rules,
-    _app_rules,
+    project_rules,
+    python_rules,
+    wsgi_rules,
+    settings_rules,
     _production_rules,
 )

@@ -102,9 +102,10 @@ def test_a_full_disk_is_a_run_error(settings: Settings, tmp_path: Path, monkeypa
 
 def test_a_project_with_a_src_layout_is_taken(settings: Settings, tmp_path: Path) -> None:
     """Where its modules are can't be seen from outside: nothing refuses them that is not a package beside manage.py."""
-    for file in ("manage.py", "requirements.txt", "src/shop/settings.py", "src/shop/wsgi.py"):
+    for file in ("manage.py", "src/shop/settings.py", "src/shop/wsgi.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
+    (tmp_path / "requirements.txt").write_text("-e .\ndjango\ngunicorn\npsycopg[binary]\n")
     app = {"path": str(tmp_path), "settings": "shop.settings", "wsgi": "shop.wsgi:application"}
     assert "artifact" in run_program(settings | {"app": app})
 
@@ -119,7 +120,7 @@ CAUGHT = {
 def test_whatever_the_program_raises_is_a_run_error() -> None:
     """Read from its syntax tree: classes that are neither derived from RunError nor caught have no place there."""
     folders = ("components", "config", "contract", "sizing")
-    trees = {path: ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).glob("*.py")}
+    trees = {path: ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).rglob("*.py")}
     trees[ROOT / "provider/resources.py"] = ast.parse((ROOT / "provider/resources.py").read_text())
     classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     errors = {node.name for node in classes if "pulumi.RunError" in map(ast.unparse, node.bases)}

@@ -19,8 +19,9 @@ from config.problems import ConfigError
 def project(tmp_path: Path) -> Path:
     """A folder that looks like a Django project."""
     (tmp_path / "mysite").mkdir()
-    for file in ("manage.py", "requirements.txt", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
+    for file in ("manage.py", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
         (tmp_path / file).touch()
+    (tmp_path / "requirements.txt").write_text("django\ngunicorn\npsycopg[binary]\n")
     return tmp_path
 
 
