@@ -1,10 +1,12 @@
 """Rules between a stack's settings: each yields its problems as `path: rule, value; fix`."""
 
+import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import yaml
+
 from config import NAMESPACE, ROOT
 from config.network import DEFAULT_CIDR
 from config.problems import did_you_mean
@@ -114,6 +116,62 @@ def _environment_rules(config: StackConfig) -> Iterator[str]:
                 )
 
 
+def _quoting_rules(config: StackConfig) -> Iterator[str]:
+    """Find what Pulumi has rewritten of the stack's own file: 010 as 8, 1e3 as 1000, True as true."""
+    texts = {("env", name): value for name, value in config.app.env.items()}
+    texts |= {("secrets", name): value.get_secret_value() for name, value in config.app.secrets.items()}
+    if not any(re.fullmatch(r"-?\d+|true|false", value) for value in texts.values()):
+        return
+    for path in sorted(ROOT.glob("Pulumi.*.yaml")):
+        # The stack's own; another file may have been named with --config-file, which can't be known here.
+        written = _written(path, config.name)
+        for place, value in sorted(texts.items()):
+            text = written.get(place, value)
+            if text != value and _is_read_as(text, value):
+                name = place[1]
+                yield (
+                    f"app.{place[0]}.{name}: must be in quotes, since YAML writes it another way than {path.name}; "
+                    f'write {name}: "…"'
+                )
+
+
+def _written(path: Path, name: str) -> dict[tuple[str, str], str]:
+    """Return values without quotes below app.env and app.secrets, as they are written in the stack of that name."""
+    try:
+        config = _members(_members(yaml.compose(path.read_text(), Loader=yaml.SafeLoader)).get("config"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    own = config.get(f"{NAMESPACE}:name")
+    if not isinstance(own, yaml.ScalarNode) or own.value != name:
+        return {}
+    app = _members(config.get(f"{NAMESPACE}:app"))
+    return {
+        (section, variable): node.value
+        for section in ("env", "secrets")
+        for variable, node in _members(app.get(section)).items()
+        if isinstance(node, yaml.ScalarNode) and node.style is None
+    }
+
+
+def _members(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _is_read_as(written: str, value: str) -> bool:
+    """Whether YAML makes that value of what is written; Pulumi reads octal numbers of both kinds."""
+    readings = [written.lower()]
+    for base in (0, 8, 10):
+        try:
+            readings.append(str(int(written, base)))
+        except ValueError:
+            continue
+    try:
+        readings.append(f"{float(written):.0f}")
+    except ValueError:
+        return value in readings
+    return value in readings
+
+
 def _production_rules(config: StackConfig) -> Iterator[str]:
     if not config.production:
         return
@@ -140,6 +198,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _pool_rules,
     _ssh_rules,
     _environment_rules,
+    _quoting_rules,
     project_rules,
     python_rules,
     wsgi_rules,

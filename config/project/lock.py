@@ -86,7 +86,7 @@ def _closure(packages: Mapping[str, list[Package]], entries: Iterable[Package], 
         entry = waiting.pop()
         if not applies(entry.get("marker", "python_version > '0'"), python):
             continue
-        for extra in ("", *entry.get("extra", entry.get("extras", []))):
+        for extra in ("", *_extras(entry)):
             if (entry["name"], extra) in seen:
                 continue
             seen.add((entry["name"], extra))
@@ -94,3 +94,8 @@ def _closure(packages: Mapping[str, list[Package]], entries: Iterable[Package], 
                 optional = table(package, "optional-dependencies")
                 waiting += optional.get(extra, []) if extra else package.get("dependencies", [])
     return frozenset(name for name, _ in seen)
+
+
+def _extras(entry: Package) -> list[str]:
+    extras: list[str] = entry.get("extra", entry.get("extras", []))
+    return extras

@@ -19,8 +19,10 @@ def wsgi_rules(config: StackConfig) -> Iterator[str]:
     file = _file(folder, module)
     if _is_asgi(module, name, file):
         instead = _named_like(folder, "wsgi")
-        fix = f"name the WSGI module, {instead}:application" if instead else f"write {_beside(module)} and name that"
-        yield f'app.wsgi: must name a WSGI callable, got "{config.app.wsgi}", and ASGI is not served; {fix}'
+        fix = (
+            f"name the WSGI module, {instead}:application" if instead else f"name a WSGI module, {_beside(module)} say"
+        )
+        yield f'app.wsgi: must name a WSGI callable, got "{config.app.wsgi}"; ASGI is not served: {fix}'
     elif file is None:
         yield from _not_there(config, folder, "wsgi", module)
 
@@ -49,7 +51,7 @@ def _file(folder: Path, module: str) -> Path | None:
 
 def _not_there(config: StackConfig, folder: Path, setting: str, module: str) -> Iterator[str]:
     """Refuse a module that can't be elsewhere: its package is here, or nobody has said the name."""
-    first = module.split(".")[0]
+    first = module.split(".", maxsplit=1)[0]
     package = folder / first
     # Beside the project an installed package or a src layout may have it, which can't be seen from here. A package that
     # is here is the one that Python takes; a mere folder gives way to any other.
@@ -60,9 +62,9 @@ def _not_there(config: StackConfig, folder: Path, setting: str, module: str) -> 
         return
     found = _named_like(folder, setting, first if is_here else None) or _named_like(folder, setting)
     found = f"{found}:application" if found and setting == "wsgi" else found
-    fix = f"did you mean {found}? " if found else ""
+    there = f", {found} is" if found else ""
     expected = Path(*module.split(".")).with_suffix(".py").as_posix()
-    yield f'app.{setting}: must name a module below app.path, got "{module}"; {fix}{expected} is not there'
+    yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there{there}'
 
 
 def _elsewhere(folder: Path, module: str) -> bool:
@@ -95,7 +97,7 @@ def _beside(module: str) -> str:
 def _is_asgi(module: str, name: str, file: Path | None) -> bool:
     """Go by what the module says, and by its name where that can't be read."""
     maker = _maker(file, name) if file else ""
-    return maker in _ASGI or (maker != "get_wsgi_application" and module.split(".")[-1] == "asgi")
+    return maker in _ASGI or (maker != "get_wsgi_application" and module.rsplit(".", maxsplit=1)[-1] == "asgi")
 
 
 def _maker(file: Path, name: str) -> str:
@@ -109,5 +111,7 @@ def _maker(file: Path, name: str) -> str:
             continue
         if any(isinstance(target, ast.Name) and target.id == name for target in node.targets):
             called = node.value.func
-            return called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+            return (
+                called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+            )
     return ""

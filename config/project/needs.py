@@ -44,7 +44,9 @@ def missing(dependencies: Dependencies, folder: Path) -> Iterator[str]:
 def _place(dependencies: Dependencies, folder: Path, name: str) -> str:
     """Return where a package is named without being installed; nothing if nowhere."""
     kinds = _DATABASE if name == "psycopg" else (name,)
-    elsewhere = dependencies.elsewhere or _other_files(folder) if dependencies.file != "uv.lock" else dependencies.elsewhere
+    elsewhere = (
+        dependencies.elsewhere or _other_files(folder) if dependencies.file != "uv.lock" else dependencies.elsewhere
+    )
     places = [place for place, names in elsewhere.items() if names.intersection(kinds)]
     # What is for production says more than what is for development.
     return min(places, key=lambda place: ("dev" in place or "test" in place, place), default="")
@@ -52,7 +54,9 @@ def _place(dependencies: Dependencies, folder: Path, name: str) -> str:
 
 def _other_files(folder: Path) -> dict[str, frozenset[str]]:
     """Read requirements files that nothing includes."""
-    files = sorted({*folder.glob("requirements/*.txt"), *folder.glob("requirements*.txt")} - {folder / "requirements.txt"})
+    files = sorted(
+        {*folder.glob("requirements/*.txt"), *folder.glob("requirements*.txt")} - {folder / "requirements.txt"}
+    )
     names = [file.relative_to(folder).as_posix() for file in files]
     return {name: read_requirements(folder, "3", name).names for name in names}
 

@@ -19,8 +19,8 @@ _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _GIVEN = frozenset({"HOME", "PATH", "PROJECT_ROOT", "USER"})  # uv's own, and what every process has
 _PINNED = re.compile(r"={2,3}|@|--hash")
 
-# Packages that are known to bring neither Gunicorn nor psycopg: a list of these alone has what it names. Whatever is not
-# here may bring anything, which makes of a refusal a warning.
+# Packages that are known to bring neither Gunicorn nor psycopg: a list of these alone has what it names. Whatever is
+# not here may bring anything, which makes of a refusal a warning.
 PLAIN = frozenset(
     {"argon2-cffi", "asgiref", "bleach", "boto3", "celery", "certifi", "crispy-bootstrap5", "cryptography"}
     | {"dj-database-url", "django", "django-allauth", "django-anymail", "django-compressor", "django-cors-headers"}
@@ -64,7 +64,7 @@ def read_requirements(folder: Path, python: str, name: str = NAME) -> Dependenci
 
 
 def decoded(content: bytes) -> str:
-    """Decode a requirements file as uv does: UTF-16 by its mark (PowerShell writes it), else UTF-8 with or without one."""
+    """Decode a requirements file as uv does: UTF-16 by its mark, as PowerShell writes it, else UTF-8 with or without."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     return content.decode("utf-8-sig")
@@ -101,7 +101,9 @@ def _read_line(found: _Found, path: Path, line: str, *, constraints: bool) -> No
             'their paths (docs/app.md, "What the project must have")'
         )
     if match := _FILE.match(line):
-        _read_included(found, path, match[2].strip("\"'"), constraints=constraints or match[1] in {"-c", "--constraint"})
+        _read_included(
+            found, path, match[2].strip("\"'"), constraints=constraints or match[1] in {"-c", "--constraint"}
+        )
     elif constraints:
         return
     elif match := _EDITABLE.match(line):

@@ -52,7 +52,10 @@ def python_rules(config: StackConfig) -> Iterator[str]:
         return
     version = config.app.python or DROPLET_PYTHON
     got = f'got "{version}"' if config.app.python else f"got none, which is the Droplet's own {version}"
-    for whose, read_required in (("the project's requires-python", _of_project), ("uv.lock's requires-python", _of_lock)):
+    for whose, read_required in (
+        ("the project's requires-python", _of_project),
+        ("uv.lock's requires-python", _of_lock),
+    ):
         try:
             required = read_required(folder)
             accepted = SpecifierSet(required) if required is not None else None
@@ -80,7 +83,20 @@ def project_notes(config: StackConfig) -> Iterator[str]:
         for problem in missing(dependencies, folder):
             yield f"app.path: {problem}, unless another package there brings it"
     yield from hints(config, dependencies)
-    yield from _other_python(config, folder)
+
+
+def project_hints(config: StackConfig) -> Iterator[str]:
+    """Yield what may be meant otherwise: the Python of a release is not the one that the project is developed on."""
+    try:
+        wanted = (config.app.folder / ".python-version").read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return
+    version = ".".join(wanted[0].split(".")[:2]) if wanted else ""
+    if config.app.python is None and version in PYTHONS and version != DROPLET_PYTHON:
+        yield (
+            f"app.python: the project's .python-version says {version}, a release runs on the Droplet's own "
+            f'{DROPLET_PYTHON}; app.python: "{version}" takes the other'
+        )
 
 
 def read(folder: Path, python: str) -> Dependencies | None:
@@ -114,19 +130,6 @@ def _nearest(versions: list[str]) -> str:
     return min(reversed(versions), key=lambda version: abs(PYTHONS.index(version) - own))
 
 
-def _other_python(config: StackConfig, folder: Path) -> Iterator[str]:
-    try:
-        wanted = (folder / ".python-version").read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError):
-        return
-    version = ".".join(wanted[0].split(".")[:2]) if wanted else ""
-    if config.app.python is None and version in PYTHONS and version != DROPLET_PYTHON:
-        yield (
-            f"app.python: the project's .python-version says {version}, a release runs on the Droplet's own "
-            f'{DROPLET_PYTHON}; app.python: "{version}" takes the other'
-        )
-
-
 def _no_project(path: str, folder: Path) -> str:
     """Say where the project is, if it is near."""
     begin = f'app.path: must be the folder of a Django project, got "{path}", which has no manage.py; '
@@ -141,17 +144,17 @@ def _no_project(path: str, folder: Path) -> str:
     had = next((file for file in FILES if (folder / file).is_file()), None)
     if had is None or any((near / file).is_file() for file in FILES):
         return begin + fix
-    return f"{begin}{fix}, and {_brought(had, places[0].as_posix(), path)}"
+    return f"{begin}{fix}; {_brought(had, folder, near, path)}"
 
 
-def _brought(file: str, into: str, where: str) -> str:
-    """Say how a dependency file that is elsewhere comes beside manage.py."""
+def _brought(file: str, source: Path, target: Path, shown: str) -> str:
+    """Say how a dependency file of a folder comes beside manage.py in another one."""
+    inside = Path(os.path.relpath(target, source)).as_posix()
+    why = "a release has what is below app.path alone"
     if file == "uv.lock":
-        return (
-            f"make a requirements.txt there, since the {file} in {where} is not in a release: `uv export --frozen --no-dev "
-            f"--no-emit-workspace -o {into}/requirements.txt` (in a workspace with --package and its name)"
-        )
-    return f"copy the {file} of {where} into {into}, since a release has what is below app.path alone"
+        export = f"`uv export --frozen --no-dev --no-emit-workspace -o {inside}/requirements.txt`"
+        return f"{why}: make it a requirements.txt by {export} in {shown}; in a workspace with --package and its name"
+    return f"{why}: copy {file} of {shown} to {inside}"
 
 
 def _relative(path: str, folder: Path, parent: Path) -> Path:
@@ -171,7 +174,7 @@ def _no_dependencies(path: str, folder: Path) -> str:
         return f'{begin}make a requirements.txt there with the line "-r {name}"'
     for parent in folder.resolve().parents[:2]:
         if found := next((file for file in FILES if (parent / file).is_file()), None):
-            return begin + _brought(found, path, _relative(path, folder, parent).as_posix())
+            return begin + _brought(found, parent, folder, _relative(path, folder, parent).as_posix())
     if not (folder / "pyproject.toml").is_file() or not _has_project(folder):
         setup = next((file for file in _SETUP if (folder / file).is_file()), None)
         if setup:

@@ -112,7 +112,7 @@ def test_a_project_with_a_src_layout_is_taken(settings: Settings, tmp_path: Path
 
 # What the program's own process may raise beside a RunError, and who makes something else of it.
 CAUGHT = {
-    "PydanticCustomError": "pydantic, which collects the problems of all settings",
+    "wrong": "pydantic, which collects the problems of all settings",
     "UnknownPlanError": "config/database.py and config/web.py, whose settings the plans are",
 }
 
