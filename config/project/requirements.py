@@ -16,7 +16,8 @@ _FILE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+)(.+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(.+)")
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([^\]]*)\])?\s*(?=$|[@(<>=!~;,\s])")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_GIVEN = frozenset({"HOME", "PATH", "PROJECT_ROOT", "USER"})  # uv's own, and what every process has
+# What the build has of its own: cloud-init/agent/machine.py; PROJECT_ROOT is uv's.
+_GIVEN = re.compile(r"HOME|LANG|PATH|PROJECT_ROOT|UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUNDLE|PROXY)")
 _PINNED = re.compile(r"={2,3}|@|--hash")
 
 # Packages that are known to bring neither Gunicorn nor psycopg: a list of these alone has what it names. Whatever is
@@ -64,7 +65,7 @@ def read_requirements(folder: Path, python: str, name: str = NAME) -> Dependenci
 
 
 def decoded(content: bytes) -> str:
-    """Decode a requirements file as uv does: UTF-16 by its mark, as PowerShell writes it, else UTF-8 with or without."""
+    """Decode a requirements file as uv does: UTF-16 by its mark, which PowerShell writes, else UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16")
     return content.decode("utf-8-sig")
@@ -93,7 +94,7 @@ def _read_file(found: _Found, path: Path, *, constraints: bool) -> None:
 
 
 def _read_line(found: _Found, path: Path, line: str, *, constraints: bool) -> None:
-    variables = sorted(set(_VARIABLE.findall(line)) - _GIVEN)
+    variables = [name for name in _VARIABLE.findall(line) if not _GIVEN.fullmatch(name)]
     if variables and not line.startswith(("-r", "-c", "--requirement", "--constraint")):
         found.problems.append(
             f"must need nothing of the environment, takes ${{{variables[0]}}} from it, and the build of a release has "
