@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from tomllib import TOMLDecodeError
 
@@ -102,8 +103,17 @@ def project_hints(config: StackConfig) -> Iterator[str]:
 def read(folder: Path, python: str) -> Dependencies | None:
     """Read the file that the agent will take; None when there is none."""
     if (folder / FILES[0]).is_file():
-        return read_lock(folder, python)
+        return _read_lock(folder, python, *(_stamp(folder / name) for name in (FILES[0], "pyproject.toml")))
     return read_requirements(folder, python) if (folder / FILES[1]).is_file() else None
+
+
+@lru_cache(maxsize=1)  # a long one takes 30 ms, and is asked for twice
+def _read_lock(folder: Path, python: str, *_stamps: tuple[int, int]) -> Dependencies:
+    return read_lock(folder, python)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    return (status.st_mtime_ns, status.st_size) if path.is_file() and (status := path.stat()) else (0, 0)
 
 
 def _of_project(folder: Path) -> str | None:

@@ -1,0 +1,443 @@
+"""What a preview says of the project that is to be deployed: it is taken, or the fix that fits it is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.loading import parse
+from config.problems import ConfigError
+from config.project.rules import project_hints, project_notes
+from tests.unit.test_dependencies import HEAD, package
+from tests.unit.test_dependencies import project as root
+
+PLAIN = "django==5.2.19\ngunicorn==27.0.1\npsycopg[binary]==3.3.9\ndj-database-url==3.1.2\n"
+MODULES = {"manage.py": "", "shop/__init__.py": "", "shop/settings.py": "", "shop/wsgi.py": ""}
+POETRY = '[tool.poetry]\nname = "shop"\n'
+PROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["django"]\n'
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Write a tree."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def stack(folder: Path | str, **app: object) -> dict[str, Any]:
+    """The settings of a stack with this project."""
+    return {
+        "name": "shop-dev",
+        "region": "fra1",
+        "domain": "shop.example",
+        "database": {"size": "db-s-1vcpu-2gb"},
+        "web": {"size": "s-1vcpu-1gb"},
+        "app": {"path": str(folder), "wsgi": "shop.wsgi:application", "settings": "shop.settings", **app},
+    }
+
+
+def problems(settings: dict[str, Any]) -> tuple[str, ...]:
+    """Everything that is said against it; nothing where it is taken."""
+    try:
+        parse(settings)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def the_problem(settings: dict[str, Any]) -> str:
+    """The one problem."""
+    (problem,) = problems(settings)
+    return problem
+
+
+def notes(settings: dict[str, Any]) -> list[str]:
+    """What is said without refusing it."""
+    return list(project_notes(parse(settings)))
+
+
+# Where the project is
+
+
+@pytest.mark.parametrize(
+    ("below", "path"),
+    [("shop", ""), ("backend", ""), ("src/site", ""), ("shop", "docs")],
+    ids=lambda value: value or ".",
+)
+def test_a_project_below_or_beside_is_named(tmp_path: Path, below: str, path: str) -> None:
+    """As the setting would have it, and what has to be in the same folder."""
+    write(tmp_path, {f"{below}/{name}": text for name, text in MODULES.items()})
+    write(tmp_path, {"requirements.txt": PLAIN, "docs/index.md": ""})
+    folder = tmp_path / path
+    problem = the_problem(stack(folder))
+    if path:
+        assert problem.endswith("which has no manage.py; a relative path starts where Pulumi.yaml is")
+    else:
+        fix = f"; set app.path: {folder}/{below}; a release has what is below app.path alone: copy requirements.txt of "
+        assert problem.endswith(f"which has no manage.py{fix}{folder} to {below}")
+
+
+def test_a_project_above_is_named(tmp_path: Path) -> None:
+    """Who names the package instead of the folder of manage.py."""
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
+    assert the_problem(stack(tmp_path / "shop")).endswith(f"which has no manage.py; set app.path: {tmp_path}")
+
+
+def test_several_projects_below_are_named(tmp_path: Path) -> None:
+    """Which of them is meant is not guessed."""
+    for name in ("api", "site"):
+        write(tmp_path / name, MODULES | {"requirements.txt": PLAIN})
+    assert the_problem(stack(tmp_path)).endswith(f"; set app.path: {tmp_path}/api, or app.path: {tmp_path}/site")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "fix"),
+    [
+        ("requirements.txt", PLAIN, "copy requirements.txt of {0} to shop"),
+        (
+            "uv.lock",
+            HEAD,
+            "make it a requirements.txt by `uv export --frozen --no-dev --no-emit-workspace -o shop/requirements.txt` "
+            "in {0}; in a workspace with --package and its name",
+        ),
+    ],
+)
+def test_dependencies_above_are_brought_beside_the_project(tmp_path: Path, file: str, text: str, fix: str) -> None:
+    """A release has nothing of what is above, and a second lock would be another one."""
+    write(tmp_path / "shop", MODULES)
+    write(tmp_path, {file: text})
+    assert the_problem(stack(tmp_path / "shop")) == (
+        f'app.path: must hold uv.lock or requirements.txt, got "{tmp_path}/shop"; '
+        f"a release has what is below app.path alone: {fix.format(tmp_path)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("files", "fix"),
+    [
+        (
+            {"poetry.lock": "", "pyproject.toml": POETRY},
+            "poetry.lock is not read: run `poetry export -o requirements.txt`",
+        ),
+        ({"Pipfile.lock": "", "Pipfile": ""}, "Pipfile.lock is not read: run `pipenv requirements > requirements.txt`"),
+        (
+            {"pdm.lock": "", "pyproject.toml": PROJECT},
+            "pdm.lock is not read: run `pdm export --prod -o requirements.txt`",
+        ),
+        ({"requirements.in": "django"}, "run `uv pip compile requirements.in -o requirements.txt` there"),
+        (
+            {"requirements/base.txt": PLAIN, "requirements/dev.txt": "", "requirements/production.txt": PLAIN},
+            'make a requirements.txt there with the line "-r requirements/production.txt"',
+        ),
+        ({"requirements-prod.txt": PLAIN}, 'make a requirements.txt there with the line "-r requirements-prod.txt"'),
+        ({"pyproject.toml": PROJECT}, "run `uv lock` there"),
+        (
+            {"setup.py": "", "pyproject.toml": "[tool.ruff]\n"},
+            "run `uv pip compile setup.py -o requirements.txt` there",
+        ),
+        ({"setup.cfg": ""}, "run `uv pip compile setup.cfg -o requirements.txt` there"),
+        ({}, "run `uv init --bare`, `uv add django gunicorn 'psycopg[binary]'`"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_what_other_tools_leave_is_turned_into_a_dependency_file(
+    tmp_path: Path, files: dict[str, str], fix: str
+) -> None:
+    """By the command of the tool that the project uses."""
+    write(tmp_path, MODULES | files)
+    problem = the_problem(stack(tmp_path))
+    assert problem.startswith(f'app.path: must hold uv.lock or requirements.txt, got "{tmp_path}"; ')
+    assert fix in problem
+
+
+def test_an_earlier_release_needs_no_project(tmp_path: Path) -> None:
+    """It is what it was, so that one can go back from a folder in any state."""
+    assert problems(stack(tmp_path, release="0a1b2c3d-4e5f6a7b")) == ()
+
+
+# What a release installs
+
+
+def test_a_list_without_gunicorn_and_psycopg_is_refused(tmp_path: Path) -> None:
+    """Nothing that is in it could bring them."""
+    write(tmp_path, MODULES | {"requirements.txt": "django\nwhitenoise\n"})
+    assert the_problem(stack(tmp_path)) == (
+        "app.path: its requirements.txt must have gunicorn and psycopg among what a release installs, got none; "
+        'add the lines "gunicorn" and "psycopg[binary]" to requirements.txt'
+    )
+    write(tmp_path, {"requirements.txt": "django\npsycopg2-binary\n"})
+    assert the_problem(stack(tmp_path)).endswith('got none; add the line "gunicorn" to requirements.txt')
+
+
+def test_a_list_that_may_bring_them_is_warned_of(tmp_path: Path) -> None:
+    """What an unknown package brings is not known before it is installed."""
+    write(tmp_path, MODULES | {"requirements.txt": "django\nour-platform\npsycopg[binary]\n"})
+    assert notes(stack(tmp_path)) == [
+        "app.path: its requirements.txt must have gunicorn among what a release installs, got none; "
+        'add the line "gunicorn" to requirements.txt, unless another package there brings it'
+    ]
+
+
+def test_a_file_that_nothing_includes_is_named(tmp_path: Path) -> None:
+    """Gunicorn is where other hosts are told to look for it."""
+    files = {"requirements.txt": "django\n", "requirements/dev.txt": PLAIN, "requirements/live.txt": PLAIN}
+    write(tmp_path, MODULES | files)
+    assert the_problem(stack(tmp_path)).endswith(
+        'got them in requirements/live.txt alone; add the line "-r requirements/live.txt" to requirements.txt'
+    )
+
+
+@pytest.mark.parametrize("name", ["psycopg", "psycopg2", "psycopg2-binary"])
+def test_each_psycopg_is_one(tmp_path: Path, name: str) -> None:
+    """Django takes all of them."""
+    write(tmp_path, MODULES | {"uv.lock": HEAD + root("shop", "gunicorn", name) + package("gunicorn") + package(name)})
+    settings = stack(tmp_path)
+    settings["web"]["packages"] = ["libpq5"]
+    assert problems(settings) == ()
+
+
+def test_a_lock_without_them_is_refused(tmp_path: Path) -> None:
+    """With uv's own command; or with another one, where the project has been changed since."""
+    lock = HEAD + root("shop", "django") + package("django")
+    write(tmp_path, MODULES | {"uv.lock": lock, "pyproject.toml": PROJECT})
+    assert the_problem(stack(tmp_path)) == (
+        "app.path: its uv.lock must have gunicorn and psycopg among what a release installs, got none; "
+        "run `uv add gunicorn 'psycopg[binary]'` there"
+    )
+    changed = PROJECT.replace('["django"]', '["django", "gunicorn", "psycopg[binary]"]')
+    write(tmp_path, {"pyproject.toml": changed})
+    assert the_problem(stack(tmp_path)).endswith("got none; pyproject.toml has it by now: run `uv lock` there")
+
+
+GROUP = '\n[package.dev-dependencies]\n{0} = [\n    {{ name = "gunicorn" }},\n    {{ name = "psycopg2-binary" }},\n]\n'
+EXTRA = GROUP.replace("dev-dependencies", "optional-dependencies")
+
+
+@pytest.mark.parametrize(
+    ("place", "more", "fix"),
+    [
+        (
+            'the dependency group "prod"',
+            GROUP.format("prod"),
+            ', or put default-groups = ["dev", "prod"] below [tool.uv]',
+        ),
+        ('the dependency group "dev"', GROUP.format("dev"), ""),
+        ('the extra "production"', EXTRA.format("production"), ""),
+    ],
+)
+def test_a_group_or_an_extra_is_named(tmp_path: Path, place: str, more: str, fix: str) -> None:
+    """Nothing else is installed than [project.dependencies], and the project's own default groups."""
+    lock = (
+        HEAD + root("shop", "django", more=more) + package("django") + package("gunicorn") + package("psycopg2-binary")
+    )
+    write(tmp_path, MODULES | {"uv.lock": lock, "pyproject.toml": PROJECT})
+    assert the_problem(stack(tmp_path)) == (
+        "app.path: its uv.lock must have gunicorn and psycopg among what a release installs, "
+        f"got them in {place} alone; only [project.dependencies] of pyproject.toml are installed: "
+        f"run `uv add gunicorn 'psycopg[binary]'` there{fix and fix + ' there'}"
+    )
+    if fix:
+        write(tmp_path, {"pyproject.toml": PROJECT + '[tool.uv]\ndefault-groups = ["dev", "prod"]\n'})
+        assert problems(stack(tmp_path)) == ()
+
+
+def test_a_token_in_the_list_is_refused(tmp_path: Path) -> None:
+    """The build has none of the app's variables, and must not send their names to an index."""
+    line = "--extra-index-url https://__token__:${PACKAGES_TOKEN}@packages.example/simple\n"
+    write(tmp_path, MODULES | {"requirements.txt": line + PLAIN})
+    problem = the_problem(stack(tmp_path, secrets={"PACKAGES_TOKEN": "hunter2"}))
+    assert "takes ${PACKAGES_TOKEN} from it, and the build of a release has none of app.env and app.secrets" in problem
+    assert "hunter2" not in problem
+
+
+# What the packages need of Debian
+
+
+def test_a_psycopg_without_libpq_is_refused(tmp_path: Path) -> None:
+    """Where nothing could have brought it; it may be there with another package, or in a snapshot."""
+    settings = stack(write(tmp_path, MODULES | {"requirements.txt": "django\ngunicorn\npsycopg\n"}))
+    assert the_problem(settings) == (
+        "web.packages: must have libpq5 for a psycopg without its extra binary, got none; "
+        "add libpq5, or let the project depend on psycopg[binary]"
+    )
+    settings["web"]["packages"] = ["libmagic1t64"]
+    assert notes(settings) == [
+        "web.packages: psycopg without its extra binary loads libpq; libpq5 brings it, if nothing else does"
+    ]
+    settings["web"]["packages"] = ["libpq5"]
+    assert notes(settings) == []
+    settings["web"] = {"size": "s-1vcpu-1gb", "image": "123456"}
+    assert notes(settings) == []
+
+
+@pytest.mark.parametrize("extra", ["psycopg[binary]", "psycopg[pool,binary]", "psycopg\npsycopg2-binary"])
+def test_a_psycopg_that_has_libpq_is_taken(tmp_path: Path, extra: str) -> None:
+    """Or for which another driver steps in."""
+    settings = stack(write(tmp_path, MODULES | {"requirements.txt": f"django\ngunicorn\n{extra}\n"}))
+    assert notes(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [("psycopg2", "libpq-dev"), ("mysqlclient", "default-libmysqlclient-dev"), ("python-ldap", "libldap2-dev")],
+)
+def test_what_is_compiled_is_warned_of(tmp_path: Path, name: str, needs: str) -> None:
+    """With the Debian packages that it is made of, unless they are there."""
+    settings = stack(write(tmp_path, MODULES | {"requirements.txt": f"{PLAIN}{name}\n"}))
+    (note,) = notes(settings)
+    assert note.startswith(f"web.packages: {name} is compiled where it is installed, which may need build-essential, ")
+    assert needs in note
+    settings["web"]["packages"] = note.partition("need ")[2].partition(";")[0].split(", ")
+    assert notes(settings) == []
+
+
+@pytest.mark.parametrize(("wheel", "is_built"), [("win_amd64", True), ("manylinux_2_28_x86_64", False)])
+def test_a_lock_says_what_is_compiled(tmp_path: Path, wheel: str, *, is_built: bool) -> None:
+    """By its wheels: one for a Droplet is installed as it is."""
+    packages = package("gunicorn") + package("psycopg2", wheel=f"cp313-cp313-{wheel}")
+    write(tmp_path, MODULES | {"uv.lock": HEAD + root("shop", "gunicorn", "psycopg2") + packages})
+    assert [note.partition(";")[0] for note in notes(stack(tmp_path))] == [
+        "web.packages: psycopg2 is compiled where it is installed, which may need build-essential, python3-dev, libpq-dev"
+    ] * is_built
+
+
+# Python
+
+
+@pytest.mark.parametrize(
+    ("required", "fix"),
+    [
+        (">=3.12.4,<3.13", 'set app.python: "3.12"'),
+        (">=3.11,<3.13", 'set app.python: "3.12"'),
+        (">=3.14", 'set app.python: "3.14"'),
+        ("==3.11.*", 'set app.python: "3.11"'),
+        ("<3.9", "change it to one of 3.11, 3.12, 3.13, 3.14, 3.15"),
+    ],
+)
+@pytest.mark.parametrize("file", ["pyproject.toml", "uv.lock"])
+def test_a_python_that_fits_is_named(tmp_path: Path, file: str, required: str, fix: str) -> None:
+    """The nearest to the Droplet's own."""
+    text = (
+        f'[project]\nname = "shop"\nrequires-python = "{required}"\n'
+        if file == "pyproject.toml"
+        else f'version = 1\nrequires-python = "{required}"\n'
+    )
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN, file: text})
+    whose = "the project's" if file == "pyproject.toml" else "uv.lock's"
+    assert the_problem(stack(tmp_path)) == (
+        f"app.python: must fit {whose} requires-python ({required}), got none, which is the Droplet's own 3.13; {fix}"
+    )
+
+
+def test_a_pyproject_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """As uv does."""
+    write(
+        tmp_path, MODULES | {"requirements.txt": PLAIN, "pyproject.toml": f'\ufeff{PROJECT}requires-python = ">=3.14"'}
+    )
+    assert the_problem(stack(tmp_path)).endswith('set app.python: "3.14"')
+
+
+@pytest.mark.parametrize(
+    ("wanted", "app", "is_said"),
+    [
+        ("3.12\n", {}, True),
+        ("3.12.4", {}, True),
+        ("3.13", {}, False),
+        ("3.12", {"python": "3.12"}, False),
+        ("", {}, False),
+    ],
+)
+def test_another_python_of_the_developers_is_a_hint(
+    tmp_path: Path, wanted: str, app: dict[str, str], *, is_said: bool
+) -> None:
+    """Nothing is wrong with it, but it may not be meant."""
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN, ".python-version": wanted})
+    assert (
+        list(project_hints(parse(stack(tmp_path, **app))))
+        == [
+            "app.python: the project's .python-version says 3.12, a release runs on the Droplet's own 3.13; "
+            'app.python: "3.12" takes the other'
+        ]
+        * is_said
+    )
+
+
+# Modules
+
+
+def test_both_modules_are_said(tmp_path: Path) -> None:
+    """Each has its own line, also where the other is no name at all."""
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
+    first, second = problems(stack(tmp_path, wsgi="shop.wsgy:application", settings="shop.settings.prod"))
+    assert (
+        first
+        == 'app.wsgi: must name a module below app.path, got "shop.wsgy"; shop/wsgy.py is not there, shop.wsgi:application is'
+    )
+    assert second.startswith('app.settings: must name a module below app.path, got "shop.settings.prod"; ')
+    first, second = problems(stack(tmp_path, wsgi="shop", settings="shop.sttings"))
+    assert (first.partition(":")[0], second.partition(":")[0]) == ("app.wsgi", "app.settings")
+
+
+def test_defaults_that_are_not_there_are_said(tmp_path: Path) -> None:
+    """Who sets the path alone has the sample's modules."""
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
+    settings = stack(tmp_path)
+    settings["app"] = {"path": str(tmp_path)}
+    assert problems(settings) == (
+        'app.wsgi: must name a module below app.path, got "mysite.wsgi"; mysite/wsgi.py is not there, shop.wsgi:application is',
+        'app.settings: must name a module below app.path, got "mysite.settings"; mysite/settings.py is not there, '
+        "shop.settings is",
+    )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"src/shop/__init__.py": "", "src/shop/settings.py": "", "src/shop/wsgi.py": ""},
+        {"src/shop/settings.py": "", "src/shop/wsgi.py": "", "shop/templates/home.html": ""},
+        {"src/shop/settings.py": "", "src/shop/wsgi.py": "", "shop/tasks.py": ""},
+        {"apps/shop/settings.py": "", "apps/shop/wsgi.py": "", "shop/tool.py": ""},
+        {},
+    ],
+    ids=["src", "folder of another kind", "folder of scripts", "apps", "installed"],
+)
+def test_modules_that_can_not_be_seen_are_taken(tmp_path: Path, files: dict[str, str]) -> None:
+    """A src layout, a path that manage.py sets, an installed package."""
+    write(tmp_path, {"manage.py": "", "requirements.txt": f"-e .\n{PLAIN}", **files})
+    assert problems(stack(tmp_path)) == ()
+
+
+ASGI = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
+CHANNELS = "import channels.routing as r\napplication = r.ProtocolTypeRouter({'http': 1})\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("shop.asgi", ASGI),
+        ("shop.asgi", ""),
+        ("shop.routing", CHANNELS),
+        ("shop.application", ASGI),
+        ("elsewhere.asgi", None),
+    ],
+)
+def test_an_asgi_module_is_refused(tmp_path: Path, module: str, text: str | None) -> None:
+    """By what it makes, or by its name; the WSGI module is named, where there is one."""
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
+    if text is not None:
+        write(tmp_path, {f"{module.replace('.', '/')}.py": text})
+    settings = stack(tmp_path, wsgi=f"{module}:application")
+    assert the_problem(settings) == (
+        f'app.wsgi: must name a WSGI callable, got "{module}:application"; '
+        "ASGI is not served: name the WSGI module, shop.wsgi:application"
+    )
+    (tmp_path / "shop/wsgi.py").unlink()
+    assert "ASGI is not served: name a WSGI module, " in the_problem(settings)
+
+
+def test_a_wsgi_callable_in_a_module_called_asgi_is_taken(tmp_path: Path) -> None:
+    """What it makes says more than what it is called."""
+    text = ASGI.replace("asgi", "wsgi")
+    write(tmp_path, MODULES | {"requirements.txt": PLAIN, "shop/asgi.py": text})
+    assert problems(stack(tmp_path, wsgi="shop.asgi:application")) == ()
