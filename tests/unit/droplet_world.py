@@ -217,9 +217,11 @@ class World:
         monkeypatch.setattr(follow, "Spaces", self.spaces.client)
         monkeypatch.setattr(rollout, "HEALTH_DEADLINE", 0)
 
-    def desire(self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "") -> str:
+    def desire(
+        self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "", lock: str = "uv.lock"
+    ) -> str:
         """Publish a release and wish for it; return its id."""
-        tree = archive({"manage.py": marker, "uv.lock": ""})
+        tree = archive({"manage.py": marker, lock: ""})
         body = json.dumps(ENVIRONMENT | ({"python": python} if python else {})).encode()
         digest = sha256 or hashlib.sha256(tree).hexdigest()
         environment = hashlib.sha256(body).hexdigest()

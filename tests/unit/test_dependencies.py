@@ -10,30 +10,7 @@ import pytest
 from config.project.dependencies import Dependencies, applies
 from config.project.lock import read_lock
 from config.project.requirements import read_requirements
-
-HEAD = 'version = 1\nrevision = 5\nrequires-python = ">=3.11"\n'
-FILES = (
-    'sdist = { url = "https://files.example/{0}-1.0.tar.gz", hash = "sha256:00", size = 1 }\n'
-    'wheels = [\n    { url = "https://files.example/{0}-1.0-{1}.whl", hash = "sha256:00", size = 1 },\n]\n'
-)
-
-
-def package(name: str, *brings: str, wheel: str = "py3-none-any", more: str = "") -> str:
-    """A package of the index, as uv.lock has it; what it brings are entries, or names."""
-    entries = [one if one.startswith("{") else f'{{ name = "{one}" }}' for one in brings]
-    dependencies = "dependencies = [\n" + "".join(f"    {one},\n" for one in entries) + "]\n" if brings else ""
-    files = FILES.replace("{0}", name.replace("-", "_")).replace("{1}", wheel)
-    source = 'source = { registry = "https://index.example/simple" }\n'
-    return f'\n[[package]]\nname = "{name}"\nversion = "1.0"\n{source}{dependencies}{files}{more}'
-
-
-def project(name: str, *brings: str, place: str = ".", more: str = "") -> str:
-    """A package of the project itself."""
-    entries = "".join(f'    {{ name = "{one}" }},\n' for one in brings)
-    return (
-        f'\n[[package]]\nname = "{name}"\nversion = "1"\nsource = {{ virtual = "{place}" }}\n'
-        f"dependencies = [\n{entries}]\n{more}"
-    )
+from tests.unit.projects import HEAD, package, project
 
 
 def locked(folder: Path, *packages: str, head: str = HEAD, python: str = "3.13") -> Dependencies:

@@ -1,60 +1,16 @@
 """What a preview says of the project that is to be deployed: it is taken, or the fix that fits it is said."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from config.loading import parse
-from config.problems import ConfigError
-from config.project.rules import project_hints, project_notes
-from tests.unit.test_dependencies import HEAD, package
-from tests.unit.test_dependencies import project as root
+from config.project.rules import project_hints
+from tests.unit.projects import HEAD, MODULES, PLAIN, PROJECT, notes, package, problems, stack, the_problem, write
+from tests.unit.projects import project as root
 
-PLAIN = "django==5.2.19\ngunicorn==27.0.1\npsycopg[binary]==3.3.9\ndj-database-url==3.1.2\n"
-MODULES = {"manage.py": "", "shop/__init__.py": "", "shop/settings.py": "", "shop/wsgi.py": ""}
 POETRY = '[tool.poetry]\nname = "shop"\n'
-PROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["django"]\n'
-
-
-def write(folder: Path, files: dict[str, str]) -> Path:
-    """Write a tree."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
-def stack(folder: Path | str, **app: object) -> dict[str, Any]:
-    """The settings of a stack with this project."""
-    return {
-        "name": "shop-dev",
-        "region": "fra1",
-        "domain": "shop.example",
-        "database": {"size": "db-s-1vcpu-2gb"},
-        "web": {"size": "s-1vcpu-1gb"},
-        "app": {"path": str(folder), "wsgi": "shop.wsgi:application", "settings": "shop.settings", **app},
-    }
-
-
-def problems(settings: dict[str, Any]) -> tuple[str, ...]:
-    """Everything that is said against it; nothing where it is taken."""
-    try:
-        parse(settings)
-    except ConfigError as error:
-        return error.problems
-    return ()
-
-
-def the_problem(settings: dict[str, Any]) -> str:
-    """The one problem."""
-    (problem,) = problems(settings)
-    return problem
-
-
-def notes(settings: dict[str, Any]) -> list[str]:
-    """What is said without refusing it."""
-    return list(project_notes(parse(settings)))
+EXPORT = "`uv export --frozen --no-dev --no-emit-workspace -o shop/requirements.txt`"
 
 
 # Where the project is
@@ -98,8 +54,7 @@ def test_several_projects_below_are_named(tmp_path: Path) -> None:
         (
             "uv.lock",
             HEAD,
-            "make it a requirements.txt by `uv export --frozen --no-dev --no-emit-workspace -o shop/requirements.txt` "
-            "in {0}; in a workspace with --package and its name",
+            f"make it a requirements.txt by {EXPORT} in {{0}}; in a workspace with --package and its name",
         ),
     ],
 )
@@ -173,10 +128,11 @@ def test_a_list_without_gunicorn_and_psycopg_is_refused(tmp_path: Path) -> None:
 def test_a_list_that_may_bring_them_is_warned_of(tmp_path: Path) -> None:
     """What an unknown package brings is not known before it is installed."""
     write(tmp_path, MODULES | {"requirements.txt": "django\nour-platform\npsycopg[binary]\n"})
-    assert notes(stack(tmp_path)) == [
+    (note,) = notes(stack(tmp_path))
+    assert note == (
         "app.path: its requirements.txt must have gunicorn among what a release installs, got none; "
         'add the line "gunicorn" to requirements.txt, unless another package there brings it'
-    ]
+    )
 
 
 def test_a_file_that_nothing_includes_is_named(tmp_path: Path) -> None:
@@ -297,9 +253,8 @@ def test_a_lock_says_what_is_compiled(tmp_path: Path, wheel: str, *, is_built: b
     """By its wheels: one for a Droplet is installed as it is."""
     packages = package("gunicorn") + package("psycopg2", wheel=f"cp313-cp313-{wheel}")
     write(tmp_path, MODULES | {"uv.lock": HEAD + root("shop", "gunicorn", "psycopg2") + packages})
-    assert [note.partition(";")[0] for note in notes(stack(tmp_path))] == [
-        "web.packages: psycopg2 is compiled where it is installed, which may need build-essential, python3-dev, libpq-dev"
-    ] * is_built
+    compiled = "web.packages: psycopg2 is compiled where it is installed"
+    assert [note.partition(",")[0] for note in notes(stack(tmp_path))] == [compiled] * is_built
 
 
 # Python
@@ -353,91 +308,8 @@ def test_another_python_of_the_developers_is_a_hint(
 ) -> None:
     """Nothing is wrong with it, but it may not be meant."""
     write(tmp_path, MODULES | {"requirements.txt": PLAIN, ".python-version": wanted})
-    assert (
-        list(project_hints(parse(stack(tmp_path, **app))))
-        == [
-            "app.python: the project's .python-version says 3.12, a release runs on the Droplet's own 3.13; "
-            'app.python: "3.12" takes the other'
-        ]
-        * is_said
+    hint = (
+        "app.python: the project's .python-version says 3.12, a release runs on the Droplet's own 3.13; "
+        'app.python: "3.12" takes the other'
     )
-
-
-# Modules
-
-
-def test_both_modules_are_said(tmp_path: Path) -> None:
-    """Each has its own line, also where the other is no name at all."""
-    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
-    first, second = problems(stack(tmp_path, wsgi="shop.wsgy:application", settings="shop.settings.prod"))
-    assert (
-        first
-        == 'app.wsgi: must name a module below app.path, got "shop.wsgy"; shop/wsgy.py is not there, shop.wsgi:application is'
-    )
-    assert second.startswith('app.settings: must name a module below app.path, got "shop.settings.prod"; ')
-    first, second = problems(stack(tmp_path, wsgi="shop", settings="shop.sttings"))
-    assert (first.partition(":")[0], second.partition(":")[0]) == ("app.wsgi", "app.settings")
-
-
-def test_defaults_that_are_not_there_are_said(tmp_path: Path) -> None:
-    """Who sets the path alone has the sample's modules."""
-    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
-    settings = stack(tmp_path)
-    settings["app"] = {"path": str(tmp_path)}
-    assert problems(settings) == (
-        'app.wsgi: must name a module below app.path, got "mysite.wsgi"; mysite/wsgi.py is not there, shop.wsgi:application is',
-        'app.settings: must name a module below app.path, got "mysite.settings"; mysite/settings.py is not there, '
-        "shop.settings is",
-    )
-
-
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"src/shop/__init__.py": "", "src/shop/settings.py": "", "src/shop/wsgi.py": ""},
-        {"src/shop/settings.py": "", "src/shop/wsgi.py": "", "shop/templates/home.html": ""},
-        {"src/shop/settings.py": "", "src/shop/wsgi.py": "", "shop/tasks.py": ""},
-        {"apps/shop/settings.py": "", "apps/shop/wsgi.py": "", "shop/tool.py": ""},
-        {},
-    ],
-    ids=["src", "folder of another kind", "folder of scripts", "apps", "installed"],
-)
-def test_modules_that_can_not_be_seen_are_taken(tmp_path: Path, files: dict[str, str]) -> None:
-    """A src layout, a path that manage.py sets, an installed package."""
-    write(tmp_path, {"manage.py": "", "requirements.txt": f"-e .\n{PLAIN}", **files})
-    assert problems(stack(tmp_path)) == ()
-
-
-ASGI = "from django.core.asgi import get_asgi_application\napplication = get_asgi_application()\n"
-CHANNELS = "import channels.routing as r\napplication = r.ProtocolTypeRouter({'http': 1})\n"
-
-
-@pytest.mark.parametrize(
-    ("module", "text"),
-    [
-        ("shop.asgi", ASGI),
-        ("shop.asgi", ""),
-        ("shop.routing", CHANNELS),
-        ("shop.application", ASGI),
-        ("elsewhere.asgi", None),
-    ],
-)
-def test_an_asgi_module_is_refused(tmp_path: Path, module: str, text: str | None) -> None:
-    """By what it makes, or by its name; the WSGI module is named, where there is one."""
-    write(tmp_path, MODULES | {"requirements.txt": PLAIN})
-    if text is not None:
-        write(tmp_path, {f"{module.replace('.', '/')}.py": text})
-    settings = stack(tmp_path, wsgi=f"{module}:application")
-    assert the_problem(settings) == (
-        f'app.wsgi: must name a WSGI callable, got "{module}:application"; '
-        "ASGI is not served: name the WSGI module, shop.wsgi:application"
-    )
-    (tmp_path / "shop/wsgi.py").unlink()
-    assert "ASGI is not served: name a WSGI module, " in the_problem(settings)
-
-
-def test_a_wsgi_callable_in_a_module_called_asgi_is_taken(tmp_path: Path) -> None:
-    """What it makes says more than what it is called."""
-    text = ASGI.replace("asgi", "wsgi")
-    write(tmp_path, MODULES | {"requirements.txt": PLAIN, "shop/asgi.py": text})
-    assert problems(stack(tmp_path, wsgi="shop.asgi:application")) == ()
+    assert list(project_hints(parse(stack(tmp_path, **app)))) == [hint] * is_said
