@@ -190,8 +190,8 @@ def _no_dependencies(path: str, folder: Path) -> str:
         if setup:
             return f"{begin}run `uv pip compile {setup} -o requirements.txt` there"
         return (
-            f"{begin}run `uv init --bare`, `uv add django gunicorn 'psycopg[binary]'` and what else it needs there, or "
-            "write a requirements.txt"
+            f"{begin}name its dependencies in a requirements.txt, or in a pyproject.toml (`uv init --bare`, "
+            "`uv add gunicorn 'psycopg[binary]'`) and run `uv lock` there"
         )
     return f"{begin}run `uv lock` there"
 

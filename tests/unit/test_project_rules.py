@@ -92,7 +92,7 @@ def test_dependencies_above_are_brought_beside_the_project(tmp_path: Path, file:
             "run `uv pip compile setup.py -o requirements.txt` there",
         ),
         ({"setup.cfg": ""}, "run `uv pip compile setup.cfg -o requirements.txt` there"),
-        ({}, "run `uv init --bare`, `uv add django gunicorn 'psycopg[binary]'`"),
+        ({}, "name its dependencies in a requirements.txt, or in a pyproject.toml (`uv init --bare`, "),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
