@@ -334,8 +334,9 @@ def test_an_app_path_without_a_lock(previewed: World, tmp_path: Path) -> None:
 
 def test_what_yaml_makes_of_values_is_said(previewed: World, tmp_path: Path) -> None:
     """Through Pulumi, which hands numbers and dates over in a form of its own, and a name as it was written."""
-    env = "    env:\n      DEBUG: false\n      LIMIT: 3\n      RATE: 1.50\n      DAY: 2026-12-01\n      WHEN: 12:30\n      NONE:\n"
-    changes = {"domain: polls.example": "domain: Müller.example", "    path: app\n": f"    path: app\n{env}"}
+    values = ("DEBUG: false", "LIMIT: 3", "RATE: 1.50", "DAY: 2026-12-01", "WHEN: 12:30", "NONE:")
+    env = "".join(f"      {value}\n" for value in values)
+    changes = {"domain: polls.example": "domain: Müller.example", "    path: app\n": f"    path: app\n    env:\n{env}"}
     done = preview_with(previewed, changes, tmp_path)
     refused(
         done,
