@@ -83,8 +83,8 @@ def _named_like(folder: Path, name: str, package: str | None = None) -> str:
     found = [
         ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
         for root in roots
-        for pattern in (f"{package or '*'}/{name}.py", f"{package or '*'}/{name}/production.py")
-        for file in sorted(root.glob(pattern))
+        for pattern in ("{0}/{1}.py", "{0}/{1}/production.py", "{0}/{1}/prod.py")
+        for file in sorted(root.glob(pattern.format(package or "*", name)))
         if file.relative_to(root).parts[0] != "src"
     ]
     return found[0] if found else ""

@@ -80,7 +80,7 @@ def _fix(dependencies: Dependencies, folder: Path, names: list[str], place: str)
     if kind == "the dependency group" and group != "dev":
         default = texts(table(project, "tool", "uv").get("default-groups")) or ["dev"]
         groups = ", ".join(f'"{name}"' for name in (*default, group))
-        fix += f", or put default-groups = [{groups}] below [tool.uv] there"
+        fix += f", or put default-groups = [{groups}] below [tool.uv] in pyproject.toml"
     return fix
 
 

@@ -21,18 +21,11 @@ _GIVEN = re.compile(r"HOME|LANG|PATH|PROJECT_ROOT|UV_\w+|PIP_INDEX_URL|[A-Z]+_(C
 _PINNED = re.compile(r"={2,3}|@|--hash")
 
 # Packages that are known to bring neither Gunicorn nor psycopg: a list of these alone has what it names. Whatever is
-# not here may bring anything, which makes of a refusal a warning.
-PLAIN = frozenset(
-    {"argon2-cffi", "asgiref", "bleach", "boto3", "celery", "certifi", "crispy-bootstrap5", "cryptography"}
-    | {"dj-database-url", "django", "django-allauth", "django-anymail", "django-compressor", "django-cors-headers"}
-    | {"django-crispy-forms", "django-debug-toolbar", "django-environ", "django-extensions", "django-filter"}
-    | {"django-htmx", "django-import-export", "django-model-utils", "django-redis", "django-simple-history"}
-    | {"django-storages", "django-stubs", "django-taggit", "djangorestframework", "drf-spectacular", "environs"}
-    | {"factory-boy", "gunicorn", "httpx", "idna", "jinja2", "lxml", "markdown", "markdown-it-py", "openpyxl", "pillow"}
-    | {"psycopg", "psycopg-binary", "psycopg-c", "psycopg-pool", "psycopg2", "psycopg2-binary", "pyjwt", "pytest"}
-    | {"pytest-django", "python-dateutil", "python-decouple", "python-dotenv", "python-slugify", "pytz", "pyyaml"}
-    | {"redis", "reportlab", "requests", "sentry-sdk", "six", "sqlparse", "stripe", "typing-extensions", "tzdata"}
-    | {"urllib3", "whitenoise", "wheel", "setuptools"}
+# not here may bring anything, which makes of a refusal a warning; and so may an extra, but for these packages'.
+_PLAIN = Path(__file__).with_name("plain_packages.txt")
+_PLAIN_EXTRAS = frozenset(
+    {"celery", "django", "django-allauth", "django-anymail", "django-storages", "gunicorn", "httpx", "psycopg", "pyjwt"}
+    | {"redis", "sentry-sdk", "uvicorn"}
 )
 
 
@@ -59,7 +52,7 @@ def read_requirements(folder: Path, python: str, name: str = NAME) -> Dependenci
     return Dependencies(
         file=name,
         names=frozenset(found.names),
-        is_complete=not found.unseen and (is_frozen or found.names <= PLAIN | found.own),
+        is_complete=not found.unseen and (is_frozen or found.names <= _plain_packages() | found.own),
         problems=tuple(found.problems),
     )
 
@@ -99,7 +92,7 @@ def _read_line(found: _Found, path: Path, line: str, *, constraints: bool) -> No
         found.problems.append(
             f"must need nothing of the environment, takes ${{{variables[0]}}} from it, and the build of a release has "
             "none of app.env and app.secrets; put wheels of the packages into the project instead, and name them by "
-            'their paths (docs/app.md, "What the project must have")'
+            'their paths (docs/app.md, "The dependency file")'
         )
     if match := _FILE.match(line):
         _read_included(
@@ -141,13 +134,19 @@ def _read_requirement(found: _Found, line: str) -> None:
     if marker is None or applies(str(marker), found.python):
         found.names.add(canonicalize_name(match[1]))
         if match[2]:
-            found.names |= _of_extras(canonicalize_name(match[1]), match[2])
+            found.names |= _of_extras(found, canonicalize_name(match[1]), match[2])
 
 
-def _of_extras(name: str, extras: str) -> set[str]:
-    """Return what the extras bring, of those that matter here."""
+def _of_extras(found: _Found, name: str, extras: str) -> set[str]:
+    """Return what the extras bring, of that which matters here."""
+    if name not in _PLAIN_EXTRAS:
+        found.unseen = True
     wanted = {extra.strip() for extra in extras.split(",")}
     return {f"psycopg-{extra}" for extra in wanted & {"binary", "c", "pool"}} if name == "psycopg" else set()
+
+
+def _plain_packages() -> set[str]:
+    return set(_PLAIN.read_text(encoding="utf-8").split())
 
 
 def _read_place(found: _Found, place: str) -> None:

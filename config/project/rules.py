@@ -9,8 +9,9 @@ from tomllib import TOMLDecodeError
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from config import ROOT
 from config.app import DROPLET_PYTHON, PYTHONS
-from config.project.dependencies import FILES, PATCH_RELEASES, Dependencies, table, toml
+from config.project.dependencies import FILES, PATCH_RELEASES, Dependencies, pyproject, table, toml
 from config.project.lock import read_lock
 from config.project.needs import hints, missing, needed_packages
 from config.project.requirements import read_requirements
@@ -24,6 +25,7 @@ _MADE_BY = (
     ("Pipfile", "`pipenv lock && pipenv requirements > requirements.txt`"),
     ("requirements.in", "`uv pip compile requirements.in -o requirements.txt`"),
 )
+_ELSE = ("dev", "test", "doc", "lint", "ci")  # what requirements are for, if not for production
 _SETUP = ("setup.cfg", "setup.py")
 
 
@@ -142,6 +144,8 @@ def _nearest(versions: list[str]) -> str:
 
 def _no_project(path: str, folder: Path) -> str:
     """Say where the project is, if it is near."""
+    if not folder.is_dir():
+        return f'app.path: must be a folder, got "{path}", which is none; a relative path starts where Pulumi.yaml is'
     begin = f'app.path: must be the folder of a Django project, got "{path}", which has no manage.py; '
     below = sorted(file.parent for depth in ("*", "*/*") for file in folder.glob(f"{depth}/manage.py"))
     above = [parent for parent in (folder.resolve().parents[:2]) if (parent / "manage.py").is_file()]
@@ -179,13 +183,13 @@ def _no_dependencies(path: str, folder: Path) -> str:
         if (folder / file).is_file():
             return f"{begin}{file} is not read: run {command} there"
     others = sorted({*folder.glob("requirements/*.txt"), *folder.glob("requirements*.txt")}, key=_for_production)
-    if others:
+    if others and not _for_production(others[0])[1]:
         name = others[0].relative_to(folder).as_posix()
         return f'{begin}make a requirements.txt there with the line "-r {name}"'
     for parent in folder.resolve().parents[:2]:
-        if found := next((file for file in FILES if (parent / file).is_file()), None):
+        if found := _above(parent, is_member=_has_project(folder)):
             return begin + _brought(found, parent, folder, _relative(path, folder, parent).as_posix())
-    if not (folder / "pyproject.toml").is_file() or not _has_project(folder):
+    if not _has_project(folder):
         setup = next((file for file in _SETUP if (folder / file).is_file()), None)
         if setup:
             return f"{begin}run `uv pip compile {setup} -o requirements.txt` there"
@@ -196,12 +200,22 @@ def _no_dependencies(path: str, folder: Path) -> str:
     return f"{begin}run `uv lock` there"
 
 
+def _above(parent: Path, *, is_member: bool) -> str:
+    """Return the dependency file of a folder above, if it may be the project's; nothing if there is none.
+
+    A project with a pyproject.toml of its own has a lock above in a workspace alone, and the lock of this program is nobody
+    else's.
+    """
+    if (parent / FILES[0]).is_file() and parent != ROOT:
+        return FILES[0] if not is_member or table(pyproject(parent), "tool", "uv", "workspace") else ""
+    return FILES[1] if (parent / FILES[1]).is_file() and not is_member else ""
+
+
 def _has_project(folder: Path) -> bool:
-    try:
-        return bool(table(toml(folder / "pyproject.toml"), "project"))
-    except (OSError, TOMLDecodeError, UnicodeDecodeError):
-        return True  # what is wrong with it, `uv lock` says
+    """Whether pyproject.toml is of a project, and not of tools alone."""
+    return bool(table(pyproject(folder), "project"))
 
 
-def _for_production(path: Path) -> tuple[bool, str]:
-    return not any(word in path.stem for word in ("prod", "deploy", "live")), path.name
+def _for_production(path: Path) -> tuple[bool, bool, str]:
+    stem = path.stem.removeprefix("requirements")
+    return not any(word in stem for word in ("prod", "deploy", "live")), any(word in stem for word in _ELSE), path.name

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 
+from config.project import requirements
 from config.project.dependencies import Dependencies, applies
 from config.project.lock import read_lock
 from config.project.requirements import read_requirements
@@ -194,6 +196,8 @@ def test_names_are_read_of_every_kind_of_line(tmp_path: Path, content: str, name
         (PLAIN, True),
         ("django\nwhitenoise\ndj-database-url\n", True),
         ("django\nour-platform\n", False),  # it may bring Gunicorn
+        ("django[argon2]\ncelery[redis]\n", True),
+        ("django\nwagtail[testing]\n", False),
         ("asgiref==3.13\ndjango==5.2\nour-platform==3\nsqlparse==0.6\n", True),  # `pip freeze` leaves nothing out
         ("asgiref==3.13\ndjango>=5.2\nour-platform==3\nsqlparse==0.6\n", False),
         ("django\ngit+https://code.example/our/platform\n", False),
@@ -205,6 +209,12 @@ def test_names_are_read_of_every_kind_of_line(tmp_path: Path, content: str, name
 def test_a_list_is_complete_where_nothing_can_bring_more(tmp_path: Path, content: str, *, is_complete: bool) -> None:
     """Then what is not in it is not installed."""
     assert required(tmp_path, content).is_complete == is_complete
+
+
+def test_plain_packages_are_names_in_order() -> None:
+    """As uv has them, so that each is found, and none is there twice."""
+    names = requirements._PLAIN.read_text().split()
+    assert names == sorted({canonicalize_name(name) for name in names})
 
 
 def test_files_are_included(tmp_path: Path) -> None:

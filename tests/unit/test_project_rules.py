@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from config.loading import parse
+from config.project import rules
 from config.project.rules import project_hints
 from tests.unit.projects import HEAD, MODULES, PLAIN, PROJECT, notes, package, problems, stack, the_problem, write
 from tests.unit.projects import project as root
@@ -38,6 +39,14 @@ def test_a_project_above_is_named(tmp_path: Path) -> None:
     """Who names the package instead of the folder of manage.py."""
     write(tmp_path, MODULES | {"requirements.txt": PLAIN})
     assert the_problem(stack(tmp_path / "shop")).endswith(f"which has no manage.py; set app.path: {tmp_path}")
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """Not that something is missing in it."""
+    problem = the_problem(stack(tmp_path / "shop"))
+    assert problem == (
+        f'app.path: must be a folder, got "{tmp_path}/shop", which is none; a relative path starts where Pulumi.yaml is'
+    )
 
 
 def test_several_projects_below_are_named(tmp_path: Path) -> None:
@@ -85,6 +94,7 @@ def test_dependencies_above_are_brought_beside_the_project(tmp_path: Path, file:
             {"requirements/base.txt": PLAIN, "requirements/dev.txt": "", "requirements/production.txt": PLAIN},
             'make a requirements.txt there with the line "-r requirements/production.txt"',
         ),
+        ({"requirements-dev.txt": PLAIN}, "or in a pyproject.toml (`uv init --bare`, "),
         ({"requirements-prod.txt": PLAIN}, 'make a requirements.txt there with the line "-r requirements-prod.txt"'),
         ({"pyproject.toml": PROJECT}, "run `uv lock` there"),
         (
@@ -104,6 +114,37 @@ def test_what_other_tools_leave_is_turned_into_a_dependency_file(
     problem = the_problem(stack(tmp_path))
     assert problem.startswith(f'app.path: must hold uv.lock or requirements.txt, got "{tmp_path}"; ')
     assert fix in problem
+
+
+WORKSPACE = '[tool.uv.workspace]\nmembers = ["shop"]\n'
+
+
+@pytest.mark.parametrize(
+    ("above", "fix"),
+    [
+        ({"uv.lock": HEAD, "pyproject.toml": WORKSPACE}, "in a workspace with --package and its name"),
+        ({"uv.lock": HEAD, "pyproject.toml": PROJECT}, "run `uv lock` there"),
+        ({"requirements.txt": PLAIN}, "run `uv lock` there"),
+    ],
+    ids=["workspace", "another project", "another list"],
+)
+def test_a_project_of_its_own_has_a_lock_above_in_a_workspace_alone(
+    tmp_path: Path, above: dict[str, str], fix: str
+) -> None:
+    """What else is above is of something else."""
+    write(tmp_path / "shop", MODULES | {"pyproject.toml": PROJECT})
+    write(tmp_path, above)
+    assert the_problem(stack(tmp_path / "shop")).endswith(fix)
+
+
+def test_the_lock_of_this_program_is_nobody_elses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project in a folder beside Pulumi.yaml is not told to use it; a list there may be its own."""
+    write(tmp_path / "shop", MODULES)
+    write(tmp_path, {"uv.lock": HEAD})
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    assert "name its dependencies in a requirements.txt" in the_problem(stack(tmp_path / "shop"))
+    write(tmp_path, {"requirements.txt": PLAIN})
+    assert the_problem(stack(tmp_path / "shop")).endswith(f"copy requirements.txt of {tmp_path} to shop")
 
 
 def test_an_earlier_release_needs_no_project(tmp_path: Path) -> None:
@@ -176,7 +217,7 @@ EXTRA = GROUP.replace("dev-dependencies", "optional-dependencies")
         (
             'the dependency group "prod"',
             GROUP.format("prod"),
-            ', or put default-groups = ["dev", "prod"] below [tool.uv]',
+            ', or put default-groups = ["dev", "prod"] below [tool.uv] in pyproject.toml',
         ),
         ('the dependency group "dev"', GROUP.format("dev"), ""),
         ('the extra "production"', EXTRA.format("production"), ""),
@@ -191,7 +232,7 @@ def test_a_group_or_an_extra_is_named(tmp_path: Path, place: str, more: str, fix
     assert the_problem(stack(tmp_path)) == (
         "app.path: its uv.lock must have gunicorn and psycopg among what a release installs, "
         f"got them in {place} alone; only [project.dependencies] of pyproject.toml are installed: "
-        f"run `uv add gunicorn 'psycopg[binary]'` there{fix and fix + ' there'}"
+        f"run `uv add gunicorn 'psycopg[binary]'` there{fix}"
     )
     if fix:
         write(tmp_path, {"pyproject.toml": PROJECT + '[tool.uv]\ndefault-groups = ["dev", "prod"]\n'})
