@@ -21,7 +21,8 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? [+-]\d{4} \S+")
 
 
 def _variable_name(value: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_]+", "_", value.strip())
+    # Pulumi's name for YAML's null, which NULL and ~ are without quotes.
+    return "" if value == "<nil>" else re.sub(r"[^A-Za-z0-9_]+", "_", value.strip())
 
 
 def _module_name(value: str) -> str:

@@ -203,8 +203,8 @@ def _no_dependencies(path: str, folder: Path) -> str:
 def _above(parent: Path, *, is_member: bool) -> str:
     """Return the dependency file of a folder above, if it may be the project's; nothing if there is none.
 
-    A project with a pyproject.toml of its own has a lock above in a workspace alone, and the lock of this program is nobody
-    else's.
+    A project with a pyproject.toml of its own has a lock above in a workspace alone, and the lock of this program is
+    nobody else's.
     """
     if (parent / FILES[0]).is_file() and parent != ROOT:
         return FILES[0] if not is_member or table(pyproject(parent), "tool", "uv", "workspace") else ""
