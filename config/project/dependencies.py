@@ -33,6 +33,7 @@ class Dependencies:
     elsewhere: Mapping[str, frozenset[str]] = field(default_factory=dict)
     is_complete: bool = False  # nothing but `names` can be installed
     from_source: frozenset[str] = frozenset()  # of `names`, those that have no wheel for a Droplet
+    repositories: frozenset[str] = frozenset()  # addresses of Git's that something is fetched from
     problems: tuple[str, ...] = ()  # `rule, value; fix`: uv refuses the file on the Droplet
 
 

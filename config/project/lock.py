@@ -42,10 +42,12 @@ def _dependencies(document: dict[str, Any], text: str, project: dict[str, Any], 
             found = _closure(packages, entries, python)
             elsewhere[f'the {kind} "{name}"'] = found | elsewhere.get(f'the {kind} "{name}"', frozenset())
     names = _closure(packages, required, python)
+    sources = [table(package, "source") for name in names for package in packages.get(name, [])]
     return Dependencies(
         file="uv.lock",
         names=names,
         elsewhere=elsewhere,
+        repositories=frozenset(source["git"].partition("?")[0] for source in sources if "git" in source),
         # A lock without a root is one that nobody knows how to read.
         is_complete=bool(roots),
         from_source=names - _with_wheels(text) - {root["name"] for root in roots},

@@ -1,5 +1,6 @@
 """What a release needs of its dependencies: Gunicorn, psycopg, and the Debian packages that some of them load."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def hints(config: StackConfig, dependencies: Dependencies) -> Iterator[str]:
     certain = dependencies.is_complete and not packages and is_plain  # refused, then
     if is_plain and not certain and _lacks_libpq(dependencies) and not _has(packages, *_LIBPQ):
         yield "web.packages: psycopg without its extra binary loads libpq; libpq5 brings it, if nothing else does"
+    if is_plain:
+        yield from _of_git(packages, dependencies.repositories)
     for name in sorted(dependencies.names & _COMPILED.keys()):
         if dependencies.file == "uv.lock" and name not in dependencies.from_source:
             continue
@@ -109,6 +112,23 @@ def hints(config: StackConfig, dependencies: Dependencies) -> Iterator[str]:
                 f"web.packages: {name} is compiled where it is installed, which may need {', '.join(lacking)}; "
                 f"add them if the build fails{instead}"
             )
+
+
+def _of_git(packages: tuple[str, ...], repositories: frozenset[str]) -> Iterator[str]:
+    """Yield what a Droplet lacks to fetch from these: Git is not installed, and there is no key of anybody's."""
+    by_ssh = sorted(_without_password(place) for place in repositories if place.startswith(("ssh:", "git@")))
+    if repositories and "git" not in packages:
+        place = min(_without_password(place) for place in repositories)
+        yield f"web.packages: {place} is fetched with Git, which a Droplet does not have; add git"
+    for place in by_ssh:
+        yield (
+            f"app.path: {place} is fetched by SSH, for which a Droplet has no key; put a wheel of it into the project "
+            "instead, and name that by its path"
+        )
+
+
+def _without_password(address: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def _lacks_libpq(dependencies: Dependencies) -> bool:

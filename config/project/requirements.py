@@ -15,6 +15,7 @@ NAME = "requirements.txt"
 _FILE = re.compile(r"(-r|--requirement|-c|--constraint)(?:\s*=\s*|\s+)(.+)")
 _EDITABLE = re.compile(r"(?:-e|--editable)(?:\s*=\s*|\s+)(.+)")
 _NAME = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[([^\]]*)\])?\s*(?=$|[@(<>=!~;,\s])")
+_REPOSITORY = re.compile(r"git\+([^\s;#]+)")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 # What the build has of its own: cloud-init/agent/machine.py; PROJECT_ROOT is uv's.
 _GIVEN = re.compile(r"HOME|LANG|PATH|PROJECT_ROOT|UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUNDLE|PROXY)")
@@ -39,6 +40,7 @@ class _Found:
     own: set[str] = field(default_factory=set)  # of them, projects whose own list was read, too
     pinned: bool = True  # each line names one version, as in what `pip freeze` writes
     unseen: bool = False  # something brings names that can't be seen from here
+    repositories: set[str] = field(default_factory=set)
     read: set[Path] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -53,6 +55,7 @@ def read_requirements(folder: Path, python: str, name: str = NAME) -> Dependenci
         file=name,
         names=frozenset(found.names),
         is_complete=not found.unseen and (is_frozen or found.names <= _plain_packages() | found.own),
+        repositories=frozenset(found.repositories),
         problems=tuple(found.problems),
     )
 
@@ -101,6 +104,7 @@ def _read_line(found: _Found, path: Path, line: str, *, constraints: bool) -> No
     elif constraints:
         return
     elif match := _EDITABLE.match(line):
+        found.repositories |= set(_REPOSITORY.findall(line))
         _read_place(found, match[1])
     elif not line.startswith("-"):
         _read_requirement(found, line)
@@ -121,6 +125,7 @@ def _read_included(found: _Found, path: Path, name: str, *, constraints: bool) -
 
 
 def _read_requirement(found: _Found, line: str) -> None:
+    found.repositories |= set(_REPOSITORY.findall(line))
     match = _NAME.match(line)
     if match is None or match[0].strip().endswith((".whl", ".tar.gz", ".zip")):
         _read_place(found, line)

@@ -298,6 +298,33 @@ def test_a_lock_says_what_is_compiled(tmp_path: Path, wheel: str, *, is_built: b
     assert [note.partition(",")[0] for note in notes(stack(tmp_path))] == [compiled] * is_built
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("https://code.example/our/platform", ["web.packages"]),
+        ("https://token:x@code.example/our/platform", ["web.packages"]),
+        ("ssh://git@code.example/our/platform", ["web.packages", "app.path"]),
+    ],
+)
+@pytest.mark.parametrize("file", ["uv.lock", "requirements.txt", "-e"])
+def test_what_is_fetched_with_git_is_warned_of(tmp_path: Path, file: str, address: str, said: list[str]) -> None:
+    """A Droplet has no Git, and no key for it; a password in the address is not shown."""
+    source = 'source = { registry = "https://index.example/simple" }'
+    locked = package("platform").replace(source, f'source = {{ git = "{address}?rev=main#00ff" }}')
+    files = {
+        "uv.lock": HEAD + root("shop", "gunicorn", "psycopg2-binary", "platform") + locked + package("gunicorn"),
+        "requirements.txt": f"{PLAIN}platform @ git+{address}@main ; os_name == 'posix'\n",
+        "-e": f"{PLAIN}-e git+{address}@main#egg=platform\n",
+    }
+    write(tmp_path, MODULES | {"requirements.txt" if file == "-e" else file: files[file]})
+    settings = stack(tmp_path)
+    assert [note.partition(":")[0] for note in notes(settings)] == said
+    assert "code.example/our/platform" in notes(settings)[0]
+    assert "token" not in str(notes(settings))
+    settings["web"]["packages"] = ["git"]
+    assert [note.partition(":")[0] for note in notes(settings)] == said[1:]
+
+
 # Python
 
 
