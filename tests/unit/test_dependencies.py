@@ -1,13 +1,16 @@
 """What a project's dependency files say: the same as uv makes of them."""
 
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
+from config import ROOT
 from config.project import requirements
 from config.project.dependencies import Dependencies, applies
 from config.project.lock import read_lock
@@ -298,3 +301,16 @@ def test_a_marker_is_read_once() -> None:
     for _ in range(5):
         assert not applies("os_name == 'nt'", "3.13")
     assert applies.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("folder", [".", "app", "tests/projects/files"])
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+def test_a_lock_has_what_uv_finds_in_it(folder: str, python: str) -> None:
+    """The real one is asked, about each lock of this repository."""
+    platform = ("--python-version", python, "--python-platform", "x86_64-unknown-linux-gnu")
+    name = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]["name"]
+    command = ["uv", "tree", "--frozen", "--no-dev", "--offline", "--no-config", "--package", name, *platform]
+    tree = subprocess.run(command, cwd=ROOT / folder, capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"(?:^|── )([a-z0-9-]+)(?:\[[^]]*\])? v", tree, re.MULTILINE)) - {name}
+    assert len(known) > 5
+    assert read_lock(ROOT / folder, python).names == known
