@@ -45,9 +45,7 @@ def missing(dependencies: Dependencies, folder: Path) -> Iterator[str]:
 def _place(dependencies: Dependencies, folder: Path, name: str) -> str:
     """Return where a package is named without being installed; nothing if nowhere."""
     kinds = _DATABASE if name == "psycopg" else (name,)
-    elsewhere = (
-        dependencies.elsewhere or _other_files(folder) if dependencies.file != "uv.lock" else dependencies.elsewhere
-    )
+    elsewhere = dependencies.elsewhere if dependencies.file == "uv.lock" else _other_files(folder)
     places = [place for place, names in elsewhere.items() if names.intersection(kinds)]
     # What is for production says more than what is for development.
     return min(places, key=lambda place: ("dev" in place or "test" in place, place), default="")

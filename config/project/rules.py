@@ -25,7 +25,8 @@ _MADE_BY = (
     ("Pipfile", "`pipenv lock && pipenv requirements > requirements.txt`"),
     ("requirements.in", "`uv pip compile requirements.in -o requirements.txt`"),
 )
-_ELSE = ("dev", "test", "doc", "lint", "ci")  # what requirements are for, if not for production
+# What requirements are for, if not for production.
+_ELSE = frozenset({"ci", "dev", "develop", "development", "doc", "docs", "lint", "local", "test", "testing", "tests"})
 _SETUP = ("setup.cfg", "setup.py")
 
 
@@ -55,9 +56,9 @@ def python_rules(config: StackConfig) -> Iterator[str]:
         return
     version = config.app.python or DROPLET_PYTHON
     got = f'got "{version}"' if config.app.python else f"got none, which is the Droplet's own {version}"
-    for whose, read_required in (
-        ("the project's requires-python", _of_project),
-        ("uv.lock's requires-python", _of_lock),
+    for file, whose, read_required in (
+        ("pyproject.toml", "the project's", _of_project),
+        ("uv.lock", "uv.lock's", _of_lock),
     ):
         try:
             required = read_required(folder)
@@ -65,12 +66,12 @@ def python_rules(config: StackConfig) -> Iterator[str]:
         except FileNotFoundError:
             continue
         except (OSError, TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
-            yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
+            yield f"app.path: its {file} must be valid, got {error}; correct it"
             return
         if accepted is not None and not _fits(accepted, version):
             fitting = [known for known in PYTHONS if _fits(accepted, known)]
             fix = f'set app.python: "{_nearest(fitting)}"' if fitting else f"change it to one of {', '.join(PYTHONS)}"
-            yield f"app.python: must fit {whose} ({required}), {got}; {fix}"
+            yield f"app.python: must fit {whose} requires-python ({required}), {got}; {fix}"
             return
 
 
@@ -217,5 +218,5 @@ def _has_project(folder: Path) -> bool:
 
 
 def _for_production(path: Path) -> tuple[bool, bool, str]:
-    stem = path.stem.removeprefix("requirements")
-    return not any(word in stem for word in ("prod", "deploy", "live")), any(word in stem for word in _ELSE), path.name
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    return not any(word.startswith(("prod", "deploy", "live")) for word in words), bool(_ELSE & {*words}), path.name
