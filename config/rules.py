@@ -138,7 +138,9 @@ def _quoting_rules(config: StackConfig) -> Iterator[str]:
 def _written(path: Path, name: str) -> dict[tuple[str, str], str]:
     """Return values without quotes below app.env and app.secrets, as they are written in the stack of that name."""
     try:
-        config = _members(_members(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)).get("config"))
+        config = _members(
+            _members(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)).get("config")
+        )
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     own = config.get(f"{NAMESPACE}:name")
