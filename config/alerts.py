@@ -3,16 +3,15 @@
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import Email, Unique, pattern
+from config.values import Email, Unique, pattern, wrong
 
 
 def _webhook(value: SecretStr) -> SecretStr:
     # The value is a password, so that no message shows it.
     if not value.get_secret_value().startswith("https://hooks.slack.com/services/"):
-        raise PydanticCustomError("webhook", "must be a webhook of Slack, https://hooks.slack.com/services/…")
+        raise wrong("webhook", "must be a webhook of Slack, https://hooks.slack.com/services/…")
     return value
 
 

@@ -3,10 +3,9 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import Network4, Seconds, Unique, auto_or_number, one_of, pattern
+from config.values import Network4, Seconds, Unique, auto_or_number, one_of, pattern, wrong
 from sizing import editions, plans
 from sizing.editions import EDITIONS
 
@@ -20,7 +19,8 @@ def _database_plan(value: str) -> str:
     try:
         plans.database_memory(value)
     except plans.UnknownPlanError:
-        raise PydanticCustomError("plan", "must be a PostgreSQL plan") from None
+        meant = f"write db-{value}" if f"db-{value}" in plans.DATABASE_PLANS else ""
+        raise wrong("plan", "must be a PostgreSQL plan", meant) from None
     return value
 
 

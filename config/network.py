@@ -4,10 +4,9 @@ from ipaddress import IPv4Network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import Network4, Unique, pattern
+from config.values import Network4, Unique, network_around, pattern, wrong
 
 DEFAULT_CIDR = "10.20.0.0/20"
 PRIVATE_RANGES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
@@ -24,15 +23,16 @@ def _vpc_range(value: str) -> str:
     try:
         network = IPv4Network(value)
     except ValueError:
-        raise PydanticCustomError("cidr", "must be an IPv4 CIDR without host bits") from None
+        raise wrong("cidr", "must be an IPv4 CIDR without host bits", network_around(value)) from None
     private = any(network.subnet_of(private) for private in PRIVATE_RANGES)
     if not private or not 16 <= network.prefixlen <= 28:  # noqa: PLR2004 the sizes a VPC may have, by DigitalOcean's API
-        raise PydanticCustomError("cidr", "must be a private range (RFC 1918) between /16 and /28")
+        raise wrong(
+            "cidr", "must be a private range (RFC 1918) between /16 and /28", f"choose one such as {DEFAULT_CIDR}"
+        )
     for reserved in RESERVED_RANGES:
         if network.overlaps(reserved):
-            raise PydanticCustomError(
-                "cidr", "must not overlap {reserved}, which DigitalOcean keeps for itself", {"reserved": str(reserved)}
-            )
+            rule = "must not overlap {reserved}, which DigitalOcean keeps for itself"
+            raise wrong("cidr", rule, f"choose another, such as {DEFAULT_CIDR}", reserved=str(reserved))
     return str(network)
 
 

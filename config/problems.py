@@ -36,14 +36,47 @@ def describe(details: ErrorDetails) -> str:
         return f"{path}: unknown setting; {did_you_mean(name, parent)}known here: {', '.join(parent)}"
     if details["type"] == "missing":
         return f"{path}: required, but not set; {description}"
-    rule = details["msg"].removeprefix("Input ")
-    if details["type"] in {"model_type", "dict_type"}:
-        rule = "must be a mapping, with its settings indented below it"
+    return (
+        f"{path}: {_rule(details)}, {_shown(path, details['input'])}; {_fix(details, str(location[-1]), description)}"
+    )
+
+
+def _fix(details: ErrorDetails, name: str, description: str) -> str:
+    """Say what to write; where that can't be told, what the setting is."""
+    context, value = details.get("ctx", {}), details["input"]
+    if context.get("fix"):
+        return str(context["fix"]).replace("NAME", name)
+    if details["type"] == "one_of":
+        allowed = context["allowed"].split(", ")
+        parts = [one for one in allowed if str(value).startswith(f"{one}.")]  # 3.12 of 3.12.4
+        return f"{f'did you mean {parts[0]}? ' if parts else did_you_mean(str(value), allowed)}{description}"
+    if details["type"] == "tuple_type" and isinstance(value, str):
+        return f"write [{value}]; {description}"
+    return description
+
+
+def _rule(details: ErrorDetails) -> str:
+    """Say a rule in the words of a settings file: pydantic's are Python's."""
+    context = details.get("ctx", {})
+    rules = {
+        "bool_parsing": "must be true or false",
+        "bool_type": "must be true or false",
+        "int_from_float": "must be a whole number",
+        "int_parsing": "must be a whole number",
+        "int_type": "must be a whole number",
+        "dict_type": "must be a mapping, with its settings indented below it",
+        "model_type": "must be a mapping, with its settings indented below it",
+        "string_too_short": "must not be empty",
+        "string_type": "must be text",
+        "tuple_type": "must be a list, even of one",
+        "too_long": f"must have at most {context.get('max_length')} items, has {context.get('actual_length')}",
+        "greater_than_equal": f"must be {context.get('ge')} or more",
+        "less_than_equal": f"must be {context.get('le')} or less",
+        "literal_error": f"must be {context.get('expected')}".replace("'", ""),
+    }
     if details["type"] == "string_type" and isinstance(details["input"], bool | int | float):
-        rule = "must be text, so put quotes around it"  # YAML takes false and 5432 for something else
-    if details["type"] == "too_long":
-        rule = f"must have at most {details['ctx']['max_length']} items, has {details['ctx']['actual_length']}"
-    return f"{path}: {rule}, {_shown(path, details['input'])}; {description}"
+        return "must be text, so put quotes around it"  # YAML takes false and 5432 for something else
+    return rules.get(details["type"], details["msg"].removeprefix("Input "))
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -77,4 +110,4 @@ def _shown(path: str, value: object) -> str:
         return "got a value that is not shown"
     if isinstance(value, dict | list):
         return f"got a {'mapping' if isinstance(value, dict) else 'list'}"
-    return f"got {json.dumps(value, default=str)}"
+    return f"got {json.dumps(value, default=str, ensure_ascii=False)}"

@@ -3,7 +3,10 @@
 import gc
 import signal
 
+import pulumi
+
 from config.loading import load
+from config.project.rules import project_hints, project_notes
 from config.stack import StackConfig
 from config.state_folder import require_room
 
@@ -17,4 +20,9 @@ def begin() -> StackConfig:
     # answers no more, and the engine 5 s for Python.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     require_room()
-    return load()
+    config = load()
+    for note in project_notes(config):
+        pulumi.log.warn(note)
+    for hint in project_hints(config):
+        pulumi.log.info(hint)
+    return config

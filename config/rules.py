@@ -1,23 +1,21 @@
 """Rules between a stack's settings: each yields its problems as `path: rule, value; fix`."""
 
-import tomllib
+import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from config import NAMESPACE, ROOT
-from config.app import DROPLET_PYTHON
 from config.network import DEFAULT_CIDR
 from config.problems import did_you_mean
+from config.project.modules import settings_rules, wsgi_rules
+from config.project.rules import project_rules, python_rules
 from config.stack import StackConfig
 from contract import environment
 from sizing import plans
 from sizing.editions import EDITIONS, STANDARD
-
-PATCH_RELEASES = 50  # more than a version of CPython ever had
 
 
 def _edition_rules(config: StackConfig) -> Iterator[str]:
@@ -118,45 +116,62 @@ def _environment_rules(config: StackConfig) -> Iterator[str]:
                 )
 
 
-def _app_rules(config: StackConfig) -> Iterator[str]:
-    folder = config.app.folder
-    if not (folder / "manage.py").is_file():
-        yield (
-            f'app.path: must be the folder of a Django project, got "{config.app.path}", which has no manage.py; '
-            "a relative path starts where Pulumi.yaml is"
-        )
+def _quoting_rules(config: StackConfig) -> Iterator[str]:
+    """Find what Pulumi has rewritten of the stack's own file: 010 as 8, 1e3 as 1000, True as true."""
+    texts = {("env", name): value for name, value in config.app.env.items()}
+    texts |= {("secrets", name): value.get_secret_value() for name, value in config.app.secrets.items()}
+    if not any(re.fullmatch(r"-?\d+|true|false", value) for value in texts.values()):
         return
-    if not any((folder / file).is_file() for file in ("uv.lock", "requirements.txt")):
-        yield f'app.path: must hold uv.lock or requirements.txt, got "{config.app.path}"; run `uv lock` there'
-    yield from _python_rules(config, folder / "pyproject.toml")
-    for setting, module in (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings)):
-        parts = module.split(".")
-        # A src layout or an installed package can't be seen from here: only a package that is there is looked into.
-        package = folder / parts[0]
-        if package.is_dir() and not _is_module(folder.joinpath(*parts)):
-            expected = Path(*parts).with_suffix(".py")
-            yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
+    for path in sorted(ROOT.glob("Pulumi.*.yaml")):
+        # The stack's own; another file may have been named with --config-file, which can't be known here.
+        written = _written(path, config.name)
+        for place, value in sorted(texts.items()):
+            text = written.get(place, value)
+            if text != value and _is_read_as(text, value):
+                name = place[1]
+                yield (
+                    f"app.{place[0]}.{name}: must be in quotes, since YAML writes it another way than {path.name}; "
+                    f'write {name}: "…"'
+                )
 
 
-def _python_rules(config: StackConfig, pyproject: Path) -> Iterator[str]:
-    """Compare the release's Python with what the project says of itself."""
-    if not pyproject.is_file():
-        return
+def _written(path: Path, name: str) -> dict[tuple[str, str], str]:
+    """Return values without quotes below app.env and app.secrets, as they are written in the stack of that name."""
     try:
-        required = tomllib.loads(pyproject.read_text()).get("project", {}).get("requires-python")
-        accepted = SpecifierSet(required) if required is not None else None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidSpecifier, AttributeError, TypeError) as error:
-        yield f"app.path: its pyproject.toml must be valid, got {error}; correct it"
-        return
-    version = config.app.python or DROPLET_PYTHON
-    # Which patch release there will be is not known here: one that fits is enough.
-    if accepted is not None and not any(accepted.contains(f"{version}.{patch}") for patch in range(PATCH_RELEASES)):
-        got = f'got "{version}"' if config.app.python else f"got none, which is the Droplet's own {version}"
-        yield f"app.python: must fit the project's requires-python ({required}), {got}; change one of them"
+        config = _members(
+            _members(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)).get("config")
+        )
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    own = config.get(f"{NAMESPACE}:name")
+    if not isinstance(own, yaml.ScalarNode) or own.value != name:
+        return {}
+    app = _members(config.get(f"{NAMESPACE}:app"))
+    return {
+        (section, variable): node.value
+        for section in ("env", "secrets")
+        for variable, node in _members(app.get(section)).items()
+        if isinstance(node, yaml.ScalarNode) and node.style is None
+    }
 
 
-def _is_module(path: Path) -> bool:
-    return path.with_name(f"{path.name}.py").is_file() or (path / "__init__.py").is_file()
+def _members(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _is_read_as(written: str, value: str) -> bool:
+    """Whether YAML makes that value of what is written; Pulumi reads octal numbers of both kinds."""
+    readings = [written.lower()]
+    for base in (0, 8, 10):
+        try:
+            readings.append(str(int(written, base)))
+        except ValueError:
+            continue
+    try:
+        readings.append(f"{float(written):.0f}")
+    except ValueError:
+        return value in readings
+    return value in readings
 
 
 def _production_rules(config: StackConfig) -> Iterator[str]:
@@ -185,6 +200,10 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _pool_rules,
     _ssh_rules,
     _environment_rules,
-    _app_rules,
+    _quoting_rules,
+    project_rules,
+    python_rules,
+    wsgi_rules,
+    settings_rules,
     _production_rules,
 )

@@ -1,5 +1,6 @@
 """All settings of one stack."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,20 +11,24 @@ from config.database import DatabaseConfig, PoolConfig
 from config.network import NetworkConfig
 from config.section import Section
 from config.storage import StorageConfig
-from config.values import HOSTNAME, one_of, pattern
+from config.values import HOSTNAME, host_name, one_of, pattern
 from config.web import WebConfig
 from sizing import budget, editions, plans
 from sizing.regions import REGIONS
 
 
+def _resource_name(value: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
+
+
 class StackConfig(Section):
     """All settings of one stack."""
 
-    name: Annotated[str, pattern(r"[a-z][a-z0-9-]{1,28}[a-z0-9]", "3 to 30 lower-case letters, digits and dashes")] = (
-        Field(description="unique in the account: the prefix of everything's name")
-    )
+    name: Annotated[
+        str, pattern(r"[a-z][a-z0-9-]{1,28}[a-z0-9]", "3 to 30 lower-case letters, digits and dashes", _resource_name)
+    ] = Field(description="unique in the account: the prefix of everything's name")
     region: Annotated[str, one_of(*REGIONS)] = Field(description="a region that has both Spaces and Managed PostgreSQL")
-    domain: Annotated[str, pattern(HOSTNAME, "a host name in lower case")] = Field(
+    domain: Annotated[str, pattern(HOSTNAME, "a host name in lower case", host_name)] = Field(
         description="the site's name, without https:// and without a dot at the end"
     )
     dns: Literal["managed", "external"] = Field(

@@ -1,22 +1,37 @@
 """The section `storage`."""
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
-from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import Unique, one_of
+from config.values import Unique, host_name, one_of, wrong
 
+HTTP, HTTPS = "80", "443"
 CDN_TTLS = (60, 600, 3600, 86400, 604800)
 
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme != "https" or not parts.netloc or value != f"https://{parts.netloc}" or "*" in value:
-        raise PydanticCustomError("origin", "must be an exact https origin without a path, such as https://example.com")
+    host, _, port = parts.netloc.partition(":")
+    # As a browser sends it: in lower case, in ASCII, without the port that https has anyway.
+    is_sent = value == f"https://{parts.netloc}" and value.isascii() and value == value.lower() and port != HTTPS
+    if not is_sent or not host or "*" in value or "@" in value:
+        raise wrong(
+            "origin", "must be an exact https origin without a path, such as https://example.com", _meant(value)
+        )
     return value
+
+
+def _meant(value: str) -> str:
+    """Say which origin somebody may have meant, as the fix; nothing if there is none."""
+    host = host_name(value)
+    port = re.search(r"(?<!/):(\d+)(?:[/?#]|$)", value)
+    if not host:
+        return ""
+    return f"write https://{host}:{port[1]}" if port and port[1] not in {HTTP, HTTPS} else f"write https://{host}"
 
 
 Origin = Annotated[str, AfterValidator(_origin)]

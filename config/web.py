@@ -3,18 +3,24 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
 
 from config.section import Section
-from config.values import PACKAGE, Email, Unique, auto_or_number, pattern
+from config.values import PACKAGE, Email, Unique, auto_or_number, pattern, wrong
 from sizing import budget, plans
 
 
-def _droplet_size(value: str) -> str:
+def _is_size(value: str) -> bool:
     try:
         plans.droplet_plan(value)
     except plans.UnknownPlanError:
-        raise PydanticCustomError("plan", "must be a Droplet size") from None
+        return False
+    return True
+
+
+def _droplet_size(value: str) -> str:
+    if not _is_size(value):
+        meant = value.removeprefix("db-")
+        raise wrong("plan", "must be a Droplet size", f"write {meant}" if _is_size(meant) else "")
     return value
 
 

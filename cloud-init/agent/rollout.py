@@ -141,18 +141,20 @@ class Rollout:
         uv = str(self.machine.uv)
         if (app / "uv.lock").is_file():
             commands = [[uv, "sync", "--frozen", "--no-dev"]]
+            fix = "run `uv add gunicorn` in it"
         elif (app / "requirements.txt").is_file():
             commands = [
                 [uv, "venv", "--quiet", "--allow-existing", str(venv)],
                 # Named, because UV_PYTHON, the Droplet's own, comes before VIRTUAL_ENV.
                 [uv, "pip", "install", "--python", str(venv), "--requirement", "requirements.txt"],
             ]
+            fix = "add a line for it to requirements.txt"
         else:
             raise AgentError("app: must hold uv.lock or requirements.txt, got neither; run `uv lock` in it")
         for command in commands:
             self.machine.run(command, directory=app, environment=environment)
         if not (venv / "bin" / "gunicorn").exists():
-            raise AgentError("app: gunicorn must be one of its dependencies; run `uv add gunicorn` in it")
+            raise AgentError(f"app: gunicorn must be one of its dependencies; {fix}")
         # "built" must never be there without the files that it speaks of, whenever the power goes away.
         self.machine.sync(self.folder)
         (self.folder / "built").touch()

@@ -1,6 +1,7 @@
 """The engine's events of one preview, read into what changes, why, and what refuses it."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,6 +38,10 @@ class Change:
     new: Mapping[str, Any] = field(default_factory=dict)
 
 
+# How the program's own warnings begin; the engine's are of its plugins.
+_OF_A_SETTING = re.compile(r"[a-z][A-Za-z.]*: ")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
     """One resource of the stack, changed or not, as it is before or after."""
@@ -66,6 +71,7 @@ class Preview:
     has: dict[str, Resource] = field(default_factory=dict)  # and after it
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     before: Mapping[str, Any] = field(default_factory=dict)  # the stack's outputs
     after: Mapping[str, Any] = field(default_factory=dict)
@@ -123,6 +129,8 @@ def _take(preview: Preview, by_urn: dict[str, Change], event: dict[str, Any]) ->
             preview.log.append(text)
             if found["severity"] == "error":
                 preview.errors.append(text.removeprefix("error: "))
+            if found["severity"] == "warning" and _OF_A_SETTING.match(text):
+                preview.warnings.append(" ".join(text.split()))
     elif "summaryEvent" in event:
         preview.ended = True
 

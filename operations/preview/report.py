@@ -36,7 +36,7 @@ def markdown(preview: Preview, *, with_log: bool = True) -> str:
     log = ["<details><summary>The engine's log</summary>", "", *_fenced(preview.log), "", "</details>"]
     sections = (
         [f"### `{preview.stack or 'unknown'}`: {_headline(preview, found)}"],
-        [*_refusals(preview), *worst, *notes],
+        [*_refusals(preview), *worst, *(f"- **WARNING**: {text}" for text in preview.warnings), *notes],
         [*_changes(preview.changes)],
         [*_accepted(preview)],
         [*_budget(preview)],

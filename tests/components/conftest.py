@@ -13,8 +13,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like a Django project."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "mysite").mkdir()
-    for file in ("manage.py", "requirements.txt", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
+    for file in ("manage.py", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
         (folder / file).touch()
+    (folder / "requirements.txt").write_text("django\ngunicorn\npsycopg[binary]\n")
     return folder
 
 

@@ -100,18 +100,37 @@ def test_a_full_disk_is_a_run_error(settings: Settings, tmp_path: Path, monkeypa
         run_program(settings)
 
 
+def test_what_may_go_wrong_is_a_warning(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not certain refuses nothing; what may be meant otherwise is no warning."""
+    for file in ("manage.py", "shop/__init__.py", "shop/settings.py", "shop/wsgi.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / "requirements.txt").write_text("django\nour-platform\npsycopg[binary]\n")
+    (tmp_path / ".python-version").write_text("3.12\n")
+    said: list[tuple[str, str]] = []
+    for severity in ("warn", "info"):
+        monkeypatch.setattr(pulumi.log, severity, lambda text, severity=severity: said.append((severity, text)))
+    app = {"path": str(tmp_path), "settings": "shop.settings", "wsgi": "shop.wsgi:application"}
+    assert "artifact" in run_program(settings | {"app": app})
+    assert [(severity, text.partition(":")[0]) for severity, text in said] == [
+        ("warn", "app.path"),
+        ("info", "app.python"),
+    ]
+
+
 def test_a_project_with_a_src_layout_is_taken(settings: Settings, tmp_path: Path) -> None:
     """Where its modules are can't be seen from outside: nothing refuses them that is not a package beside manage.py."""
-    for file in ("manage.py", "requirements.txt", "src/shop/settings.py", "src/shop/wsgi.py"):
+    for file in ("manage.py", "src/shop/settings.py", "src/shop/wsgi.py"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
+    (tmp_path / "requirements.txt").write_text("-e .\ndjango\ngunicorn\npsycopg[binary]\n")
     app = {"path": str(tmp_path), "settings": "shop.settings", "wsgi": "shop.wsgi:application"}
     assert "artifact" in run_program(settings | {"app": app})
 
 
 # What the program's own process may raise beside a RunError, and who makes something else of it.
 CAUGHT = {
-    "PydanticCustomError": "pydantic, which collects the problems of all settings",
+    "wrong": "pydantic, which collects the problems of all settings",
     "UnknownPlanError": "config/database.py and config/web.py, whose settings the plans are",
 }
 
@@ -119,7 +138,7 @@ CAUGHT = {
 def test_whatever_the_program_raises_is_a_run_error() -> None:
     """Read from its syntax tree: classes that are neither derived from RunError nor caught have no place there."""
     folders = ("components", "config", "contract", "sizing")
-    trees = {path: ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).glob("*.py")}
+    trees = {path: ast.parse(path.read_text()) for folder in folders for path in (ROOT / folder).rglob("*.py")}
     trees[ROOT / "provider/resources.py"] = ast.parse((ROOT / "provider/resources.py").read_text())
     classes = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     errors = {node.name for node in classes if "pulumi.RunError" in map(ast.unparse, node.bases)}

@@ -332,6 +332,41 @@ def test_an_app_path_without_a_lock(previewed: World, tmp_path: Path) -> None:
     refused(done, "app.path: must hold uv.lock or requirements.txt", "run `uv lock` there", f'got "{app}"')
 
 
+def test_what_yaml_makes_of_values_is_said(previewed: World, tmp_path: Path) -> None:
+    """Through Pulumi, which hands numbers and dates over in a form of its own, and a name as it was written."""
+    values = ("DEBUG: false", "LIMIT: 3", "RATE: 1.50", "DAY: 2026-12-01", "WHEN: 12:30", "NONE:")
+    env = "".join(f"      {value}\n" for value in values)
+    changes = {"domain: polls.example": "domain: Müller.example", "    path: app\n": f"    path: app\n    env:\n{env}"}
+    done = preview_with(previewed, changes, tmp_path)
+    refused(
+        done,
+        "the settings of this stack have 4 problems:",
+        'domain: must be a host name in lower case, got "Müller.example"; write xn--mller-kva.example',
+        "app.env.RATE: must be in quotes, since YAML writes a number its own way",
+        "app.env.DAY: must be in quotes, since YAML writes a date its own way",
+        'app.env.NONE: must be text, got a value that is not shown; write NONE: "" for an empty one',
+    )
+
+
+def test_a_project_that_may_lack_gunicorn_is_warned_of(previewed: World, tmp_path: Path) -> None:
+    """Above the plan, which is made all the same."""
+    app = tmp_path / "app"
+    shutil.copytree(ROOT / "app", app, ignore=shutil.ignore_patterns("uv.lock", ".venv"))
+    (app / "requirements.txt").write_text("django\nour-platform\npsycopg[binary]\n")
+    done = preview_with(previewed, {"path: app": f"path: {app}"}, tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "warning: app.path: its requirements.txt must have gunicorn among what a release installs" in done.stdout
+
+
+def test_settings_are_not_written_where_no_command_reads_them(previewed: World) -> None:
+    """`config set` would change a file of the world; reading shows what `up` will take."""
+    words = ("config", "set", "--path", "django-do:web.size", "s-2vcpu-4gb")
+    done = run("scripts/stack", "local", *words, home=previewed.home, check=False)
+    refused(done, 'scripts/stack: config: must leave the settings as they are, got "set"; edit Pulumi.local.yaml')
+    read = run("scripts/stack", "local", "config", "get", "--path", "django-do:web.size", home=previewed.home)
+    assert read.stdout.strip() == "s-1vcpu-1gb"
+
+
 def test_the_next_preview_works_after_all_that(previewed: World) -> None:
     """With the stack's own settings, and the world's own token: nothing of the refused ones is left."""
     done = run("scripts/stack", "local", "preview", home=previewed.home)

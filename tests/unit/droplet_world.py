@@ -241,10 +241,17 @@ class World:
         monkeypatch.setattr(rollout, "CANDIDATE_DEADLINE", 0)
 
     def desire(
-        self, attempt: int, *, marker: str = "1", sha256: str = "", python: str = "", allow: Sequence[str] = ()
+        self,
+        attempt: int,
+        *,
+        marker: str = "1",
+        sha256: str = "",
+        python: str = "",
+        lock: str = "uv.lock",
+        allow: Sequence[str] = (),
     ) -> str:
         """Publish a release and wish for it; return its id."""
-        tree = archive({"manage.py": marker, "uv.lock": ""})
+        tree = archive({"manage.py": marker, lock: ""})
         body = json.dumps(ENVIRONMENT | {"allow": [*allow]} | ({"python": python} if python else {})).encode()
         digest = sha256 or hashlib.sha256(tree).hexdigest()
         environment = hashlib.sha256(body).hexdigest()

@@ -10,7 +10,7 @@ import pulumi.runtime
 import pytest
 import yaml
 
-from config import ROOT
+from config import ROOT, rules
 from config.loading import load, parse
 from config.problems import ConfigError
 
@@ -19,8 +19,9 @@ from config.problems import ConfigError
 def project(tmp_path: Path) -> Path:
     """A folder that looks like a Django project."""
     (tmp_path / "mysite").mkdir()
-    for file in ("manage.py", "requirements.txt", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
+    for file in ("manage.py", "mysite/__init__.py", "mysite/settings.py", "mysite/wsgi.py"):
         (tmp_path / file).touch()
+    (tmp_path / "requirements.txt").write_text("django\ngunicorn\npsycopg[binary]\n")
     return tmp_path
 
 
@@ -167,7 +168,7 @@ def test_a_python_must_fit_the_project(settings: dict[str, Any], project: Path) 
     (problem,) = problems(settings)
     assert problem == (
         "app.python: must fit the project's requires-python (>=3.12.4,<3.13), "
-        "got none, which is the Droplet's own 3.13; change one of them"
+        'got none, which is the Droplet\'s own 3.13; set app.python: "3.12"'
     )
     settings["app"]["python"] = "3.11"
     (problem,) = problems(settings)
@@ -240,10 +241,58 @@ def test_a_variable_is_either_plain_or_secret(settings: dict[str, Any]) -> None:
 def test_numbers_are_text_where_text_belongs(settings: dict[str, Any]) -> None:
     """`version: 17` and `WORKERS: 3` are what people write in YAML."""
     settings["database"]["version"] = 17
-    settings["app"]["env"] = {"LIMIT": 3}
+    settings["app"]["env"] = {"LIMIT": 3, "OFFSET": -12345678901234567}
+    settings["app"]["secrets"] = {"PIN": 1234}
     parsed = parse(settings)
     assert parsed.database.version == "17"
-    assert parsed.app.env == {"LIMIT": "3"}
+    assert parsed.app.env == {"LIMIT": "3", "OFFSET": "-12345678901234567"}
+    assert parsed.app.secrets["PIN"].get_secret_value() == "1234"
+
+
+def test_booleans_are_text_where_text_belongs(settings: dict[str, Any]) -> None:
+    """`DJANGO_DEBUG: false`, as people write it and `pulumi config set --path` does; YAML 1.1's words stay words."""
+    settings["app"] |= {"env": {"DJANGO_DEBUG": False, "CACHE": True, "LOGS": "off"}, "secrets": {"BETA": True}}
+    parsed = parse(settings)
+    assert parsed.app.env == {"DJANGO_DEBUG": "false", "CACHE": "true", "LOGS": "off"}
+    assert parsed.app.secrets["BETA"].get_secret_value() == "true"
+
+
+@pytest.mark.parametrize(
+    ("written", "handed_over"),
+    [("010", 8), ("0o17", 15), ("0x1F", 31), ("1_000", 1000), ("1e3", 1000), ("+5", 5), ("0900", 900), ("True", True)],
+)
+def test_what_yaml_has_rewritten_is_found_in_the_stacks_own_file(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, handed_over: object
+) -> None:
+    """Pulumi hands over what YAML makes of it; how it was written is in the file alone, and is not shown."""
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    section = "secrets" if written == "0900" else "env"
+    file = tmp_path / "Pulumi.prod.yaml"
+    network = "  django-do:network:\n    cidr: 10.99.0.0/20\n"
+    text = f"config:\n  django-do:name: shop-dev\n{network}  django-do:app:\n    {{0}}:\n      CODE: {{1}}\n"
+    file.write_text(text.format(section, written))
+    settings["app"][section] = {"CODE": handed_over}
+    (problem,) = problems(settings)
+    assert problem == (
+        f"app.{section}.CODE: must be in quotes, since YAML writes it another way than Pulumi.prod.yaml; "
+        'write CODE: "…"'
+    )
+    for fine in (f'"{written}"', json.dumps(handed_over), "other"):
+        file.write_text(text.format(section, fine))
+        parse(settings)
+    file.write_text(text.format(section, written).replace("shop-dev", "another"))
+    parse(settings)
+
+
+@pytest.mark.parametrize("text", ["", "config", "config: [1]", "\t", "config: {"])
+def test_a_file_of_another_form_says_nothing_of_quotes(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """What is wrong with it, Pulumi says."""
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    (tmp_path / "Pulumi.prod.yaml").write_text(text)
+    settings["app"]["env"] = {"LIMIT": 3}
+    assert parse(settings).app.env == {"LIMIT": "3"}
 
 
 def test_an_app_needs_locked_dependencies(settings: dict[str, Any], project: Path) -> None:

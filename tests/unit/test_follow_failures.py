@@ -37,6 +37,20 @@ def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
     assert not world.ran("systemctl")
 
 
+@pytest.mark.parametrize(
+    ("lock", "fix"),
+    [("uv.lock", "run `uv add gunicorn` in it"), ("requirements.txt", "add a line for it to requirements.txt")],
+)
+def test_a_release_without_gunicorn_fails_with_what_its_project_needs(
+    world: World, monkeypatch: pytest.MonkeyPatch, lock: str, fix: str
+) -> None:
+    """By the file that it was built from."""
+    monkeypatch.setattr(world.machine, "run", lambda *_command, **_options: "")
+    world.desire(1, lock=lock)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"] == f"app: gunicorn must be one of its dependencies; {fix}"
+
+
 def test_a_moment_without_spaces_does_not_fail_a_release_that_is_ready(world: World) -> None:
     """Before the switch desired.json is read once more; that is tried for longer than a look is."""
 

@@ -313,6 +313,16 @@ def test_wrong_settings_are_quoted_whole() -> None:
     assert text.count("**ERROR**") == 1
 
 
+def test_what_the_program_warns_of_is_told() -> None:
+    """Before what changes, one line for each, without the engine's about its plugins; the log alone would hide it."""
+    messages = ("using pulumi-resource-x from $PATH at /x\n", "app.path: its requirements.txt must\n  have gunicorn\n")
+    said = [{"severity": "warning", "message": message} for message in messages]
+    text = told(*(json.dumps({"sequence": 1, "diagnosticEvent": one}) for one in said), NOTHING)
+    assert text.startswith(
+        "### `dev`: nothing changes\n\n- **WARNING**: app.path: its requirements.txt must have gunicorn\n"
+    )
+
+
 def test_nothing_changes() -> None:
     """Which is a good report, too."""
     assert told(event("same", "Vpc", "polls-dev-vpc")) == "### `dev`: nothing changes\n"
