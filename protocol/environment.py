@@ -20,6 +20,7 @@ ALLOWANCES = (
     "other-database",
     "other-secret-key",
     "redirect-elsewhere",
+    "startup-options",
 )
 
 

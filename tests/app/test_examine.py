@@ -161,6 +161,16 @@ DIFFERENT = {
         "",
         ['DATABASES["default"]: must connect through the pool, does not: '],
     ),
+    "a start-up option": (
+        "DATABASES['default']['OPTIONS']['options'] = '-c search_path=stall,public'",
+        "startup-options",
+        ["must open connections without start-up options, does with '-c search_path=stall,public'"],
+    ),
+    "a start-up option of libpq": (
+        "os.environ['PGOPTIONS'] = '-c statement_timeout=5000'",
+        "startup-options",
+        ["does with '-c statement_timeout=5000'"],
+    ),
     "cursors of the server": (
         "DATABASES['default']['DISABLE_SERVER_SIDE_CURSORS'] = False",
         "note",

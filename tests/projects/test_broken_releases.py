@@ -72,10 +72,10 @@ BEFORE_MIGRATE = {
         ),
     ),
     "an option that the pool does not take": (
-        append("mysite/settings.py", "\nDATABASES['default']['OPTIONS'] = {'options': '-c search_path=x'}\n"),
+        append("mysite/settings.py", "\nDATABASES['default']['OPTIONS'] = {'options': '-c statement_timeout=5000'}\n"),
         (
             'DATABASES["default"]: must open connections that a transaction pool takes',
-            "unsupported startup parameter in options: search_path",
+            "unsupported startup parameter in options: statement_timeout",
         ),
     ),
     "a log file beside the code": (

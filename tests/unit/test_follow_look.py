@@ -45,8 +45,8 @@ def test_an_import_that_gunicorns_confinement_breaks_ends_a_release(world: World
     world.desire(1)
     assert world.run()[-1] == "failed"
     assert world.report["error"].startswith(
-        "`import mysite.wsgi:application` must work as Gunicorn runs it, does not; an app may write to /tmp alone: let it "
-        "log to the console, the journal keeps that\n"
+        "`import mysite.wsgi:application` must work as Gunicorn runs it, does not; an app may write to /tmp alone: "
+        "let it log to the console, the journal keeps that\n"
     )
     assert not world.ran("migrate")
 

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
+INSTEAD = "Leave them out (OPTIONS, PGOPTIONS); a migration can set them for the database: ALTER DATABASE … SET …"
 DATABASE_SECONDS = 20  # for a connection through the pool and an answer
 
 
@@ -148,15 +149,17 @@ def connected(expected: str) -> Iterator[Finding]:
     written = connection.settings_dict
     if connection.vendor == "postgresql":
         actual = address(written.get("USER"), written.get("HOST"), written.get("PORT"), written.get("NAME"))
+        options = ""
         try:
             connection.ensure_connection()
             info = connection.connection.info
             actual = address(info.user, info.host, info.port, info.dbname)
+            options = info.options
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
         except error as problem:
             if actual == expected:
-                yield Finding(f'DATABASES["default"]: {refusal(str(problem).strip(), written.get("OPTIONS") or {})}')
+                yield Finding(f'DATABASES["default"]: {refusal(str(problem).strip())}')
                 return
         finally:
             connection.close()
@@ -167,6 +170,12 @@ def connected(expected: str) -> Iterator[Finding]:
             f'DATABASES["default"]: must be the given database, {expected}, is {actual}; let the settings read '
             "DATABASE_URL, or map the names that they read, such as app.env: DB_HOST: ${DATABASE_HOST}",
             "other-database",
+        )
+    elif options:
+        yield Finding(
+            f'DATABASES["default"]: must open connections without start-up options, does with {options!r}; what a '
+            f"transaction pool makes of them is not known (most are refused). {INSTEAD}",
+            "startup-options",
         )
     elif not written.get("DISABLE_SERVER_SIDE_CURSORS"):
         yield Finding(
@@ -181,14 +190,11 @@ def address(user: object, host: object, port: object, name: object) -> str:
     return f"{user}@{host}:{port}/{name}"
 
 
-def refusal(problem: str, options: dict[str, Any]) -> str:
+def refusal(problem: str) -> str:
     """Say why there is no connection, and what to change where that is known."""
     if "unsupported startup parameter" not in problem:
         return f"must connect through the pool, does not: {problem}"
-    return (
-        f"must open connections that a transaction pool takes, it refuses OPTIONS {sorted(options)}: {problem}. Leave "
-        "that option out; a migration can set it for the database instead (ALTER DATABASE … SET …)"
-    )
+    return f"must open connections that a transaction pool takes, it says: {problem}. {INSTEAD}"
 
 
 def differences(expected: dict[str, str], given: frozenset[str]) -> Iterator[Finding]:
