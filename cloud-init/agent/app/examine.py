@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
-INSTEAD = "Leave them out (OPTIONS, PGOPTIONS); a migration can set them for the database: ALTER DATABASE … SET …"
+INSTEAD = "Leave them out (OPTIONS, PGOPTIONS); the role can keep them for itself: ALTER ROLE CURRENT_USER SET …"
 DATABASE_SECONDS = 20  # for a connection through the pool and an answer
 
 
