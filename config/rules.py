@@ -129,13 +129,42 @@ def _app_rules(config: StackConfig) -> Iterator[str]:
     if not any((folder / file).is_file() for file in ("uv.lock", "requirements.txt")):
         yield f'app.path: must hold uv.lock or requirements.txt, got "{config.app.path}"; run `uv lock` there'
     yield from _python_rules(config, folder / "pyproject.toml")
-    for setting, module in (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings)):
+    for setting, module in _modules(config):
         parts = module.split(".")
         # A src layout or an installed package can't be seen from here: only a package that is there is looked into.
         package = folder / parts[0]
         if package.is_dir() and not _is_module(folder.joinpath(*parts)):
             expected = Path(*parts).with_suffix(".py")
             yield f'app.{setting}: must name a module below app.path, got "{module}"; {expected} is not there'
+
+
+def _modules(config: StackConfig) -> tuple[tuple[str, str], ...]:
+    return (("wsgi", config.app.wsgi.partition(":")[0]), ("settings", config.app.settings))
+
+
+def _file_rules(config: StackConfig) -> Iterator[str]:
+    """Judge what would go into a release, where there is a project and it is the one to be released."""
+    app = config.app
+    if app.release is not None or not (app.folder / "manage.py").is_file():
+        return
+    files = app.files
+    yield from files.problems
+    if files.problems:
+        return
+    for name in ("manage.py", "pyproject.toml", "uv.lock", "requirements.txt"):
+        if why := files.why_left_out(name):
+            # Who has both has one too many for uv; who has one needs it.
+            other = {"uv.lock": "requirements.txt", "requirements.txt": "uv.lock"}.get(name)
+            if other not in files.names:
+                yield f"app.path: must take {name} along, which is left out: {why}; name it in app.include"
+    for setting, module in _modules(config):
+        path = module.replace(".", "/")
+        for name in (f"{path}.py", f"{path}/__init__.py"):
+            if why := files.why_left_out(name):
+                yield (
+                    f'app.{setting}: must name a module that is released, got "{module}", and {name} is left out: '
+                    f"{why}; name it in app.include"
+                )
 
 
 def _python_rules(config: StackConfig, pyproject: Path) -> Iterator[str]:
@@ -186,5 +215,6 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _ssh_rules,
     _environment_rules,
     _app_rules,
+    _file_rules,
     _production_rules,
 )
