@@ -64,7 +64,8 @@ def of_file(name: str, path: Path, *, top: bool) -> Kind | None:
         return Kind.SECRET
     if DATABASES.match(name) or DUMPS.match(name) or (top and TOP_DUMPS.match(name)):
         return Kind.DATA
-    look = CONTENTS.get(f".{name.rpartition('.')[2].lower()}")
+    _, dot, ending = name.rpartition(".")
+    look = CONTENTS.get(dot + ending.lower())
     return look(_head(path)) if look else None
 
 

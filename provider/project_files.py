@@ -6,7 +6,7 @@ What git tracks although it is ignored can't be known without git's index, and i
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from heapq import nlargest
 from pathlib import Path
@@ -62,15 +62,27 @@ class _Level:
 
 
 @dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What is thought of a file or folder, and holds for what is in it."""
+
+    rule: LeftOut | None = None  # why it would be left out
+    included: bool = False  # but `app.include` has it
+    lifted: Kind | None = None  # so it has by its name, against this reason
+
+    @property
+    def reason(self) -> LeftOut | None:
+        """Why it is left out, if it is."""
+        return None if self.included else self.rule
+
+
+@dataclass(frozen=True, slots=True)
 class _Folder:
     """A folder on the way, and what holds for all that is in it."""
 
     name: str  # with a "/" behind it, "" of the root
     path: str  # the same in bytes
     levels: tuple[_Level, ...]
-    reason: LeftOut | None = None  # it is left out: only what `app.include` names goes
-    included: bool = False  # `app.include` has it
-    lifted: Kind | None = None  # so it has, by the name of what is left out for this reason
+    verdict: _Verdict
 
 
 def project_files(root: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> ProjectFiles:
@@ -105,7 +117,7 @@ class _Walk:
                 "a folder of its own"
             )
             return
-        self._folder(_Folder("", "", above), entries)
+        self._folder(_Folder("", "", above, _Verdict()), entries)
         self._judge_links()
         self._judge_size()
         for pattern in self._include.patterns:
@@ -136,9 +148,7 @@ class _Walk:
                 except OSError as error:
                     self._unreadable(error)
                 else:
-                    folder = _Folder(
-                        folder.name, folder.path, (*folder.levels, level), folder.reason, folder.included, folder.lifted
-                    )
+                    folder = replace(folder, levels=(*folder.levels, level))
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 self._subfolder(folder, entry)
@@ -156,7 +166,7 @@ class _Walk:
         except OSError as error:
             unreadable = error
         raw = as_bytes(entry.name)
-        reason, _, _ = self._judge(folder, raw, kept, is_folder=False)
+        reason = self._judge(folder, raw, kept, is_folder=False).reason
         name = folder.name + entry.name
         if reason:
             self._leave(folder, name, reason)
@@ -185,9 +195,9 @@ class _Walk:
             entries, unreadable = self._readable(name)
             inside = frozenset(one.name for one in entries)
             kept = left_out.of_folder(entry.name, inside, top=not folder.name)
-        reason, included, lifted = self._judge(folder, raw, kept, is_folder=True)
-        if reason:
-            self._leave(folder, name, reason)
+        verdict = self._judge(folder, raw, kept, is_folder=True)
+        if verdict.reason:
+            self._leave(folder, name, verdict.reason)
             if not self._is_on_a_way(folder.path + raw):
                 return
         if entries is None:
@@ -196,7 +206,7 @@ class _Walk:
             self._unreadable(unreadable)
         before = len(self.found.names)
         self.found.names.append(name)
-        self._folder(_Folder(f"{name}/", f"{folder.path}{raw}/", folder.levels, reason, included, lifted), entries)
+        self._folder(_Folder(f"{name}/", f"{folder.path}{raw}/", folder.levels, verdict), entries)
         # A folder in which nothing is left: git does not know it, so another checkout would not have it.
         if len(self.found.names) == before + 1:
             self.found.names.pop()
@@ -208,27 +218,23 @@ class _Walk:
         except OSError as error:
             return [], error
 
-    def _judge(
-        self, folder: _Folder, raw: str, kept: Kind | None, *, is_folder: bool
-    ) -> tuple[LeftOut | None, bool, Kind | None]:
-        """Return why something is left out, if it is; whether `app.include` has it, and against which reason."""
+    def _judge(self, folder: _Folder, raw: str, kept: Kind | None, *, is_folder: bool) -> _Verdict:
         path = folder.path + raw
         wish = self._include.last(path, raw, is_folder=is_folder)
         if wish:
             self._matched.add(wish.glob)
         wanted = wish is not None and not wish.negated
-        if kept and not _is_lifted(kept, folder.lifted):
-            if wanted and wish and wish.is_literal:
-                return None, True, kept
-            return LeftOut(kept, kept.value, is_folder), False, None
-        if wanted:
-            return None, True, folder.lifted
+        rule: LeftOut | None
+        if kept and not _is_lifted(kept, folder.verdict.lifted):
+            rule = LeftOut(kept, kept.value, is_folder)
+            return _Verdict(rule, included=True, lifted=kept) if wanted and wish and wish.is_literal else _Verdict(rule)
         excluded = self._exclude.last(path, raw, is_folder=is_folder)
         if excluded and not excluded.negated:
-            return LeftOut(Kind.EXCLUDED, f"app.exclude has `{as_text(excluded.line)}`", is_folder), False, None
-        if folder.included and not wish:
-            return None, True, folder.lifted
-        return folder.reason or self._ignored(folder, path, raw, is_folder=is_folder), False, None
+            rule = LeftOut(Kind.EXCLUDED, f"app.exclude has `{as_text(excluded.line)}`", is_folder)
+            return _Verdict(rule, included=wanted, lifted=folder.verdict.lifted if wanted else None)
+        rule = folder.verdict.rule or self._ignored(folder, path, raw, is_folder=is_folder)
+        included = wanted or (folder.verdict.included and not wish)
+        return _Verdict(rule, included=included, lifted=folder.verdict.lifted if included else None)
 
     def _ignored(self, folder: _Folder, path: str, raw: str, *, is_folder: bool) -> LeftOut | None:
         """Ask the .gitignore files, the nearest first: the first that says anything decides."""
@@ -240,7 +246,7 @@ class _Walk:
         return None
 
     def _leave(self, folder: _Folder, name: str, reason: LeftOut) -> None:
-        if folder.reason is None:
+        if folder.verdict.reason is None:
             self.found.left[name] = reason
 
     def _is_on_a_way(self, path: str) -> bool:
