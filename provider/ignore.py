@@ -116,6 +116,8 @@ class Patterns:
 
     def last(self, path: str, name: str, *, is_folder: bool) -> Pattern | None:
         """Return the last line that matches a path, of which `name` is the end; both as `as_bytes` has them."""
+        if not self.patterns:
+            return None
         found = [*self._named.get(name, ()), *self._named.get(f"/{path}", ())]
         if self._any_ending and name.endswith(self._any_ending):
             found += [number for ending, number in self._endings if name.endswith(ending)]
@@ -123,6 +125,8 @@ class Patterns:
             pattern = self.patterns[number]
             if pattern.matches(path if pattern.anchored else name):
                 found.append(number)
+        if not found:
+            return None
         meant = [number for number in found if is_folder or not self.patterns[number].folders_only]
         return self.patterns[max(meant)] if meant else None
 

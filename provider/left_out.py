@@ -56,7 +56,7 @@ def is_local(name: str) -> bool:
     return LOCAL.match(name) is not None
 
 
-def of_file(name: str, path: Path, *, top: bool) -> Kind | None:
+def of_file(name: str, path: str, *, top: bool) -> Kind | None:
     """Tell why a file is no part of an app, if it is none; raises OSError when it can't be looked into."""
     if is_local(name):
         return Kind.LOCAL
@@ -105,6 +105,6 @@ CONTENTS: dict[str, Callable[[bytes], Kind | None]] = {
 }
 
 
-def _head(path: Path) -> bytes:
-    with path.open("rb") as file:
+def _head(path: str) -> bytes:
+    with Path(path).open("rb") as file:
         return file.read(HEAD)

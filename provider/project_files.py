@@ -160,8 +160,7 @@ class _Walk:
         unreadable: OSError | None = None
         try:
             # What a link leads to is looked at by itself.
-            regular = entry.is_file(follow_symlinks=False)
-            path = Path(entry.path) if regular else Path(os.devnull)
+            path = entry.path if entry.is_file(follow_symlinks=False) else os.devnull
             kept = left_out.of_file(entry.name, path, top=not folder.name)
         except OSError as error:
             unreadable = error
