@@ -67,6 +67,7 @@ class Preview:
     violations: list[Violation] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)  # what the program says of the files that go into a release
     before: Mapping[str, Any] = field(default_factory=dict)  # the stack's outputs
     after: Mapping[str, Any] = field(default_factory=dict)
     ended: bool = False  # whether the engine came to its end
@@ -121,10 +122,17 @@ def _take(preview: Preview, by_urn: dict[str, Change], event: dict[str, Any]) ->
         # Events of the severity "debug" quote what a program and its plugins say to each other, secrets in plain.
         if text and found["severity"] != "debug" and not found.get("ephemeral"):
             preview.log.append(text)
+            if found["severity"] != "error" and _kind(found.get("urn", "")) == "Artifact":
+                preview.contents.append(text)
             if found["severity"] == "error":
                 preview.errors.append(text.removeprefix("error: "))
     elif "summaryEvent" in event:
         preview.ended = True
+
+
+def _kind(urn: str) -> str:
+    """Return a resource's type without its package, by its URN."""
+    return urn.rpartition("::")[0].rpartition(":")[2]
 
 
 def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any]) -> None:

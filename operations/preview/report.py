@@ -38,6 +38,7 @@ def markdown(preview: Preview, *, with_log: bool = True) -> str:
         [f"### `{preview.stack or 'unknown'}`: {_headline(preview, found)}"],
         [*_refusals(preview), *worst, *notes],
         [*_changes(preview.changes)],
+        [*_contents(preview)],
         [*_accepted(preview)],
         [*_budget(preview)],
         # What a change that is refused, or was not seen to its end, would cost is not known.
@@ -94,6 +95,13 @@ def _changes(changes: list[Change]) -> Iterator[str]:
 
 def _why(change: Change) -> str:
     return f" ({because(change)})" if change.verb in {"updated", "replaced"} and change.reasons else ""
+
+
+def _contents(preview: Preview) -> Iterator[str]:
+    """Say which files go into a release: what is left out is noticed here, and not on the site."""
+    if preview.contents:
+        yield "Files:"
+        yield from (f"- {line[0].upper()}{line[1:]}." for line in preview.contents)
 
 
 def _accepted(preview: Preview) -> Iterator[str]:
