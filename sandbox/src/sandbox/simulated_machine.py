@@ -176,6 +176,10 @@ class _Steps:
         """Play the check of Gunicorn's settings."""
         logger.info("simulated: %s: Gunicorn's check", self._release)
 
+    def static_settings(self) -> tuple[str, str]:
+        """Return STATIC_ROOT and STATIC_URL as the agent reads them of such an app."""
+        return "None", "None"
+
     def first_page(self, domain: str) -> None:
         """Play the look at the first page."""
         logger.info("simulated: %s: the first page of %s", self._release, domain)
