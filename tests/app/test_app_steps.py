@@ -1,34 +1,17 @@
 """The app's steps of a release, run by the agent's own code in real projects and a real virtual environment."""
 
 import itertools
-import os
 import re
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
-from agent import static
 from agent.app import process
 from agent.app.process import KEPT, Tail
 from agent.errors import AgentError
-from tests.django_project import APP, LIMIT, Project, run
+from tests.django_project import LIMIT, Project, run
 from tests.postgres_server import postgres_server
-
-
-@pytest.fixture(scope="session")
-def python() -> Path:
-    """The Python of the sample app's locked environment: Django, Gunicorn, psycopg."""
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
-    subprocess.run(["uv", "sync", "--project", APP, "--frozen", "--quiet"], env=environment, check=True, timeout=300)
-    return APP / ".venv/bin/python"
-
-
-@pytest.fixture
-def project(tmp_path: Path, python: Path) -> Project:
-    """A project that has nothing special."""
-    return Project(tmp_path, python)
 
 
 def test_the_steps_of_a_release_share_one_import(project: Project) -> None:
@@ -51,26 +34,6 @@ def test_the_steps_of_a_release_share_one_import(project: Project) -> None:
         app.first_page("shop.example")
     assert project.imports() == 3
     assert project.left() == {}
-
-
-def test_an_old_static_file_of_the_archive_is_replaced(tmp_path: Path, python: Path) -> None:
-    """What an earlier collectstatic left on somebody's machine; a file that it has no source for stays."""
-    project = Project(tmp_path / "app", python)
-    collected = project.folder / "collected"
-    for name, text in {"site.css": "old", "built.js": "of a build"}.items():
-        collected.mkdir(exist_ok=True)
-        (collected / name).write_text(text)
-    # As they are unpacked: the archive has no times.
-    for path in project.folder.rglob("*"):
-        os.utime(path, (0, 0), follow_symlinks=False)
-    command = ("collectstatic", "--noinput", "--verbosity", "0")
-    with project.steps() as app:
-        app.manage(*command)
-        assert (collected / "site.css").read_text() == "old"  # the control
-        static.age(collected, tmp_path)
-        app.manage(*command)
-    assert (collected / "site.css").read_text() == "body {}\n"
-    assert (collected / "built.js").read_text() == "of a build"
 
 
 def test_a_first_page_that_fails_is_refused(project: Project) -> None:

@@ -169,6 +169,29 @@ def test_the_archive_is_uploaded_under_its_digest(app: Path, buckets: Buckets) -
     assert (stored["Body"].read(), stored["ContentType"]) == (build(app)[0], "application/x-tar")
 
 
+def test_the_settings_count_when_it_is_built_again(app: Path, buckets: Buckets) -> None:
+    """An update packs the files itself: by the same two settings, or it would find another tree than the preview."""
+    write(app, {".gitignore": "dist/", "dist/app.js": "x", "docs/index.md": "x"})
+    exclude, include = ["docs/"], ["dist/"]
+    body = b"".join(chunks(members(project_files(app, exclude, include))))
+    sha256 = hashlib.sha256(body).hexdigest()
+    inputs = props(app, buckets) | {"sha256": sha256, "key": artifact_key(sha256)}
+    with pytest.raises(ActionError, match="must not change during the update"):
+        ArtifactProvider().create(inputs)
+    ArtifactProvider().create(inputs | {"exclude": exclude, "include": include})
+    stored = entries(buckets.body(buckets.releases, inputs["key"]))
+    assert {"dist/app.js", "manage.py"} < stored.keys()
+    assert "docs" not in stored
+
+
+def test_all_that_is_wrong_is_the_plugins_one_error(app: Path) -> None:
+    """As the program says it, for a tree that has become wrong since."""
+    (app / "a").symlink_to("/a")
+    (app / "b").symlink_to("/b")
+    with pytest.raises(ActionError, match=r"^app\.path: .* a leads to /a; .*\napp\.path: .* b leads to /b; .*$"):
+        build(app)
+
+
 class Unreliable(BaseHTTPRequestHandler):
     """Spaces, of which the first answer to an upload goes wrong."""
 
