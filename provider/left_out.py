@@ -7,7 +7,7 @@ from fnmatch import translate
 from pathlib import Path
 
 HEAD = 64 * 1024  # bytes of a file that are looked into
-PRIVATE = b"PRIVATE KEY-----"
+PRIVATE = re.compile(rb"PRIVATE KEY( BLOCK)?-----")
 PUBLIC = (b"-----BEGIN PUBLIC KEY-----", b"-----BEGIN CERTIFICATE-----", b"-----BEGIN RSA PUBLIC KEY-----")
 SQLITE = b"SQLite format 3\0"
 
@@ -24,7 +24,7 @@ class Kind(Enum):
 
 
 def _names(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(map(translate, patterns)))
+    return re.compile("|".join(map(translate, patterns)), re.IGNORECASE)
 
 
 SECRETS = _names(
@@ -42,8 +42,10 @@ LOCAL = _names(
     "*.log", "*.pid", "celerybeat-schedule*",
     ".pulumi", "Pulumi.yaml", "Pulumi.*.yaml",
 )  # fmt: skip
-DATABASES = _names("*.sqlite", "*.sqlite3", "*.sqlite-*", "*.sqlite3-*", "db.sqlite3*", "*.dump", "*.rdb")
-DUMPS = _names("*.sql.gz", "*.sql.bz2", "*.sql.xz", "*.sql.zst", "*.sql.zip")
+DATABASES = _names(
+    "*.sqlite", "*.sqlite3", "*.sqlite-*", "*.sqlite3-*", "db.sqlite3*", "*.dump", "*.rdb",
+    "*.sql.gz", "*.sql.bz2", "*.sql.xz", "*.sql.zst", "*.sql.zip",
+)  # fmt: skip
 # At the top of the folder only: deeper, an app may have such files of its own, for its migrations say.
 TOP_DUMPS = _names("*.sql")
 UPLOADS = ("media", "uploads")
@@ -51,55 +53,47 @@ UPLOADS = ("media", "uploads")
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
 
 
-def is_local(name: str) -> bool:
-    """Tell whether a file or folder of this name is of the one machine that it is on."""
-    return LOCAL.match(name) is not None
-
-
-def of_file(name: str, path: str, *, top: bool) -> Kind | None:
-    """Tell why a file is no part of an app, if it is none; raises OSError when it can't be looked into."""
-    if is_local(name):
+def by_name(name: str, *, top: bool = False) -> Kind | None:
+    """Tell why a file or folder of this name is no part of an app, if it is none; `top` is that of the project."""
+    if LOCAL.match(name):
         return Kind.LOCAL
-    if _is_secret(name):
+    if SECRETS.match(name) and not EXAMPLES.fullmatch(name):
         return Kind.SECRET
-    if DATABASES.match(name) or DUMPS.match(name) or (top and TOP_DUMPS.match(name)):
-        return Kind.DATA
+    return Kind.DATA if DATABASES.match(name) or (top and TOP_DUMPS.match(name)) else None
+
+
+def by_content(name: str, path: str) -> Kind | None:
+    """Tell the same of a file by what is in it, where its name does not say it; raises OSError."""
     _, dot, ending = name.rpartition(".")
-    look = CONTENTS.get(dot + ending.lower())
+    look = CONTENTS.get(f".{ending.lower()}" if dot else "")
     return look(_head(path)) if look else None
 
 
-def of_folder(name: str, inside: frozenset[str], *, top: bool) -> Kind | None:
-    """Tell why a folder is no part of an app, if it is none, by its name and those that are in it."""
-    if is_local(name) or not inside.isdisjoint(ENVIRONMENTS):
+def by_entries(name: str, inside: frozenset[str], *, top: bool) -> Kind | None:
+    """Tell the same of a folder by what is in it."""
+    if not inside.isdisjoint(ENVIRONMENTS):
         return Kind.LOCAL
-    if _is_secret(name):
-        return Kind.SECRET
     # A package of that name is code.
     return Kind.DATA if top and name in UPLOADS and "__init__.py" not in inside else None
 
 
-def _is_secret(name: str) -> bool:
-    return SECRETS.match(name) is not None and EXAMPLES.fullmatch(name) is None
-
-
 def _of_pem(head: bytes) -> Kind | None:
     """Tell a private key from a certificate, which is for everybody."""
-    return Kind.SECRET if PRIVATE in head else None
+    return Kind.SECRET if PRIVATE.search(head) else None
 
 
 def _of_key(head: bytes) -> Kind | None:
     """Take what is called a key for one, unless it says that it is for everybody."""
-    return None if PRIVATE not in head and any(mark in head for mark in PUBLIC) else Kind.SECRET
+    return _of_pem(head) if any(mark in head for mark in PUBLIC) else Kind.SECRET
 
 
 def _of_db(head: bytes) -> Kind | None:
     return Kind.DATA if head.startswith(SQLITE) else None
 
 
-# What an ending does not say, the content does. A service account's key is in JSON.
+# What an ending, or none, does not say, the content does. A service account's key is in JSON.
 CONTENTS: dict[str, Callable[[bytes], Kind | None]] = {
-    **dict.fromkeys((".pem", ".crt", ".cer", ".p8", ".json"), _of_pem),
+    **dict.fromkeys(("", ".pem", ".crt", ".cer", ".p8", ".asc", ".json"), _of_pem),
     ".key": _of_key,
     ".db": _of_db,
 }

@@ -140,6 +140,8 @@ class _Walk:
             return sorted(entries, key=lambda entry: os.fsencode(entry.name))
 
     def _folder(self, folder: _Folder, entries: Sequence[os.DirEntry[str]]) -> None:
+        if folder.name and any(entry.name == ".git" for entry in entries):
+            folder = replace(folder, levels=())  # another repository: a submodule, which has its own lists
         for entry in entries:
             # Git follows no link to one either.
             if entry.name == IGNORE_FILE and entry.is_file(follow_symlinks=False):
@@ -156,29 +158,29 @@ class _Walk:
                 self._file(folder, entry)
 
     def _file(self, folder: _Folder, entry: os.DirEntry[str]) -> None:
-        kept: Kind | None = None
-        unreadable: OSError | None = None
-        try:
-            # What a link leads to is looked at by itself.
-            path = entry.path if entry.is_file(follow_symlinks=False) else os.devnull
-            kept = left_out.of_file(entry.name, path, top=not folder.name)
-        except OSError as error:
-            unreadable = error
-        raw = as_bytes(entry.name)
+        name, raw = folder.name + entry.name, as_bytes(entry.name)
+        kept = left_out.by_name(entry.name, top=not folder.name)
         reason = self._judge(folder, raw, kept, is_folder=False).reason
-        name = folder.name + entry.name
+        status = entry.stat(follow_symlinks=False)
+        regular = stat.S_ISREG(status.st_mode)
+        # What is left out is not looked into; what a link leads to is looked at by itself.
+        if not reason and not kept and regular:
+            try:
+                kept = left_out.by_content(entry.name, entry.path)
+            except OSError as error:
+                self._unreadable(error)
+                return
+            reason = self._judge(folder, raw, kept, is_folder=False).reason if kept else None
         if reason:
             self._leave(folder, name, reason)
-        elif unreadable:
-            self._unreadable(unreadable)
-        elif entry.is_symlink():
-            self._links.append(name)
-            self.found.names.append(name)
-        elif stat.S_ISREG((status := entry.stat(follow_symlinks=False)).st_mode):
+        elif regular:
             self.found.names.append(name)
             self.found.files += 1
             self.found.size += status.st_size
             self._sizes.append((status.st_size, name))
+        elif entry.is_symlink():
+            self._links.append(name)
+            self.found.names.append(name)
         else:
             self._problem(
                 f"must hold files, folders and links only, {shown(name)} is none of them; remove it, or name it in "
@@ -187,35 +189,28 @@ class _Walk:
 
     def _subfolder(self, folder: _Folder, entry: os.DirEntry[str]) -> None:
         name, raw = folder.name + entry.name, as_bytes(entry.name)
-        entries: list[os.DirEntry[str]] | None = None
-        unreadable: OSError | None = None
-        kept = Kind.LOCAL if left_out.is_local(entry.name) else None
-        if kept is None:
-            entries, unreadable = self._readable(name)
-            inside = frozenset(one.name for one in entries)
-            kept = left_out.of_folder(entry.name, inside, top=not folder.name)
+        kept = left_out.by_name(entry.name)
         verdict = self._judge(folder, raw, kept, is_folder=True)
+        on_the_way = self._is_on_a_way(folder.path + raw)
+        entries: list[os.DirEntry[str]] = []
+        if verdict.reason is None or on_the_way:
+            try:
+                entries = self._entries(name)
+            except OSError as error:
+                self._unreadable(error)
+            if not kept:
+                kept = left_out.by_entries(entry.name, frozenset(one.name for one in entries), top=not folder.name)
+                verdict = self._judge(folder, raw, kept, is_folder=True) if kept else verdict
         if verdict.reason:
             self._leave(folder, name, verdict.reason)
-            if not self._is_on_a_way(folder.path + raw):
+            if not on_the_way:
                 return
-        if entries is None:
-            entries, unreadable = self._readable(name)
-        if unreadable:
-            self._unreadable(unreadable)
         before = len(self.found.names)
         self.found.names.append(name)
         self._folder(_Folder(f"{name}/", f"{folder.path}{raw}/", folder.levels, verdict), entries)
         # A folder in which nothing is left: git does not know it, so another checkout would not have it.
         if len(self.found.names) == before + 1:
             self.found.names.pop()
-
-    def _readable(self, name: str) -> tuple[list[os.DirEntry[str]], OSError | None]:
-        """List a folder, or tell why not: nobody asks of one that is left out."""
-        try:
-            return self._entries(name), None
-        except OSError as error:
-            return [], error
 
     def _judge(self, folder: _Folder, raw: str, kept: Kind | None, *, is_folder: bool) -> _Verdict:
         path = folder.path + raw

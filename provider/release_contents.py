@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from provider.left_out import Kind
+from provider.left_out import ENVIRONMENTS, Kind
 from provider.project_files import ProjectFiles, shown
 
 NAMED = 3  # of each kind; the others are counted
@@ -12,7 +12,7 @@ LOOKED_AT = 300  # entries of a folder, to see whether something was built into 
 BUILT = re.compile(r".*\.(mo|js|mjs|css|wasm)|webpack-stats.*\.json|(asset-)?manifest\.json")
 # What is built by others and for others: reports, documentation; and what collectstatic makes anew on the Droplet.
 NOT_NEEDED = re.compile(
-    r"\..*|coverage|_build|site|docs?|tmp|temp|cache|logs?|static_?files|static[-_]?root|(static[-_]?)?collected"
+    r"\..*|media|uploads|coverage|_build|site|docs?|tmp|temp|cache|logs?|static_?files|static[-_]?root|(static[-_]?)?collected"
     r"|collected[-_]?static"
 )
 COLLECTED = ("staticfiles.json", "admin/css/base.css")
@@ -66,7 +66,7 @@ def _looks_built(root: Path, name: str, kind: Kind) -> bool:
     path = root / name
     if not path.is_dir():
         return BUILT.fullmatch(last) is not None
-    if any((path / collected).exists() for collected in COLLECTED):
+    if any((path / mark).exists() for mark in (*COLLECTED, *ENVIRONMENTS)):
         return False
     ahead, seen = [path], 0
     while ahead and seen < LOOKED_AT:

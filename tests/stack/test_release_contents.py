@@ -51,8 +51,8 @@ def test_a_preview_says_what_goes_and_a_log_line_is_no_other_release(
     told, digest = report_of(stack, settings, monkeypatch)
     assert (
         "Files:\n- 34 files of the app, 0.3 MiB, go into a release.\n"
-        "- Left out: secrets: .envrc, .envs/; databases and uploads: media/; ignored by git: logs/, web/dist/; "
-        "links to what is left out: latest; history, caches and the like: env/.\n"
+        "- Left out: secrets: .envrc, .envs/; databases and uploads: media/; ignored by git: env/, logs/, "
+        "web/dist/; links to what is left out: latest.\n"
         "- Left out, but built, so the app may need it: web/dist/; name it in app.include if it does.\n\n"
     ) in told
     (app / "logs/today").write_text("another line\n")

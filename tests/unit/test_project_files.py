@@ -81,6 +81,10 @@ def test_a_secret_never_goes(app: Path, name: str, ignored: str) -> None:
         ("shop/models.db", "SQLite format 3\0", Kind.DATA),
         ("shop/words.db", "of Berkeley", None),
         ("docs.pem/readme", "a folder", None),
+        ("deploy_key", PRIVATE.replace("PRIVATE", "OPENSSH PRIVATE"), Kind.SECRET),
+        ("signing.asc", PRIVATE.replace("KEY-", "KEY BLOCK-"), Kind.SECRET),
+        ("Procfile", "web: gunicorn", None),
+        ("ID_RSA", "", Kind.SECRET),
     ],
 )
 def test_a_key_is_told_from_a_certificate_by_what_is_in_it(app: Path, name: str, text: str, kind: Kind | None) -> None:
@@ -272,11 +276,21 @@ def test_a_folder_that_can_not_be_read_is_said(app: Path, monkeypatch: pytest.Mo
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
+    write(app, "logs/.gitignore", "env/pyvenv.cfg")
     monkeypatch.setattr(os, "scandir", refusing)
     assert project_files(app).problems == [
         "app.path: must be readable, data is not (Permission denied); change its mode, or name it in app.exclude"
     ]
-    assert goes(app, exclude=["data/"]) == set()
+    assert goes(app, exclude=["data/"]) == {"logs/.gitignore"}
+
+
+def test_a_submodule_has_its_own_lists(app: Path) -> None:
+    """What git ignores in one repository is another's code."""
+    write(app, "lib/.git", text="gitdir: ../.git/modules/lib")
+    write(app, "lib/build/a.py", "lib/c.tmp", "build/b.py")
+    write(app, ".gitignore", text="build/\n")
+    write(app, "lib/.gitignore", text="*.tmp\n")
+    assert goes(app) == {".gitignore", "lib/.gitignore", "lib/build/a.py"}
 
 
 def test_too_much_is_said_with_the_largest_files(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
