@@ -32,8 +32,9 @@ def as_bytes(text: str) -> str:
 
 
 def as_text(name: str) -> str:
-    """Return what `as_bytes` was given, to be shown: one line, and nothing in it that is not text."""
-    return " ".join(name.encode("latin-1").decode(errors="replace").split())
+    """Return what `as_bytes` was given, to be shown: one line, and nothing in it that a terminal would obey."""
+    text = " ".join(name.encode("latin-1").decode(errors="replace").split())
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def _contents(preview: Preview) -> Iterator[str]:
     """Say which files go into a release: what is left out is noticed here, and not on the site."""
     if preview.contents:
         yield "Files:"
-        yield from (f"- {line[0].upper()}{line[1:]}." for line in preview.contents)
+        # Names of files are anybody's words.
+        yield from _fenced(preview.contents)
 
 
 def _accepted(preview: Preview) -> Iterator[str]:

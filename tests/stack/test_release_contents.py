@@ -50,10 +50,10 @@ def test_a_preview_says_what_goes_and_a_log_line_is_no_other_release(
     settings: Settings = {"app.path": str(app)}
     told, digest = report_of(stack, settings, monkeypatch)
     assert (
-        "Files:\n- 34 files of the app, 0.3 MiB, go into a release.\n"
-        "- Left out: secrets: .envrc, .envs/; databases and uploads: media/; ignored by git: env/, logs/, "
-        "web/dist/; links to what is left out: latest.\n"
-        "- Left out, but built, so the app may need it: web/dist/; name it in app.include if it does.\n\n"
+        "Files:\n```text\n34 files of the app, 0.3 MiB, go into a release\n"
+        "left out: secrets: .envrc, .envs/; databases and uploads: media/; ignored by git: env/, logs/, "
+        "web/dist/; links to what is left out: latest\n"
+        "left out, but built, so the app may need it: web/dist/; name it in app.include if it does\n```\n\n"
     ) in told
     (app / "logs/today").write_text("another line\n")
     (app / ".envrc").write_text("another secret\n")

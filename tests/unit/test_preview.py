@@ -374,5 +374,5 @@ def test_the_files_of_a_release_are_told() -> None:
         {"severity": "error", "message": "refused", "urn": urn},
     ]
     lines = [json.dumps({"sequence": 1, "diagnosticEvent": one}) for one in said]
-    assert "Files:\n- 3 files go.\n- Left out: dist/.\n\n" in told(*lines)
+    assert "Files:\n```text\n3 files go\nleft out: dist/\n```\n\n" in told(*lines)
     assert "Files:" not in told(event("update", "Rollout", "polls-dev-rollout", "release"))

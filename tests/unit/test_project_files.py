@@ -310,7 +310,9 @@ def test_names_of_any_language_and_bytes(app: Path) -> None:
     (app / os.fsdecode(b"latin\xe9")).touch()
     assert goes(app, exclude=["größe*", "/привет/", "new*"]) == {os.fsdecode(b"latin\xe9")}
     (app / os.fsdecode(b"ring\xe9")).symlink_to(os.fsdecode(b"ring\xe9"))
-    [problem] = project_files(app).problems
+    (app / "a\x1b[2J.sock").symlink_to("/etc")
+    away, problem = project_files(app).problems
+    assert "a\N{REPLACEMENT CHARACTER}[2J.sock leads to /etc" in away
     assert "ring\N{REPLACEMENT CHARACTER} leads to ring\N{REPLACEMENT CHARACTER} in a ring" in problem
 
 
