@@ -18,6 +18,7 @@ from provider.left_out import Kind
 MAX_BYTES = 256 * 1024 * 1024
 MOST_LINKS = 40  # one after the other, as Linux has it; more are a ring
 IGNORE_FILE = ".gitignore"
+COPY = "copy what it leads to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class _Walk:
     def _file(self, folder: _Folder, entry: os.DirEntry[str]) -> None:
         name, raw = folder.name + entry.name, as_bytes(entry.name)
         kept = left_out.by_name(entry.name, top=not folder.name)
-        reason = self._judge(folder, raw, kept, is_folder=False).reason
+        reason = self._judge(folder, raw, kept, is_folder=False, link=entry.is_symlink()).reason
         status = entry.stat(follow_symlinks=False)
         regular = stat.S_ISREG(status.st_mode)
         # What is left out is not looked into; what a link leads to is looked at by itself.
@@ -212,9 +213,11 @@ class _Walk:
         if len(self.found.names) == before + 1:
             self.found.names.pop()
 
-    def _judge(self, folder: _Folder, raw: str, kept: Kind | None, *, is_folder: bool) -> _Verdict:
+    def _judge(self, folder: _Folder, raw: str, kept: Kind | None, *, is_folder: bool, link: bool = False) -> _Verdict:
         path = folder.path + raw
-        wish = self._include.last(path, raw, is_folder=is_folder)
+        # For git a link to a folder is none; people who write `env/` as a setting mean it.
+        meant = is_folder or (link and (self.found.root / os.fsdecode(path.encode("latin-1"))).is_dir())
+        wish = self._include.last(path, raw, is_folder=meant)
         if wish:
             self._matched.add(wish.glob)
         wanted = wish is not None and not wish.negated
@@ -222,7 +225,7 @@ class _Walk:
         if kept and not _is_lifted(kept, folder.verdict.lifted):
             rule = LeftOut(kept, kept.value, is_folder)
             return _Verdict(rule, included=True, lifted=kept) if wanted and wish and wish.is_literal else _Verdict(rule)
-        excluded = self._exclude.last(path, raw, is_folder=is_folder)
+        excluded = self._exclude.last(path, raw, is_folder=meant)
         if excluded and not excluded.negated:
             rule = LeftOut(Kind.EXCLUDED, f"app.exclude has `{as_text(excluded.line)}`", is_folder)
             return _Verdict(rule, included=wanted, lifted=folder.verdict.lifted if wanted else None)
@@ -258,7 +261,7 @@ class _Walk:
             except OSError as error:
                 self._unreadable(error)
             except _AwayError as error:
-                self._problem(f"{error}; remove it, copy what it leads to, or name it in app.exclude")
+                self._problem(f"{error}, or name it in app.exclude")
             else:
                 there = [*through, *([target] if (self.found.root / target).exists() else ())]
                 if lost := next((one for one in there if one and one not in taken), None):
@@ -290,7 +293,7 @@ def _is_lifted(kept: Kind, lifted: Kind | None) -> bool:
 
 
 class _AwayError(Exception):
-    """A link that leads nowhere on a Droplet: path, rule, value."""
+    """A link that leads nowhere on a Droplet: path, rule, value, and what to do if it is to go."""
 
 
 def shown(name: str) -> str:
@@ -310,7 +313,7 @@ def _target(root: Path, name: str) -> tuple[str, list[str]]:
             continue
         if part == "..":
             if not way:
-                raise _AwayError(f"a link must stay inside the app, {shown(name)} leads to {_first(links)}")
+                raise _AwayError(f"a link must stay inside the app, {shown(name)} leads to {_first(links)}; {COPY}")
             way.pop()
             continue
         way.append(part)
@@ -321,10 +324,10 @@ def _target(root: Path, name: str) -> tuple[str, list[str]]:
         way.pop()
         links.append(str(path.readlink()))
         if links[-1].startswith("/"):
-            raise _AwayError(f"a link must stay inside the app, {shown(name)} leads to {shown(links[-1])}")
+            raise _AwayError(f"a link must stay inside the app, {shown(name)} leads to {shown(links[-1])}; {COPY}")
         if len(links) > MOST_LINKS:
             raise _AwayError(
-                f"a link must lead to a file or a folder, {shown(name)} leads to {_first(links)} in a ring"
+                f"a link must lead to a file or a folder, {shown(name)} leads to {_first(links)} in a ring; remove it"
             )
         pending = [*links[-1].split("/"), *pending]
     return "/".join(way), through

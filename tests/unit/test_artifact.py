@@ -126,9 +126,7 @@ def test_a_link_inside_the_tree_stays_a_link(app: Path) -> None:
 def test_a_link_that_leaves_the_tree_is_refused(app: Path, target: str) -> None:
     """It would lead to nothing, or to something of the Droplet's."""
     (app / "link").symlink_to(target)
-    with pytest.raises(
-        ActionError, match=f"^app.path: a link must stay inside the app, link leads to {target}; remove it, copy"
-    ):
+    with pytest.raises(ActionError, match=f"^app.path: a link must stay inside the app, link leads to {target}; copy"):
         build(app)
 
 

@@ -214,23 +214,33 @@ def test_all_problems_are_told_together(app: Path, tmp_path: Path) -> None:
     for name, target in links.items():
         (app / name).symlink_to(target)
     os.mkfifo(app / "pipe")
-    fix = "remove it, copy what it leads to, or name it in app.exclude"
+    copy, fix = "copy what it leads to", ", or name it in app.exclude"
     assert sorted(project_files(app).problems) == sorted(
         [
             *(
-                f"app.path: a link must lead to a file or a folder, {name} leads to {links[name]} in a ring; {fix}"
+                f"app.path: a link must lead to a file or a folder, {name} leads to {links[name]} in a ring; remove it{fix}"
                 for name in ("a", "b", "shop/self")
             ),
             *(
-                f"app.path: a link must stay inside the app, {name} leads to {links[name]}; {fix}"
+                f"app.path: a link must stay inside the app, {name} leads to {links[name]}; {copy}{fix}"
                 for name in ("etc", "shop/out", "back")
             ),
-            f"app.path: must hold files, folders and links only, pipe is none of them; remove it, {fix[-25:]}",
+            f"app.path: must hold files, folders and links only, pipe is none of them; remove it{fix}",
         ]
     )
     assert goes(app, exclude=["a", "b", "self", "etc", "out", "back", "pipe"]) == set()
     write(app, ".gitignore", text="/?\nself\netc\nout\nback\npipe\n")
     assert goes(app) == {".gitignore"}
+
+
+def test_a_link_to_a_folder_is_one_for_the_settings(app: Path, tmp_path: Path) -> None:
+    """For git it is none, so that the line that everybody has in .gitignore does not help."""
+    (tmp_path / "environments").mkdir()
+    (app / "env").symlink_to("../environments")
+    write(app, ".gitignore", text="env/\n")
+    [problem] = project_files(app).problems
+    assert problem.startswith("app.path: a link must stay inside the app, env leads to ../environments; copy what it ")
+    assert goes(app, exclude=["env/"]) == {".gitignore"}
 
 
 def test_a_link_through_another_one_is_followed_as_on_a_droplet(app: Path) -> None:
@@ -244,7 +254,7 @@ def test_a_link_through_another_one_is_followed_as_on_a_droplet(app: Path) -> No
     assert goes(app) == {"one", "two", "three", "nothing", "shop/up", "shop/a/b.txt"}
     (app / "away").symlink_to("one/../../app/manage.py")
     assert [problem.partition(",")[2] for problem in project_files(app).problems] == [
-        " away leads to one/../../app/manage.py; remove it, copy what it leads to, or name it in app.exclude"
+        " away leads to one/../../app/manage.py; copy what it leads to, or name it in app.exclude"
     ]
 
 
