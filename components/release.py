@@ -60,6 +60,9 @@ class Release(pulumi.ComponentResource):
                 bucket=releases,
                 region=args.region,
                 path=args.app.path,
+                files=args.app.files,
+                exclude=args.app.exclude,
+                include=args.app.include,
                 opts=pulumi.ResourceOptions(parent=self),
             )
             environment = Environment(

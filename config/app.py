@@ -2,15 +2,18 @@
 
 import re
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
 from config import ROOT
 from config.section import Section
 from config.values import Unique, one_of, pattern, wrong
 from protocol.environment import ALLOWANCES
+from provider import ignore
+from provider.project_files import ProjectFiles, project_files
 
 # CPython's versions with security support (PEP 664 to 790); the Droplet's own is Debian 13's.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")
@@ -71,6 +74,15 @@ class HealthConfig(Section):
     ] = Field(default=("200-399", "401"), min_length=1, description="codes and ranges that it may answer with")
 
 
+def _ignore_pattern(line: str) -> str:
+    if problem := ignore.problem(line):
+        raise wrong("ignore", "must be a pattern as in .gitignore, but it {problem}", problem=problem)
+    return line
+
+
+IgnorePattern = Annotated[str, AfterValidator(_ignore_pattern)]
+
+
 class AppConfig(Section):
     """The Django project."""
 
@@ -91,7 +103,12 @@ class AppConfig(Section):
     secrets: dict[VariableName, Annotated[SecretStr, AsText]] = Field(
         default_factory=dict, description="the same, for secrets: pulumi config set --secret --path app.secrets.NAME"
     )
-
+    exclude: Annotated[tuple[IgnorePattern, ...], Unique] = Field(
+        default=(), description="what does not go into a release, beside what git ignores: patterns as in .gitignore"
+    )
+    include: Annotated[tuple[IgnorePattern, ...], Unique] = Field(
+        default=(), description="what goes although it would be left out, such as dist/ (docs/app.md): the same"
+    )
     health: HealthConfig = Field(default_factory=HealthConfig, description="path and status")
     allow: Annotated[tuple[Annotated[str, one_of(*ALLOWANCES)], ...], Unique] = Field(
         default=(), description="what a release may be all the same (docs/app.md): " + ", ".join(ALLOWANCES)
@@ -104,3 +121,8 @@ class AppConfig(Section):
     def folder(self) -> Path:
         """The project's folder; a relative path starts where Pulumi.yaml is."""
         return ROOT / self.path
+
+    @cached_property
+    def files(self) -> ProjectFiles:
+        """What goes into a release, as it is when it is asked for first."""
+        return project_files(self.folder, self.exclude, self.include)

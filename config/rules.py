@@ -10,6 +10,7 @@ import yaml
 from config import NAMESPACE, ROOT
 from config.network import DEFAULT_CIDR
 from config.problems import did_you_mean
+from config.project.files import file_rules
 from config.project.modules import settings_rules, wsgi_rules
 from config.project.rules import project_rules, python_rules
 from config.stack import StackConfig
@@ -202,6 +203,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _environment_rules,
     _quoting_rules,
     project_rules,
+    file_rules,
     python_rules,
     wsgi_rules,
     settings_rules,

@@ -14,6 +14,8 @@ from provider.actions import ActionError
 from provider.agent_package import SOURCES, Sources, describe
 from provider.archive import digest
 from provider.artifact import members
+from provider.project_files import ProjectFiles
+from provider.release_contents import contents
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"
@@ -131,9 +133,10 @@ class AgentPackage(_Resource):
 
 
 class Artifact(_Resource):
-    """The tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
+    """The files of the tree at `path` (from the directory of Pulumi.yaml) as `artifacts/<sha256>.tar`.
 
-    The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it.
+    The digest is taken here, in the program, so that preview shows a changed tree and the release that comes of it; it
+    says which files go, too. `exclude` and `include` are what `files` were found by: an update finds them anew.
     Raises pulumi.RunError when it can't be one.
     """
 
@@ -147,18 +150,29 @@ class Artifact(_Resource):
         bucket: pulumi.Input[str],
         region: pulumi.Input[str],
         path: str | Path,
+        files: ProjectFiles,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         with refusing():
-            sha256 = digest(members(Path(path)))
+            sha256 = digest(members(files))
         props = {
             "bucket": bucket,
             "region": region,
             "path": Path(path).as_posix(),
+            "exclude": list(exclude),
+            "include": list(include),
             "sha256": sha256,
             "key": artifact_key(sha256),
         }
         super().__init__(name, props, opts)
+        if pulumi.runtime.is_dry_run():
+            found = contents(files)
+            for line in filter(None, (found.goes, found.left)):
+                pulumi.log.info(line, self)
+            if found.built:
+                pulumi.log.warn(found.built, self)
 
 
 class Environment(_Resource):

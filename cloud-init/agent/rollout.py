@@ -193,10 +193,12 @@ class Rollout:
 
     def static(self, app: AppSteps) -> None:
         """Collect static files, then bring them to where STATIC_URL leads."""
+        root, url = app.static_settings()
+        with self.machine.acting_as_user():
+            static.age(Path(root), self.folder)
         command = ("collectstatic", "--noinput", "--verbosity", "0")
         if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
             return  # the app has no static files
-        root, url = app.static_settings()
         app.close()  # its memory is worth more to the uploads
         if url.startswith("/"):
             static.serve(Path(os.path.normpath(root)), self.folder)

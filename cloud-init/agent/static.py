@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from agent.spaces import Spaces, SpacesError
 
 PREFIX = "static/"  # in the Space `assets`: the path that STATIC_URL has on the CDN
 UPLOADS_AT_ONCE = 8
+BEFORE = -1  # seconds since 1970; the archive's files are of 0
 
 
 def serve(root: Path, folder: Path) -> None:
@@ -29,6 +31,18 @@ def serve(root: Path, folder: Path) -> None:
             )
         static.rmdir()
         static.symlink_to(root)
+
+
+def age(root: Path, folder: Path) -> None:
+    """Let collectstatic replace what the archive has brought to STATIC_ROOT, which it keeps if it is not older.
+
+    The archive has no times: all of its files are of the first second there was. What the app has put into STATIC_ROOT
+    itself, and collectstatic has no other for, stays.
+    """
+    real = root.resolve()
+    if root.is_absolute() and real.is_dir() and real.is_relative_to((folder / "app").resolve()):
+        for path in real.rglob("*"):
+            os.utime(path, (BEFORE, BEFORE), follow_symlinks=False)
 
 
 def require_apart(root: Path, folder: Path) -> None:

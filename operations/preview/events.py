@@ -73,6 +73,7 @@ class Preview:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
+    contents: list[str] = field(default_factory=list)  # what the program says of the files that go into a release
     before: Mapping[str, Any] = field(default_factory=dict)  # the stack's outputs
     after: Mapping[str, Any] = field(default_factory=dict)
     ended: bool = False  # whether the engine came to its end
@@ -122,17 +123,28 @@ def _take(preview: Preview, by_urn: dict[str, Change], event: dict[str, Any]) ->
         message = found["message"].strip().splitlines()[-1]
         preview.violations.append(Violation(rule=found["policyName"], message=message))
     elif "diagnosticEvent" in event:
-        found = event["diagnosticEvent"]
-        text = found["message"].rstrip()
-        # Events of the severity "debug" quote what a program and its plugins say to each other, secrets in plain.
-        if text and found["severity"] != "debug" and not found.get("ephemeral"):
-            preview.log.append(text)
-            if found["severity"] == "error":
-                preview.errors.append(text.removeprefix("error: "))
-            if found["severity"] == "warning" and _OF_A_SETTING.match(text):
-                preview.warnings.append(" ".join(text.split()))
+        _say(preview, event["diagnosticEvent"])
     elif "summaryEvent" in event:
         preview.ended = True
+
+
+def _say(preview: Preview, found: dict[str, Any]) -> None:
+    text, severity = found["message"].rstrip(), found["severity"]
+    # Events of the severity "debug" quote what a program and its plugins say to each other, secrets in plain.
+    if not text or severity == "debug" or found.get("ephemeral"):
+        return
+    preview.log.append(text)
+    if severity == "error":
+        preview.errors.append(text.removeprefix("error: "))
+    elif _kind(found.get("urn", "")) == "Artifact":
+        preview.contents.append(text)
+    elif severity == "warning" and _OF_A_SETTING.match(text):
+        preview.warnings.append(" ".join(text.split()))
+
+
+def _kind(urn: str) -> str:
+    """Return a resource's type without its package, by its URN."""
+    return urn.rpartition("::")[0].rpartition(":")[2]
 
 
 def _step(preview: Preview, by_urn: dict[str, Change], metadata: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ def markdown(preview: Preview, *, with_log: bool = True) -> str:
         [f"### `{preview.stack or 'unknown'}`: {_headline(preview, found)}"],
         [*_refusals(preview), *worst, *(f"- **WARNING**: {text}" for text in preview.warnings), *notes],
         [*_changes(preview.changes)],
+        [*_contents(preview)],
         [*_accepted(preview)],
         [*_budget(preview)],
         # What a change that is refused, or was not seen to its end, would cost is not known.
@@ -94,6 +95,14 @@ def _changes(changes: list[Change]) -> Iterator[str]:
 
 def _why(change: Change) -> str:
     return f" ({because(change)})" if change.verb in {"updated", "replaced"} and change.reasons else ""
+
+
+def _contents(preview: Preview) -> Iterator[str]:
+    """Say which files go into a release: what is left out is noticed here, and not on the site."""
+    if preview.contents:
+        yield "Files:"
+        # Names of files are anybody's words.
+        yield from _fenced(preview.contents)
 
 
 def _accepted(preview: Preview) -> Iterator[str]:

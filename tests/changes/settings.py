@@ -148,6 +148,8 @@ CHANGES = (
     Change({"app.settings": "mysite.other_settings"}, "release"),
     Change({"app.wsgi": "mysite.other_wsgi:application"}, "release"),
     Change({"app.python": "3.13"}, "release"),
+    Change({"app.exclude": ["polls/tests.py"]}, "release", note="nothing where it names what did not go before"),
+    Change({"app.include": ["polls/tests.py"]}, "release", note="nothing where it names what goes already"),
     Change({"app.env": {"GREETING": "hello"}}, "release"),
     Change({"app.secrets.GREETING_KEY": Secret("correct-horse-battery")}, "release"),
     Change({"app.release": lambda given: given.outputs["release"]}, "release", note="back to that one"),

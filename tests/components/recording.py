@@ -173,10 +173,11 @@ def set_mocks(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- pulum
     pulumi.runtime.set_mocks(*arguments, **options)
 
 
-def run_program(settings: Mapping[str, Any]) -> Graph:
+def run_program(settings: Mapping[str, Any], *, preview: bool = False) -> Graph:
     """Run `__main__.py` with these settings; returns when every resource is registered."""
     graph = Graph(prefix=str(settings["name"]))
-    set_mocks(Answers(), project="django-do", stack="test", monitor=Recorder(Answers(), graph))
+    monitor = Recorder(Answers(), graph)
+    set_mocks(Answers(), project="django-do", stack="test", preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )

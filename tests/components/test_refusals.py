@@ -11,7 +11,7 @@ import pytest
 
 from config import state_folder
 from provider import resources
-from provider.artifact import MAX_BYTES
+from provider.project_files import MAX_BYTES
 from sizing.plans import USER_DATA_LIMIT
 from tests.components.recording import ROOT, run_program
 
@@ -44,7 +44,7 @@ def fifo(_settings: Settings, app: Path) -> None:
 
 def large(_settings: Settings, app: Path) -> None:
     """More than a release may have."""
-    with (app / "backup.sql").open("wb") as file:
+    with (app / "backup.tar").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
 
 
@@ -63,7 +63,7 @@ def much_user_data(settings: Settings, _app: Path) -> None:
     [
         (wrong_setting, "web.size: must be a Droplet size"),
         (leads_outside, "app.path: a link must stay inside the app"),
-        (fifo, "app.path: must hold files, directories and links only"),
+        (fifo, "app.path: must hold files, folders and links only"),
         (large, "app.path: must be at most 256 MiB"),
         (no_variable, "environment.env.TOKEN: must not hold a NUL character"),
         (much_user_data, "user_data: must be at most"),

@@ -1,7 +1,11 @@
 """Release: artifact, environment and rollout."""
 
 import json
+import logging
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.components.recording import Graph, run_program
 
@@ -38,3 +42,28 @@ def test_an_earlier_release_is_rolled_out_by_its_id(settings: dict[str, Any]) ->
     assert "artifact" not in graph
     assert "environment" not in graph
     assert "secret-key" in graph
+
+
+def test_a_preview_says_what_goes_into_the_release(
+    settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what does not, since the app may need it; an update, which comes after it, does not say it again."""
+    for name in ("manage.py", "requirements.txt", "dist/app.js", "logs/a", ".envrc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".gitignore").write_text("dist/\nlogs/\n")
+    changed = settings | {
+        "app": {"path": str(tmp_path), "exclude": ["requirements.txt"], "include": ["/requirements.txt"]}
+    }
+    caplog.set_level(logging.INFO)
+    run_program(changed)
+    assert [record for record in caplog.records if "release" in record.message] == []
+    graph = run_program(changed, preview=True)
+    said = [(record.levelname, record.message) for record in caplog.records if record.name == "root"]
+    assert said == [
+        ("INFO", "3 files of the app, 0.0 MiB, go into a release"),
+        ("INFO", "left out: secrets: .envrc; ignored by git: dist/, logs/"),
+        ("WARNING", "left out, but built, so the app may need it: dist/; name it in app.include if it does"),
+    ]
+    assert graph["artifact"].inputs["exclude"] == ["requirements.txt"]
+    assert graph["artifact"].inputs["include"] == ["/requirements.txt"]

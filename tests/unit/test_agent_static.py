@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import tracemalloc
 from collections.abc import Mapping
@@ -91,3 +92,46 @@ def test_uploads_take_little_memory(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert sent == {f"static/{name}": 16 * 2**20 for name in names.values()}
     assert peak < 8 * 2**20
+
+
+def files_of(folder: Path) -> dict[str, float]:
+    """The times of a folder's files."""
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def unpacked(release: Path) -> Path:
+    """A release whose archive has brought static files: no times in it."""
+    for name in ("app/mysite/site.css", "app/collected/site.css", "app/collected/js/built.js"):
+        (release / name).parent.mkdir(exist_ok=True)
+        (release / name).touch()
+        os.utime(release / name, (0, 0))
+    return release
+
+
+@pytest.mark.parametrize("root", ["app/collected", "app/link", "app/mysite/../collected"])
+def test_what_the_archive_brought_to_static_root_is_older_than_its_source(unpacked: Path, root: str) -> None:
+    """By whole seconds, which is what collectstatic compares; nothing is deleted."""
+    (unpacked / "app/link").symlink_to("collected")
+    static.age(unpacked / root, unpacked)
+    times = files_of(unpacked / "app")
+    assert times.pop("mysite/site.css") == 0
+    assert times.pop("manage.py") > 0
+    assert {name: time < 0 for name, time in times.items()} == {
+        "collected/site.css": True,
+        "collected/js/built.js": True,
+    }
+
+
+def test_times_elsewhere_stay(unpacked: Path, tmp_path: Path) -> None:
+    """Of another folder, of what a link leads to, of one that is not there; and of a project without STATIC_ROOT."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.css").touch()
+    (unpacked / "app/collected/a.css").symlink_to(other / "a.css")
+    before = files_of(tmp_path) | {"app/collected/a.css": (other / "a.css").stat().st_mtime}
+    for root in (Path("None"), Path("app/collected"), other, unpacked / "app/missing", unpacked / "static"):
+        static.age(root, unpacked)
+    assert files_of(tmp_path) == before
+    static.age(unpacked / "app/collected", unpacked)
+    assert files_of(other) == {"a.css": before["other/a.css"]}

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from protocol.release import artifact_key
-from provider import artifact, spaces_client
+from provider import project_files as files
+from provider import spaces_client
 from provider.actions import ActionError
 from provider.archive import CONTENT_TYPE, chunks
 from provider.artifact import ArtifactProvider, members
+from provider.project_files import project_files
 from tests.unit.conftest import Buckets
 
 
@@ -38,7 +40,7 @@ def app(tmp_path: Path) -> Path:
 
 def build(app: Path) -> tuple[bytes, str]:
     """The archive of a tree, and its digest."""
-    body = b"".join(chunks(members(app)))
+    body = b"".join(chunks(members(project_files(app))))
     return body, hashlib.sha256(body).hexdigest()
 
 
@@ -124,20 +126,20 @@ def test_a_link_inside_the_tree_stays_a_link(app: Path) -> None:
 def test_a_link_that_leaves_the_tree_is_refused(app: Path, target: str) -> None:
     """It would lead to nothing, or to something of the Droplet's."""
     (app / "link").symlink_to(target)
-    with pytest.raises(ActionError, match=f"must stay inside the app, {app}/link leads to {target}; copy"):
+    with pytest.raises(ActionError, match=f"^app.path: a link must stay inside the app, link leads to {target}; copy"):
         build(app)
 
 
 def test_something_that_is_no_file_is_refused(app: Path) -> None:
     """Reading a pipe would never end."""
     os.mkfifo(app / "pipe")
-    with pytest.raises(ActionError, match="files, directories and links only"):
+    with pytest.raises(ActionError, match="files, folders and links only"):
         build(app)
 
 
 def test_a_tree_with_data_in_it_is_refused(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uploads in the app's directory would be released with each version."""
-    monkeypatch.setattr(artifact, "MAX_BYTES", 5)
+    monkeypatch.setattr(files, "MAX_BYTES", 5)
     with pytest.raises(ActionError, match=r"app\.path: must be at most"):
         build(app)
 
@@ -163,6 +165,29 @@ def test_the_archive_is_uploaded_under_its_digest(app: Path, buckets: Buckets) -
     client = spaces_client.spaces_client(buckets.region, spaces_client.credentials())
     stored = client.get_object(Bucket=buckets.releases, Key=inputs["key"])
     assert (stored["Body"].read(), stored["ContentType"]) == (build(app)[0], "application/x-tar")
+
+
+def test_the_settings_count_when_it_is_built_again(app: Path, buckets: Buckets) -> None:
+    """An update packs the files itself: by the same two settings, or it would find another tree than the preview."""
+    write(app, {".gitignore": "dist/", "dist/app.js": "x", "docs/index.md": "x"})
+    exclude, include = ["docs/"], ["dist/"]
+    body = b"".join(chunks(members(project_files(app, exclude, include))))
+    sha256 = hashlib.sha256(body).hexdigest()
+    inputs = props(app, buckets) | {"sha256": sha256, "key": artifact_key(sha256)}
+    with pytest.raises(ActionError, match="must not change during the update"):
+        ArtifactProvider().create(inputs)
+    ArtifactProvider().create(inputs | {"exclude": exclude, "include": include})
+    stored = entries(buckets.body(buckets.releases, inputs["key"]))
+    assert {"dist/app.js", "manage.py"} < stored.keys()
+    assert "docs" not in stored
+
+
+def test_all_that_is_wrong_is_the_plugins_one_error(app: Path) -> None:
+    """As the program says it, for a tree that has become wrong since."""
+    (app / "a").symlink_to("/a")
+    (app / "b").symlink_to("/b")
+    with pytest.raises(ActionError, match=r"^app\.path: .* a leads to /a; .*\napp\.path: .* b leads to /b; .*$"):
+        build(app)
 
 
 class Unreliable(BaseHTTPRequestHandler):
@@ -231,13 +256,14 @@ from provider import spaces_client
 from provider.archive import digest
 from protocol.release import artifact_key
 from provider.artifact import ArtifactProvider, members
+from provider.project_files import project_files
 from pathlib import Path
 endpoint, bucket, *apps = sys.argv[1:]
 spaces_client.spaces_endpoint = lambda region: endpoint
 spaces_client.CLIENT_CONFIG = spaces_client.CLIENT_CONFIG.merge(Config(s3={"addressing_style": "path"}))
 for app in apps:
     tracemalloc.start()
-    sha256 = digest(members(Path(app)))
+    sha256 = digest(members(project_files(Path(app))))
     inputs = {"bucket": bucket, "region": "nyc3", "path": app, "sha256": sha256, "key": artifact_key(sha256)}
     ArtifactProvider().create(inputs)
     peak = tracemalloc.get_traced_memory()[1]

@@ -300,3 +300,51 @@ def test_an_app_needs_locked_dependencies(settings: dict[str, Any], project: Pat
     (project / "requirements.txt").unlink()
     (problem,) = problems(settings)
     assert problem.startswith("app.path: must hold uv.lock or requirements.txt, got")
+
+
+def test_what_is_wrong_with_the_tree_is_told_with_the_settings(settings: dict[str, Any], project: Path) -> None:
+    """All of it in one run; a release of before is made of nothing that is here."""
+    for name, target in {"a": "b", "b": "a", "env": "/usr/bin"}.items():
+        (project / name).symlink_to(target)
+    settings["web"]["size"] = "s-one"
+    found = problems(settings)
+    assert [problem.partition(";")[0] for problem in found[1:]] == [
+        "app.path: a link must lead to a file or a folder, a leads to b in a ring",
+        "app.path: a link must lead to a file or a folder, b leads to a in a ring",
+        "app.path: a link must stay inside the app, env leads to /usr/bin",
+    ]
+    assert found[0].startswith("web.size: ")
+    settings["web"]["size"] = "s-1vcpu-1gb"
+    settings["app"]["exclude"] = ["a", "b"]
+    (project / ".gitignore").write_text("env\n")
+    assert parse(settings).app.files.problems == []
+    settings["app"] |= {"exclude": [], "release": "0a1b2c3d-4e5f6a7b"}
+    assert parse(settings).app.release == "0a1b2c3d-4e5f6a7b"
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "rule"),
+    [
+        ("requirements.txt", "path", "take requirements.txt along"),
+        ("settings.py", "settings", 'name a module that is released, got "mysite.settings", and mysite/settings.py'),
+        ("mysite/", "wsgi", 'name a module that is released, got "mysite.wsgi", and mysite/wsgi.py'),
+    ],
+)
+def test_what_a_release_needs_must_not_be_ignored(
+    settings: dict[str, Any], project: Path, line: str, path: str, rule: str
+) -> None:
+    """A lock that git ignores is a library's habit; settings that it ignores are a habit of production's."""
+    (project / ".gitignore").write_text(f"{line}\n")
+    expected = (
+        f"app.{path}: must {rule}, which is left out: " if path == "path" else f"app.{path}: must {rule} is left out: "
+    )
+    assert f"{expected}git ignores it (`{line}`); name it in app.include" in problems(settings)
+    settings["app"]["include"] = [line]
+    assert parse(settings).app.files.files == 6
+
+
+def test_one_lock_is_enough(settings: dict[str, Any], project: Path) -> None:
+    """Of two that are there, one may be left out."""
+    (project / "uv.lock").touch()
+    settings["app"]["exclude"] = ["uv.lock"]
+    assert parse(settings).app.files.why_left_out("uv.lock") == "app.exclude has `uv.lock`"

@@ -91,6 +91,25 @@ def test_static_files_that_do_not_go_to_the_cdn_are_found_by_nginx(world: World)
     assert (world.machine.releases / release / "static" / "site.css").read_text() == "body{}"
 
 
+def test_static_files_of_the_archive_are_old_when_collectstatic_runs(world: World) -> None:
+    """It keeps what is not older than its source, and the archive's files have no times."""
+    release = world.desire(1)
+    app = world.machine.releases / release / "app"
+    world.machine.static_root = app / "collected"
+    times = []
+
+    def behaviour(command: str) -> None:
+        if "check --deploy" in command:
+            (app / "collected").mkdir()
+            (app / "collected" / "old.css").touch()
+        if "collectstatic" in command:
+            times.append((app / "collected" / "old.css").stat().st_mtime < (app / "manage.py").stat().st_mtime)
+
+    world.machine.behaviour = behaviour
+    world.run()
+    assert times == [True]
+
+
 def test_an_attempt_that_was_cut_short_starts_again(world: World) -> None:
     """After a reboot in the middle, half a release is thrown away and made anew."""
     release = world.desire(1)

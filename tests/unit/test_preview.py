@@ -372,3 +372,17 @@ def test_the_log_may_be_left_out() -> None:
     preview = events.read([json.dumps({"sequence": 1, "diagnosticEvent": said}), NOTHING, END])
     assert "<details>" in report.markdown(preview)
     assert report.markdown(preview, with_log=False) == "### `dev`: nothing changes\n"
+
+
+def test_the_files_of_a_release_are_told() -> None:
+    """What the program says of its artifact, and nothing of what others say; a release of before has none."""
+    urn = "urn:pulumi:dev::django-do::django-do:release:Release$django-do-runner:index:Artifact::polls-dev-artifact"
+    said = [
+        {"severity": "info#err", "message": "3 files go\n", "urn": urn},
+        {"severity": "warning", "message": "left out: dist/", "urn": urn},
+        {"severity": "warning", "message": "deprecated", "urn": urn.replace("Artifact", "Secret")},
+        {"severity": "error", "message": "refused", "urn": urn},
+    ]
+    lines = [json.dumps({"sequence": 1, "diagnosticEvent": one}) for one in said]
+    assert "Files:\n```text\n3 files go\nleft out: dist/\n```\n\n" in told(*lines)
+    assert "Files:" not in told(event("update", "Rollout", "polls-dev-rollout", "release"))

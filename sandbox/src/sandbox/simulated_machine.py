@@ -187,6 +187,10 @@ class _Steps:
         logger.info("simulated: %s: `manage.py %s`%s", self._release, " ".join(arguments), unless and " or none")
         return None
 
+    def static_settings(self) -> tuple[str, str]:
+        """Return STATIC_ROOT and STATIC_URL as the agent reads them of such an app."""
+        return "None", "None"
+
     def close(self) -> None:
         """End nothing."""
 
