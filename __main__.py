@@ -5,6 +5,8 @@ import pulumi
 from components.alerts import Alerts, AlertsArgs
 from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
+from components.early_outputs import keep
+from components.existing import Existing
 from components.network import Network, NetworkArgs
 from components.object_storage import ObjectStorage, ObjectStorageArgs
 from components.public_address import PublicAddress, PublicAddressArgs
@@ -17,16 +19,22 @@ from config.program import begin
 config = begin()
 name, region, domain, budget = config.name, config.region, config.domain, config.connection_budget
 protected = pulumi.ResourceOptions(protect=True) if config.protect else None
+existing = Existing(config)
+waiting = pulumi.ResourceOptions(depends_on=existing.looked)
 
-network = Network(name, NetworkArgs(region=region, cidr=config.network.cidr))
+network = Network(name, NetworkArgs(region=region, cidr=config.network.cidr, existing=existing))
 storage = ObjectStorage(
     name,
     ObjectStorageArgs(
         region=region, settings=config.storage, cors_origins=config.cors_origins, protect_media=config.protect
     ),
+    opts=waiting,
 )
-address = PublicAddress(name, PublicAddressArgs(region=region, domain=domain, dns=config.dns), opts=protected)
-database = Database(name, DatabaseArgs(region=region, settings=config.database, network=network), opts=protected)
+address = PublicAddress(
+    name, PublicAddressArgs(region=region, domain=domain, dns=config.dns, existing=existing), opts=protected
+)
+database_args = DatabaseArgs(region=region, settings=config.database, network=network, existing=existing)
+database = Database(name, database_args, opts=protected)
 pool = ConnectionPool(name, ConnectionPoolArgs(database=database, size=budget.pool_size))
 firewall = WebFirewall(name, WebFirewallArgs(web_tag=network.web_tag, ssh_from=config.network.ssh_from))
 # The Droplets need no database to install themselves: they do it while the cluster is being created.
@@ -36,6 +44,7 @@ web = WebServer(
         region=region, domain=domain, settings=config.web, access=config.network, budget=budget,
         network=network, storage=storage, firewall=firewall,
     ),
+    opts=waiting,
 )  # fmt: skip
 Alerts(name, AlertsArgs(web_tag=network.web_tag, settings=config.alerts))
 release = Release(
@@ -44,30 +53,25 @@ release = Release(
         region=region, domain=domain, app=config.app, database=database, pool=pool, storage=storage,
         droplet_ids=web.droplet_ids, protect_secrets=config.protect,
     ),
+    opts=waiting,
 )  # fmt: skip
+early = {
+    "url": config.url,
+    # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
+    "production": config.production, "accepted": config.database.accepted,
+    "reserved_ip": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
+    "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
+    "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
+    "superuser_password": release.superuser_password,
+}  # fmt: skip
 publication = Publication(
     name,
     PublicationArgs(
         region=region, url=config.url, dns=config.dns, address=address, release=release,
         droplet_ids=web.droplet_ids, releases_bucket=storage.releases_bucket,
     ),
+    opts=pulumi.ResourceOptions(depends_on=keep(early)),
 )  # fmt: skip
 
-for output, value in {
-    "url": config.url,
-    # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
-    "production": config.production,
-    "accepted": config.database.accepted,
-    "reserved_ip": address.ip_address,
-    "cdn_endpoint": storage.cdn_endpoint,
-    "max_connections": budget.max_connections,
-    "pool_size": pool.size,
-    "connection_budget": budget.export(),
-    "release": publication.release,
-    "pending": publication.pending,
-    "superuser_password": release.superuser_password,
-    "droplet_ids": web.droplet_ids,
-    "database_id": database.cluster.id,
-    "buckets": storage.buckets,
-}.items():
+for output, value in {**early, "release": publication.release, "pending": publication.pending}.items():
     pulumi.export(output, value)

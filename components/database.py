@@ -6,6 +6,8 @@ from importlib.metadata import version
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from components import account
+from components.existing import Existing
 from components.network import Network
 from config.database import DatabaseConfig, TimeoutsConfig
 from provider.resources import DatabaseGrants
@@ -38,6 +40,7 @@ class DatabaseArgs:
     region: str
     settings: DatabaseConfig
     network: Network
+    existing: Existing
 
 
 class Database(pulumi.ComponentResource):
@@ -76,7 +79,10 @@ class Database(pulumi.ComponentResource):
                 threshold_percent=settings.storage.threshold,
                 increment_gib=settings.storage.increment,
             ),
-            opts=pulumi.ResourceOptions(parent=self, hooks=_refusal_of_a_new_cluster(name, settings)),
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, hooks=_refusal_of_a_new_cluster(name, settings)),
+                args.existing.refusal("db", account.cluster),
+            ),
         )
         # They go with the cluster: a role that owns tables can't be dropped, and nothing is left to drop it from.
         inside = pulumi.ResourceOptions(parent=self, deleted_with=self.cluster)

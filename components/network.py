@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from components import account
+from components.existing import Existing
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkArgs:
@@ -12,6 +15,7 @@ class NetworkArgs:
 
     region: str
     cidr: str
+    existing: Existing
 
 
 class Network(pulumi.ComponentResource):
@@ -30,10 +34,21 @@ class Network(pulumi.ComponentResource):
             ip_range=args.cidr,
             # Members linger for minutes after their own deletion, and until then DigitalOcean answers 409
             # (digitalocean/terraform-provider-digitalocean#488).
-            opts=pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(delete="15m")),
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, custom_timeouts=pulumi.CustomTimeouts(delete="15m")),
+                args.existing.refusal("vpc", account.network, first=True, ahead=account.untagged_cluster),
+            ),
         )
+        args.existing.registered("vpc", vpc)
         # Tags are named explicitly: firewalls and trusted sources go by name, and a new name would open a gap.
-        web_tag = digitalocean.Tag(f"{name}-web-tag", name=f"{name}-web", opts=pulumi.ResourceOptions(parent=self))
+        web_tag = digitalocean.Tag(
+            f"{name}-web-tag",
+            name=f"{name}-web",
+            opts=pulumi.ResourceOptions.merge(
+                pulumi.ResourceOptions(parent=self, depends_on=args.existing.looked),
+                args.existing.refusal("web-tag", account.tag),
+            ),
+        )
         # The cluster has this tag, and its trusted sources name the other one: so that goes after the cluster, too.
         tag = digitalocean.Tag(f"{name}-tag", name=name, opts=pulumi.ResourceOptions(parent=self, depends_on=[web_tag]))
 

@@ -6,6 +6,9 @@ from typing import Literal
 import pulumi
 import pulumi_digitalocean as digitalocean
 
+from components import account
+from components.existing import Existing
+
 TTL = 60  # seconds, so that a move to another address is quick; DigitalOcean takes 30 and more
 
 
@@ -16,6 +19,7 @@ class PublicAddressArgs:
     region: str
     domain: str
     dns: Literal["managed", "external"]
+    existing: Existing
 
 
 class PublicAddress(pulumi.ComponentResource):
@@ -25,11 +29,21 @@ class PublicAddress(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PublicAddressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:public_address:PublicAddress", name, None, opts)
+        here = pulumi.ResourceOptions(parent=self)
+        existing = args.existing
+        if args.dns == "managed":
+            domain = digitalocean.Domain(
+                f"{name}-domain",
+                name=args.domain,
+                opts=pulumi.ResourceOptions.merge(here, existing.refusal("domain", account.zone, first=True)),
+            )
+            existing.registered("domain", domain)
         address = digitalocean.ReservedIp(
-            f"{name}-address", region=args.region, opts=pulumi.ResourceOptions(parent=self)
+            f"{name}-address",
+            region=args.region,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=existing.looked),
         )
         if args.dns == "managed":
-            domain = digitalocean.Domain(f"{name}-domain", name=args.domain, opts=pulumi.ResourceOptions(parent=self))
             digitalocean.DnsRecord(
                 f"{name}-record",
                 domain=domain.name,
@@ -37,7 +51,7 @@ class PublicAddress(pulumi.ComponentResource):
                 name="@",
                 value=address.ip_address,
                 ttl=TTL,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions.merge(here, existing.refusal("record", account.record)),
             )
 
         self.ip_address = address.ip_address

@@ -19,6 +19,11 @@ def load() -> StackConfig:
     return parse(_settings())
 
 
+def provider_setting(name: str) -> str | None:
+    """Return a setting of DigitalOcean's provider, such as `token`, in plain; None when the stack has none."""
+    return pulumi.Config("digitalocean").get(name)
+
+
 def parse(settings: Mapping[str, Any]) -> StackConfig:
     """Check settings as they are in YAML; raises ConfigError with every problem at once."""
     given = {key: value for key, value in settings.items() if value is not None}

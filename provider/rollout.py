@@ -192,6 +192,15 @@ def _shortened(error: str) -> str:
     return f"{first[:ERROR_TAIL]}\n{rest[-ERROR_TAIL:]}".strip()
 
 
+def _where_to_look(props: Mapping[str, Any]) -> str:
+    """Say where there is more than the ends of texts."""
+    reports = ", ".join(f"{props['state_bucket']}/{node_key(str(droplet))}" for droplet in props["droplet_ids"])
+    return (
+        f"Where to look: the whole report, {reports} in Spaces; `journalctl -u release-agent -u gunicorn` on the "
+        'Droplet (control panel: Droplet, Access, Recovery Console); docs/runbook.md, "A release that failed"'
+    )
+
+
 def _late(droplet: str, state: NodeReport | None, deadline: float) -> str:
     """Say how far a Droplet came that is not done."""
     if state is None:
@@ -262,6 +271,6 @@ def _give_up(
         outcome = f"The Droplets go back to {good.release}."
     problem = (
         f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "
-        f"Fix the cause, then run `pulumi up` again.\n{failure}"
+        f"Fix the cause, then run `pulumi up` again.\n{failure}\n{_where_to_look(props)}"
     )
     raise _partly(problem, props, desired, number)

@@ -191,7 +191,7 @@ CHANGES = (
     Change(
         {"name": "polls-other", "network.cidr": "10.43.0.0/20"},
         "data loss",
-        note="and `pulumi up` stops half way, since the old domain is in the way: make a second stack instead",
+        note="with `dns: managed` it is refused, since the old domain is in the way: make a second stack instead",
         made=False,
     ),
 )

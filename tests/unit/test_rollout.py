@@ -15,6 +15,7 @@ from protocol.release import DESIRED, GOOD, Release, artifact_key, record_key, r
 from provider import rollout
 from provider.actions import ActionError, Operation, PartlyMade, running
 from provider.rollout import RolloutProvider
+from tests.commands import ROOT
 from tests.unit.conftest import Buckets
 
 Report = tuple[str, bool, str | None]
@@ -155,6 +156,11 @@ def test_a_failure_is_told_in_the_droplets_own_words(cloud: Cloud) -> None:
         RolloutProvider().create(cloud.props(1, "101", "102"))
     assert f"release {R1}, attempt 1: must become healthy on every Droplet, it did not." in str(caught.value)
     assert "Droplet 101 failed:\nTraceback …\nImproperlyConfigured: no such app: polls2" in str(caught.value)
+    last = str(caught.value).splitlines()[-1]
+    assert last.startswith("Where to look: the whole report, ")
+    assert "/nodes/101.json" in last
+    assert 'docs/runbook.md, "A release that failed"' in last
+    assert "### A release that failed\n" in (ROOT / "docs/runbook.md").read_text()
 
 
 def test_a_long_text_is_cut_in_its_middle(cloud: Cloud) -> None:

@@ -161,6 +161,7 @@ RULES = (
     _assumed("VPC", "the first address is the gateway's, Droplets and clusters begin at .10", "not documented"),
     _docs("Domain", "a new zone has SOA and three NS records, TTL 1800", "Networking, domains"),
     _assumed("Domain", "a zone that exists in the account is 422", "provider issue 166 quotes the message"),
+    _assumed("Domain", "a zone may be made beside the one of a name above it", "no document says so or the contrary"),
     _docs("Domain", "a record's name may be its full one with a final dot", "resource_record_test.go of the provider"),
     _assumed(
         "Domain", "a record's TTL is at least 30 s", "lego's DNS provider asks for 30 s; no smaller one was found"

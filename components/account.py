@@ -1,0 +1,211 @@
+"""What is in the account already and would be in the way: read from DigitalOcean's API, before anything is made."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import IPv4Network
+from typing import Any
+
+import pulumi
+
+SECONDS = 5.0  # for one answer: a preview does not wait longer
+PER_PAGE = 200  # the most that the API gives at once
+OF_EVERY_ZONE = frozenset({"SOA", "NS"})  # types of records
+ADDRESSES = frozenset({"A", "AAAA", "CNAME"})
+RUNBOOK = 'docs/runbook.md, "What exists already"'
+
+Body = Mapping[str, Any]
+Ask = Callable[[str], Body | None]  # a path below /v2 -> the body of the answer, None where there is nothing
+
+
+class UnreadableError(pulumi.RunError):
+    """The API gives no answer, or not to this token."""
+
+
+class Problem(str):
+    """What is in the way, and what to do."""
+
+    __slots__ = ()
+
+
+class Note(str):
+    """What is not, but worth a line."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a stack would create under names that an account has once."""
+
+    stack: str
+    name: str
+    region: str
+    domain: str
+    cidr: str
+    own_cluster: str | None = None  # id of the one that the stack has, and would replace
+
+    def taking_over(self, kind: str, role: str, identity: str) -> str:
+        """Return the command that makes something of the account this stack's."""
+        token = f"digitalocean:index/{kind}:{kind[0].upper()}{kind[1:]}"
+        return f"`pulumi import {token} {self.name}-{role} {identity} --stack {self.stack} --generate-code=false`"
+
+
+Look = Callable[[Ask, Wanted], Iterator[Problem | Note]]
+
+
+@contextmanager
+def asking(token: str, endpoint: str) -> Iterator[Ask]:
+    """Give a function that asks the API, with one connection; it raises UnreadableError."""
+    import httpx  # noqa: PLC0415 previews of what is deployed do without
+
+    def ask(path: str) -> Body | None:
+        try:
+            response = client.get(path)
+        except httpx.TransportError as error:
+            raise UnreadableError(f"{endpoint} gives no answer: {error}") from None
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        if not response.is_success:
+            raise UnreadableError(f"{response.request.url.path} is answered with {response.status_code}")
+        try:
+            body: Body = response.json()
+        except ValueError:
+            raise UnreadableError(f"{response.request.url.path} is not answered with JSON") from None
+        return body
+
+    try:
+        client = httpx.Client(
+            base_url=f"{endpoint.rstrip('/')}/v2/", headers={"Authorization": f"Bearer {token}"}, timeout=SECONDS
+        )
+    except (OSError, httpx.InvalidURL) as error:  # OSError: SSL_CERT_FILE names no file
+        raise UnreadableError(f"{endpoint} can't be asked: {error}") from None
+    with client:
+        yield ask
+
+
+def zone(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for the zone that would be made, and for one of a name above it."""
+    domain = wanted.domain
+    if ask(f"domains/{domain}") is None:
+        yield from _zone_above(ask, domain)
+        return
+    types = {record["type"] for record in _records(ask, domain)} - OF_EVERY_ZONE
+    others = f" with records of others ({', '.join(sorted(types))})" if types else ""
+    yield Problem(
+        f'domain: must not be a zone of the account already, "{domain}" is one{others}; set dns: external and create '
+        "in that zone the A record that `pulumi up` then names, or take the zone over with all its records, which "
+        f"`pulumi destroy` then deletes, too: {wanted.taking_over('domain', 'domain', domain)} ({RUNBOOK})"
+    )
+
+
+def _zone_above(ask: Ask, domain: str) -> Iterator[Problem | Note]:
+    """Look for a zone that the site's name is in: the zone to be made would hide what is there for it."""
+    labels = domain.split(".")
+    above = (".".join(labels[start:]) for start in range(1, len(labels) - 1))
+    parent = next((name for name in above if ask(f"domains/{name}") is not None), None)
+    if parent is None:
+        return
+    below = domain.removesuffix(f".{parent}")
+    hidden = ", ".join(
+        f"{one['name']} {one['type']} {one['data']}"
+        for one in _records(ask, parent)
+        if (one["name"] == below or one["name"].endswith(f".{below}"))
+        # This delegates to where the new zone is.
+        and not (one["type"] == "NS" and one["data"].rstrip(".").endswith(".digitalocean.com"))
+    )
+    instead = f"set dns: external and create in {parent} the A record that `pulumi up` then names"
+    if hidden:
+        yield Problem(
+            f'domain: must have no records in another zone of the account, "{domain}" has some in {parent}: {hidden}; '
+            f"a zone of its own would hide them: {instead}, or delete them first ({RUNBOOK})"
+        )
+    else:
+        yield Note(
+            f"domain: {parent} is a zone of the account already; {domain} becomes a zone of its own beside it, where "
+            f"records of that name in {parent} say nothing any more; for a record only, {instead} ({RUNBOOK})"
+        )
+
+
+def record(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for addresses of the site's name in its zone, where that was there before."""
+    domain = wanted.domain
+    found = [one for one in _records(ask, domain) if one["name"] == "@" and one["type"] in ADDRESSES]
+    if not found:
+        return
+    shown = ", ".join(f"{one['type']} {one['data']}" for one in found)
+    ways = ["delete it when the site may move"]
+    if numbers := [one["id"] for one in found if one["type"] == "A"]:
+        command = wanted.taking_over("dnsRecord", "record", f"{domain},{numbers[0]}")
+        ways.append(f"or have it moved as soon as `pulumi up` begins: {command}")
+    yield Problem(
+        f'domain: must have no address in its zone yet, "{domain}" has {shown}, and visitors would be sent to both; '
+        f"{', '.join(ways)} ({RUNBOOK})"
+    )
+
+
+def network(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for VPCs that have a part of the range."""
+    for vpc in _all(ask, "vpcs", "vpcs"):
+        if not IPv4Network(vpc["ip_range"]).overlaps(IPv4Network(wanted.cidr)):
+            continue
+        same = (vpc["ip_range"], vpc["region"], vpc["default"]) == (wanted.cidr, wanted.region, False)
+        import_it = f", or take that VPC over: {wanted.taking_over('vpc', 'vpc', vpc['id'])}" if same else ""
+        yield Problem(
+            f'network.cidr: must not overlap a VPC of the account, got "{wanted.cidr}", and "{vpc["name"]}" '
+            f"({vpc['region']}) has {vpc['ip_range']}; choose another range{import_it} ({RUNBOOK})"
+        )
+
+
+def cluster(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for a database cluster of the same name."""
+    for one in _all(ask, "databases", "databases"):
+        if one["name"] == f"{wanted.name}-db" and one["id"] != wanted.own_cluster:
+            yield _taken(one, wanted)
+
+
+def untagged_cluster(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for one that is not this stack's by all signs: that would have its tag."""
+    for one in _all(ask, "databases", "databases"):
+        if one["name"] == f"{wanted.name}-db" and wanted.name not in (one.get("tags") or ()):
+            yield _taken(one, wanted)
+
+
+def _taken(one: Body, wanted: Wanted) -> Problem:
+    vpc = one.get("private_network_uuid")
+    after = f", after its network: {wanted.taking_over('vpc', 'vpc', vpc)}" if vpc else ""
+    return Problem(
+        f'name: must not be the name of another stack, got "{wanted.name}", and the account has a database cluster '
+        f'"{one["name"]}" ({one["engine"]} {one["version"]}, {one["size"]}, {one["region"]}) already; choose another '
+        "name, or take that cluster over, with its data: "
+        f"{wanted.taking_over('databaseCluster', 'db', one['id'])}{after} ({RUNBOOK})"
+    )
+
+
+def tag(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look for others that have the tag by which firewall and trusted sources let in; alone it does no harm."""
+    name = f"{wanted.name}-web"
+    body = ask(f"tags/{name}")
+    count = body["tag"]["resources"]["count"] if body else 0
+    if count:
+        yield Problem(
+            f'name: must not be the name of another stack, got "{wanted.name}", and {count} of the account have the '
+            f'tag "{name}" already, to which this stack opens its database; choose another name, or take the tag away '
+            f"from them ({RUNBOOK})"
+        )
+
+
+def _records(ask: Ask, domain: str) -> Iterator[Body]:
+    return _all(ask, f"domains/{domain}/records", "domain_records")
+
+
+def _all(ask: Ask, path: str, key: str) -> Iterator[Body]:
+    """Give every item of a list, page by page; none where there is no such list."""
+    page = 1
+    while True:
+        items = (ask(f"{path}?per_page={PER_PAGE}&page={page}") or {}).get(key, [])
+        yield from items
+        if len(items) < PER_PAGE:
+            return
+        page += 1

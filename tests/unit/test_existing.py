@@ -1,0 +1,146 @@
+"""Existing's hooks without an engine: who waits for whom, who refuses, and what is said once."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import existing
+from components.account import Ask, Look, Note, Problem, UnreadableError, Wanted
+from components.existing import Existing
+from config.stack import StackConfig
+from tests.commands import ROOT
+
+HOOK = pulumi.ResourceHook
+Hook = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+class Hooks(dict[str, Hook]):
+    """What is called by the names of hooks, which nobody registers here."""
+
+    def hook(self, name: str, callback: Hook, _options: pulumi.ResourceHookOptions) -> pulumi.ResourceHook:
+        """Stand for the SDK's class."""
+        self[name.rpartition("-existing-")[2]] = callback
+        hook = object.__new__(HOOK)
+        hook.name, hook.callback = name, callback
+        return hook
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    """Of an update of a stack in an account that is asked by nobody's connection."""
+
+    @contextmanager
+    def asking(_token: str, _endpoint: str) -> Iterator[Ask]:
+        yield lambda _path: None
+
+    async def own_cluster() -> None:
+        pass
+
+    hooks = Hooks()
+    monkeypatch.setattr(existing, "_own_cluster", own_cluster)
+    monkeypatch.setattr(pulumi, "ResourceHook", hooks.hook)
+    monkeypatch.setattr(existing, "asking", asking)
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
+    return hooks
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Each warning."""
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    return said
+
+
+def of_account(*, token: str = "dop_v1_secret") -> Existing:  # noqa: S107 nobody's
+    """Existing with the settings that matter here."""
+    config = StackConfig.model_validate(
+        {"name": "shop", "region": "nyc3", "domain": "shop.example", "app": {"path": str(ROOT / "app")}}
+        | {"database": {"size": "db-s-1vcpu-1gb"}, "web": {"size": "s-1vcpu-1gb"}}
+        | {"alerts": {}}
+    )
+    return Existing(config, {"DIGITALOCEAN_TOKEN": token})
+
+
+def look(*findings: Problem | Note) -> Look:
+    """A look that finds this."""
+
+    def look(_ask: Ask, _wanted: Wanted) -> Iterator[Problem | Note]:
+        yield from findings
+
+    return look
+
+
+def unreadable(_ask: Ask, _wanted: Wanted) -> Iterator[Problem | Note]:
+    """A look that is answered by nobody."""
+    raise UnreadableError("/v2/vpcs is answered with 403")
+
+
+def outcomes(hooks: Hooks, *roles: str) -> list[str]:
+    """Call hooks at once; the text of each refusal, "" for none."""
+
+    async def all_of_them() -> list[BaseException | None]:
+        return await asyncio.gather(*(hooks[role](None) for role in roles), return_exceptions=True)
+
+    loop = asyncio.new_event_loop()  # asyncio.run would leave other tests without one
+    try:
+        return ["" if found is None else str(found) for found in loop.run_until_complete(all_of_them())]
+    finally:
+        loop.close()
+
+
+def test_nothing_is_created_beside_what_is_refused(hooks: Hooks) -> None:
+    """The other one that comes first waits, and is refused with it."""
+    account = of_account()
+    account.refusal("vpc", look(), first=True)
+    account.refusal("domain", look(Problem("domain: is there")), first=True)
+    assert outcomes(hooks, "vpc", "domain") == [
+        "nothing else is created: what exists already comes first",
+        "domain: is there",
+    ]
+
+
+def test_all_that_is_in_the_way_of_one_is_said_together(hooks: Hooks) -> None:
+    """With what an update looks for ahead of it, a line each."""
+    of_account().refusal("vpc", look(Problem("range"), Problem("range 2")), first=True, ahead=look(Problem("cluster")))
+    assert outcomes(hooks, "vpc") == ["range\nrange 2\ncluster"]
+
+
+def test_a_preview_waits_for_nothing(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It creates nothing, so each says its own, and looks for nothing ahead."""
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    account = of_account()
+    account.refusal("vpc", look(), first=True, ahead=look(Problem("cluster")))
+    account.refusal("domain", look(Problem("domain: is there")), first=True)
+    assert account.looked == []
+    assert outcomes(hooks, "vpc") == [""]
+
+
+def test_an_engine_that_does_one_thing_at_a_time_goes_on(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other hook is called after this one has ended."""
+    monkeypatch.setattr(existing, "HELD", 0.05)
+    account = of_account()
+    account.refusal("vpc", look(), first=True)
+    account.refusal("domain", look(), first=True)
+    assert outcomes(hooks, "vpc") == [""]
+
+
+def test_what_can_not_be_read_is_said_once(hooks: Hooks, said: list[str]) -> None:
+    """And refuses nothing; notes are said as they are."""
+    account = of_account()
+    account.refusal("vpc", unreadable)
+    account.refusal("db", unreadable)
+    account.refusal("domain", look(Note("domain: a note")))
+    assert outcomes(hooks, "vpc", "db", "domain") == ["", "", ""]
+    line = "what exists already in the account was not looked for: /v2/vpcs is answered with 403"
+    assert sorted(said) == ["domain: a note", line]
+
+
+def test_without_a_token_nobody_is_asked(hooks: Hooks, said: list[str]) -> None:
+    """DigitalOcean's provider says what is missing."""
+    of_account(token="").refusal("vpc", unreadable)
+    assert (outcomes(hooks, "vpc"), said) == ([""], [])
