@@ -65,7 +65,8 @@ for output, value in {
     "connection_budget": budget.export(),
     "release": publication.release,
     "pending": publication.pending,
-    "superuser_password": release.superuser_password,
+    # Kept in the state all the same: a superuser that is there still has it.
+    **({"superuser_password": release.superuser_password} if config.app.superuser else {}),
     "droplet_ids": web.droplet_ids,
     "database_id": database.cluster.id,
     "buckets": storage.buckets,

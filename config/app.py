@@ -47,6 +47,10 @@ class AppConfig(Section):
     secrets: dict[VariableName, SecretStr] = Field(
         default_factory=dict, description="the same, for secrets: pulumi config set --secret --path app.secrets.NAME"
     )
+    superuser: bool = Field(
+        default=True,
+        description="false makes no user admin; true does with the first release, its password is an output",
+    )
 
     health: HealthConfig = Field(default_factory=HealthConfig, description="path and status")
     allow: Annotated[tuple[Annotated[str, one_of(*ALLOWANCES)], ...], Unique] = Field(
