@@ -252,6 +252,7 @@ def test_the_memory_for_an_output_has_a_bound() -> None:
 COOKIECUTTER = """
 import os
 import sys
+from pathlib import Path
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")

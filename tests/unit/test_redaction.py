@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from agent.redaction import SHORT, SHORTEST, TRIVIAL, redacted, secrets
 from protocol.environment import Environment
+from tests.unit.droplet_world import ENVIRONMENT
 
 PEM = "-----BEGIN KEY-----\nc2VjcmV0LXBhcnQ\nYW5vdGhlci1wYXJ0\n-----END KEY-----"
 ACCOUNT = json.dumps({"type": "service_account", "project_id": "shop-1", "private_key": PEM})
@@ -47,7 +48,7 @@ def test_what_is_no_secret_can_be_read(name: str, value: str) -> None:
 def test_a_secret_of_the_settings_is_hidden_whatever_its_name() -> None:
     """`app.secrets` names it; a document that is older than the field hides all."""
     environment = {"HOOK": "https://hooks.example/T0/B1", "PAGE": "https://shop.example/pages"}
-    document = {"wsgi": "shop.wsgi:application", "env": environment, "release_env": {}}
+    document = ENVIRONMENT | {"env": environment, "release_env": {}}
     text = " ".join(environment.values())
     for named, expected in (({"secrets": ["HOOK"]}, "[HOOK] https://shop.example/pages"), ({}, "[HOOK] [PAGE]")):
         body = json.dumps(document | named).encode()
