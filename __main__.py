@@ -62,7 +62,8 @@ early = {
     "reserved_ip": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
-    "superuser_password": release.superuser_password,
+    # Kept in the state all the same: a superuser that is there still has it.
+    **({"superuser_password": release.superuser_password} if config.app.superuser else {}),
 }  # fmt: skip
 publication = Publication(
     name,

@@ -124,6 +124,7 @@ class Release(pulumi.ComponentResource):
                     health_status=args.app.health.status,
                     allow=args.app.allow,
                     env=args.app.env,
+                    superuser=args.app.superuser,
                     **values,
                 )
             )

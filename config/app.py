@@ -109,6 +109,10 @@ class AppConfig(Section):
     include: Annotated[tuple[IgnorePattern, ...], Unique] = Field(
         default=(), description="what goes although it would be left out, such as dist/ (docs/app.md): the same"
     )
+    superuser: bool = Field(
+        default=True,
+        description="false makes no user admin; true does with the first release, its password is an output",
+    )
     health: HealthConfig = Field(default_factory=HealthConfig, description="path and status")
     allow: Annotated[tuple[Annotated[str, one_of(*ALLOWANCES)], ...], Unique] = Field(
         default=(), description="what a release may be all the same (docs/app.md): " + ", ".join(ALLOWANCES)

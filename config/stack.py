@@ -41,7 +41,8 @@ class StackConfig(Section):
     storage: StorageConfig = Field(default_factory=StorageConfig, description="cors, cdn, forceDestroy, keys")
     web: WebConfig = Field(description="at least size")
     app: AppConfig = Field(
-        default_factory=AppConfig, description="path, wsgi, settings, python, env, secrets, health, allow, release"
+        default_factory=AppConfig,
+        description="path, wsgi, settings, python, env, secrets, superuser, health, allow, release",
     )
     alerts: AlertsConfig = Field(default_factory=AlertsConfig, description="email, slack")
     protect: bool = Field(

@@ -90,6 +90,7 @@ class EnvironmentSpec:
     migrator: DatabaseAddress
     database_ca: str  # PEM; empty: the Droplet's trust store
     secret_key: str
+    superuser: bool  # whether a release makes one
     superuser_password: str
     cdn_endpoint: str
     media_bucket: str
@@ -142,14 +143,25 @@ def environment_document(spec: EnvironmentSpec) -> dict[str, Any]:
             "DATABASE_URL": spec.migrator.url(ca_path),
             # What refers to the database has the migrator's here.
             **{name: value for name, value in for_the_release_step.items() if value != renamed[name]},
-            "DJANGO_SUPERUSER_USERNAME": SUPERUSER,
-            "DJANGO_SUPERUSER_EMAIL": f"{SUPERUSER}@{spec.domain}",
-            "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
+            **_superuser(spec),
         },
+        "secrets": sorted(spec.secrets),
         # Left out when there is nothing to say, so that naming no version never makes a new release.
         **({"database_ca": spec.database_ca} if spec.database_ca else {}),
         **({"python": spec.python} if spec.python else {}),
     }
+
+
+def _superuser(spec: EnvironmentSpec) -> dict[str, str]:
+    """Return what createsuperuser reads; the project's own values count, and without a password there is no account."""
+    if not spec.superuser:
+        return {}
+    ours = {
+        "DJANGO_SUPERUSER_USERNAME": SUPERUSER,
+        "DJANGO_SUPERUSER_EMAIL": f"{SUPERUSER}@{spec.domain}",
+        "DJANGO_SUPERUSER_PASSWORD": spec.superuser_password,
+    }
+    return ours | {name: value for name, value in {**spec.env, **spec.secrets}.items() if name in ours}
 
 
 def _renamed(env: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:

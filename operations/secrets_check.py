@@ -18,7 +18,7 @@ from operations.preview import events
 from operations.preview.report import markdown
 from operations.stack import Stack, of_stack
 from plugin_base.wire import SECRET_SIGNATURE, SIGNATURE_KEY
-from policy.written import SHORTEST, holds
+from protocol.written import SHORTEST, holds
 
 PAUSE = 0.02  # seconds between two looks at the process list
 OFTEN = 20  # looks

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.resources import Resource, Stack
 from policy.rule import Findings, Problems, ResourceRule, StackRule
-from policy.written import SHORTEST, holds
+from protocol.written import SHORTEST, holds
 from sizing.plans import USER_DATA_LIMIT
 
 AGENT_KEY = "-agent-key"  # ends the name of the one key that a Droplet is given

@@ -1,7 +1,7 @@
 """A release's environment: what the app is started with, one immutable object per content."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ _TEXTS = ("wsgi", "database", "health_path")
 _LISTS = ("health_status", "allow")
 _OPTIONAL_TEXTS = ("database_ca", "python")
 _MAPPINGS = ("env", "release_env")
+_OPTIONAL_LISTS = ("secrets",)
 
 # What a Droplet refuses unless `allow` names it: settings that are not what was given, and a first page elsewhere.
 ALLOWANCES = (
@@ -54,6 +55,8 @@ class Environment:
     release_env: Mapping[str, str] = field(default_factory=dict)
     database_ca: str = ""
     python: str = ""  # a version for uv to find or download; none: the Droplet's own
+    # Variables that no error's text may show, beside those whose name says so.
+    secrets: Sequence[str] = ()
 
     @classmethod
     def parse(cls, body: bytes, key: str) -> Self:
@@ -63,19 +66,21 @@ class Environment:
         document = json_object(body, key)
         if problems := _problems(document):
             raise DocumentError("\n".join(f"{key}: {problem}" for problem in problems))
+        # One that does not say which are secret is older than the field: any of them may be.
+        document.setdefault("secrets", sorted({*document["env"], *document["release_env"]}))
         return cls(**document)
 
 
 def _problems(document: Mapping[str, Any]) -> list[str]:
     """Say what breaks the protocol, never by value: values are secrets."""
-    known = (*_TEXTS, *_LISTS, *_MAPPINGS, *_OPTIONAL_TEXTS)
+    known = (*_TEXTS, *_LISTS, *_MAPPINGS, *_OPTIONAL_TEXTS, *_OPTIONAL_LISTS)
     problems = [f"{name}: unknown, the document has {', '.join(known)}" for name in sorted(document.keys() - {*known})]
     for name in (*_TEXTS, *(name for name in _OPTIONAL_TEXTS if name in document)):
         value = document.get(name)
         if not isinstance(value, str) or not value:
             got = "an empty one" if value == "" else type(value).__name__
             problems.append(f"{name}: must be a non-empty text, got {got}")
-    for name in _LISTS:
+    for name in (*_LISTS, *(name for name in _OPTIONAL_LISTS if name in document)):
         texts = document.get(name)
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             problems.append(f"{name}: must be a list of texts, got {type(texts).__name__}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from protocol.failure import shortened
 from protocol.node import NodeReport, node_key
 from protocol.release import DESIRED, GOOD, RECORDS, Desired, Release, artifact_key, record_key
 from provider.actions import (
@@ -33,8 +34,6 @@ POLL_SECONDS = 0.5
 # For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,
 # or systemd is about to start an agent that ended.
 BOOTSTRAP_SECONDS = 60.0
-# Enough of the agent's text for the cause, little enough for a terminal.
-ERROR_TAIL = 4000
 
 
 class RolloutProvider(SpacesProvider):
@@ -159,7 +158,7 @@ class Nodes:
             failed |= {one: stuck[one] for one in stuck if monotonic() >= stuck_since[one] + BOOTSTRAP_SECONDS}
             if failed:
                 return "\n".join(
-                    f"Droplet {droplet} failed:\n{_shortened(state.error or 'it gave no reason')}"
+                    f"Droplet {droplet} failed:\n{shortened(state.error or 'it gave no reason')}"
                     for droplet, state in failed.items()
                 )
             missing = [
@@ -170,7 +169,7 @@ class Nodes:
             if not missing:
                 for droplet, state in current.items():
                     for note in state.notes:
-                        warn(f"Droplet {droplet}: {_shortened(note)}")
+                        warn(f"Droplet {droplet}: {shortened(note)}")
                 return None
             phases = [
                 f"Droplet {one}: can't start its agent, {stuck[one].error}"
@@ -184,12 +183,6 @@ class Nodes:
             if monotonic() >= end:
                 return "\n".join(_late(droplet, states[droplet], deadline) for droplet in missing)
             pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
-
-
-def _shortened(error: str) -> str:
-    """Return the first line, which says what failed, and the end, where programs say why."""
-    first, _, rest = error.strip().partition("\n")
-    return f"{first[:ERROR_TAIL]}\n{rest[-ERROR_TAIL:]}".strip()
 
 
 def _where_to_look(props: Mapping[str, Any]) -> str:

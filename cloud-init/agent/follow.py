@@ -13,11 +13,12 @@ from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import Machine, log, write
 from agent.notify import notify
-from agent.redaction import brief, redacted, secrets
+from agent.redaction import redacted, secrets, written
 from agent.rollout import Rollout, serving
 from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from agent.state import State
 from protocol.document import DocumentError, json_bytes, json_object
+from protocol.failure import shortened
 from protocol.node import node_key
 from protocol.release import DESIRED, Desired
 
@@ -124,7 +125,7 @@ class Follower:
         self.rolled_out = True
         if text is None:
             log(f"{name}, attempt {desired.attempt}: serves")
-            notes = [brief(redacted(note, self.hidden(rollout))) for note in rollout.notes]
+            notes = [shortened(redacted(note, self.hidden(rollout))) for note in rollout.notes]
             for note in notes:
                 log(f"{name}: {note}")
             self.remember(replace(started, phase="done", healthy=True, good=name, etag=answer.etag, notes=notes))
@@ -150,11 +151,11 @@ class Follower:
             log(redacted(traceback.format_exc(), self.hidden(rollout)))
         else:
             return None
-        return brief(redacted(problem + rollout.left_behind(), self.hidden(rollout)))
+        return shortened(redacted(problem + rollout.left_behind(), self.hidden(rollout)))
 
     def hidden(self, rollout: Rollout) -> dict[str, str]:
         """Return what no text may show -> what is shown in its place."""
-        return {self.config.secret_key: "[agent's key]", **secrets(rollout.environment)}
+        return secrets(rollout.environment) | dict.fromkeys(written(self.config.secret_key), "[agent's key]")
 
     def prune(self) -> None:
         """Remove what was not built to its end, and all but the last few releases, failed ones included."""

@@ -20,6 +20,7 @@ from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog
+JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
 INHERITED = re.compile(r"UV_\w+|PIP_INDEX_URL|[A-Z]+_(CERT_FILE|CERT_DIR|CA_BUNDLE|PROXY)")
@@ -175,8 +176,9 @@ class Machine:
         return None
 
     def journal(self, name: str = "gunicorn") -> str:
-        """Return the last words of a service, of its last start."""
-        command = ["journalctl", f"--unit={name}.service", "--invocation=0", "--lines=40", "--output=cat", "--no-pager"]
+        """Return what a service has said since its last start: the cause of its end may be long before its end."""
+        command = ["journalctl", f"--unit={name}.service", "--invocation=0", f"--lines={JOURNAL_LINES}"]
+        command += ["--output=cat", "--no-pager"]
         # The app may have printed anything.
         return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
 

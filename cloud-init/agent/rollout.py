@@ -17,6 +17,7 @@ from typing import IO
 from agent import static
 from agent.app.confined import TooLittleMemory
 from agent.app.steps import AppSteps
+from agent.app.superuser import make_superuser
 from agent.config import Config
 from agent.errors import AgentError
 from agent.health import Page, Problem
@@ -241,7 +242,7 @@ class Rollout:
             self.machine.candidate.unlink(missing_ok=True)
 
     def migrate(self, app: AppSteps) -> None:
-        """Bring the database to this release; make the first administrator, once."""
+        """Bring the database to this release; make the first administrator, once, or note why there is none."""
         try:
             printed = app.manage("migrate", "--noinput") or ""
         except AgentError as error:
@@ -249,8 +250,7 @@ class Rollout:
             raise
         self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
-            fine = "is already taken|Unknown command: 'createsuperuser'"
-            app.manage("createsuperuser", "--noinput", unless=fine)
+            self.notes += make_superuser(app)
 
     def wait_while(self, missing: Callable[[], str | None]) -> None:
         """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""

@@ -152,6 +152,7 @@ CHANGES = (
     Change({"app.include": ["polls/tests.py"]}, "release", note="nothing where it names what goes already"),
     Change({"app.env": {"GREETING": "hello"}}, "release"),
     Change({"app.secrets.GREETING_KEY": Secret("correct-horse-battery")}, "release"),
+    Change({"app.superuser": False}, "release", note="an account that is there stays, and keeps its password"),
     Change({"app.release": lambda given: given.outputs["release"]}, "release", note="back to that one"),
     Change({"app.release": None}, "release", note="on to the code at `app.path`"),
     # What keeps the stack safe.

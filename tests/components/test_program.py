@@ -100,6 +100,13 @@ def test_outputs(graph: Graph) -> None:
     assert graph.secret_outputs == {"superuser_password"}
 
 
+def test_without_a_superuser_no_password_is_shown(settings: dict[str, Any], graph: Graph) -> None:
+    """The secret itself stays what it is: a superuser that was made before has it."""
+    without = run_program(settings | {"app": settings["app"] | {"superuser": False}})
+    assert graph.outputs.keys() - without.outputs.keys() == {"superuser_password"}
+    assert {r.name for r in without.registrations.values()} == {r.name for r in graph.registrations.values()}
+
+
 def test_protect_covers_what_cannot_be_made_again(settings: dict[str, Any], graph: Graph) -> None:
     """Data and the secrets it knows, the address in other people's DNS, a zone with records made by hand."""
     protected = {r.name for r in graph.registrations.values() if r.custom and r.options.protect}

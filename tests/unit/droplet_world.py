@@ -115,7 +115,7 @@ class FakeApp:
         self._folder = folder
         self._environment = environment
 
-    def manage(self, *arguments: str, unless: str = "") -> str | None:
+    def manage(self, *arguments: str, unless: str = "", within: float | None = None) -> str | None:  # noqa: ARG002
         """Record a command of manage.py."""
         try:
             self._machine.record(" ".join(["manage.py", *arguments]), self._environment)

@@ -8,12 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent.app.app_steps import WatchedArguments
 from agent.errors import AgentError
-from agent.redaction import SHORTEST_SECRET, redacted, secrets
 from agent.rollout import unpack
 from agent.static import content_type, manifest_names
 from protocol.document import DocumentError
@@ -27,33 +24,6 @@ def test_an_environment_that_is_no_text_is_refused(env: object) -> None:
     body = json.dumps(ENVIRONMENT | {"env": env}).encode()
     with pytest.raises(DocumentError, match=r"environments/[0-9a-f]+\.json: "):
         Environment.parse(body, f"environments/{hashlib.sha256(body).hexdigest()}.json")
-
-
-def test_a_part_of_a_secret_of_many_lines_is_not_shown() -> None:
-    """A program may print some lines of a key."""
-    key = "-----BEGIN KEY-----\nc2VjcmV0LXBhcnQ\nYW5vdGhlci1wYXJ0\n-----END KEY-----"
-    environment = Environment(env={"SIGNING_KEY": key})
-    assert redacted("at YW5vdGhlci1wYXJ0, line 2", secrets(environment)) == "at [SIGNING_KEY], line 2"
-
-
-def test_a_secret_that_begins_with_another_is_not_shown_in_part() -> None:
-    """The longer one goes first, or its end would be left to read."""
-    environment = Environment(env={"FIRST_KEY": "swordfish", "SECOND_KEY": "swordfish-and-more"})
-    assert redacted("at swordfish-and-more", secrets(environment)) == "at [SECOND_KEY]"
-
-
-@pytest.mark.parametrize("shown", ["sword/fish", "sword%2Ffish"])
-def test_the_password_in_an_address_is_not_shown(shown: str) -> None:
-    """Programs print it without the address, decoded or as it was written."""
-    environment = Environment(env={"DATABASE_URL": "postgresql://app:sword%2Ffish@db.example/app"})
-    assert redacted(f"for app with {shown}", secrets(environment)) == "for app with [password]"
-
-
-@pytest.mark.parametrize("name", ["AWS_S3_SECRET_ACCESS_KEY", "PGSSLPASSWORD"])
-def test_a_secret_that_is_called_like_an_address_is_none(name: str) -> None:
-    """Libraries read their passwords from such variables, beside those of the contract, which are public."""
-    environment = Environment(env={name: "swordfish", "PGSSLMODE": "verify-full"})
-    assert secrets(environment) == {"swordfish": f"[{name}]"}
 
 
 @pytest.mark.parametrize(("name", "target"), [("../outside", ""), ("link", "../../etc"), ("link", "/etc")])
@@ -101,19 +71,6 @@ def test_a_project_without_manifest_is_told_what_to_set(tmp_path: Path) -> None:
 def test_content_type(name: str, expected: str) -> None:
     """Browsers refuse style sheets and modules of another type."""
     assert expected == content_type(name)
-
-
-@given(
-    secret=st.text(alphabet="abcdefghij0123456789/+@:", min_size=SHORTEST_SECRET),
-    before=st.text(),
-    after=st.text(),
-)
-def test_no_long_value_survives_redaction(secret: str, before: str, after: str) -> None:
-    """Whatever surrounds it, a value that is not known to be public is replaced."""
-    environment = Environment(wsgi="", env={"ANY_NAME": secret}, release_env={}, database_ca="")
-    shown = secrets(environment)
-    text = redacted(before + secret + after, shown)
-    assert secret not in text.replace(shown[secret], "")
 
 
 LOOKS: dict[str, Callable[[list[str]], object]] = {

@@ -10,10 +10,10 @@ POOL = environment.DatabaseAddress(
 )
 
 
-DOCUMENT = {"wsgi", "database", "health_path", "health_status", "allow", "env", "release_env"}
+DOCUMENT = {"wsgi", "database", "health_path", "health_status", "allow", "env", "release_env", "secrets"}
 
 
-def environment_of(database_ca: str) -> dict[str, Any]:
+def environment_of(database_ca: str, *, superuser: bool = True, **env: str) -> dict[str, Any]:
     """The environment of a site with a password that needs quoting."""
     migrator = environment.DatabaseAddress(
         user="migrator", password="m", host="private-db.example", port=25060, database="app"
@@ -28,12 +28,13 @@ def environment_of(database_ca: str) -> dict[str, Any]:
             health_path="/shop/",
             health_status=("200", "401"),
             allow=("debug",),
-            env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME"},
+            env={"DB_URL": "${DATABASE_URL}", "DB": "${DATABASE_USER}:${DATABASE_PORT}", "PLAIN": "$HOME", **env},
             secrets={"API_KEY": "hunter2"},
             pool=POOL,
             migrator=migrator,
             database_ca=database_ca,
             secret_key="s",
+            superuser=superuser,
             superuser_password="root",
             cdn_endpoint="assets.fra1.cdn.digitaloceanspaces.com",
             media_bucket="media",
@@ -67,6 +68,7 @@ def test_the_environment_document_maps_names_and_keeps_the_migrator_out_of_gunic
         ["debug"],
     )
     assert set(document) == DOCUMENT | {"database_ca"}
+    assert document["secrets"] == ["API_KEY"]
     assert POOL.parts("ca.crt").keys() | (environment.REFERABLE & env.keys()) == environment.REFERABLE
 
 
@@ -78,3 +80,15 @@ def test_a_cluster_without_a_ca_of_its_own_is_verified_against_the_trust_store()
     assert document["env"]["PGSSLROOTCERT"] == store
     for variables in (document["env"], document["release_env"]):
         assert variables["DATABASE_URL"].endswith(f"?sslmode=verify-full&sslrootcert={store}")
+
+
+def test_what_createsuperuser_reads_is_the_projects_to_say() -> None:
+    """A user model may know no e-mail address of ours; the rest is given, and nothing of it without a superuser."""
+    names = {"DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_EMAIL", "DJANGO_SUPERUSER_PASSWORD"}
+    given = environment_of("", DJANGO_SUPERUSER_USERNAME="boss", DJANGO_SUPERUSER_PHONE="0")["release_env"]
+    assert {name: given[name] for name in names} == {
+        "DJANGO_SUPERUSER_USERNAME": "boss",
+        "DJANGO_SUPERUSER_EMAIL": "admin@shop.example",
+        "DJANGO_SUPERUSER_PASSWORD": "root",
+    }
+    assert not names & environment_of("", superuser=False)["release_env"].keys()

@@ -47,6 +47,13 @@ def test_a_document_may_name_its_python() -> None:
     assert json.loads(canonical(DOCUMENT | {"python": "3.13"})) == DOCUMENT | {"python": "3.13"}
 
 
+@pytest.mark.parametrize("secrets", ["SECRET_KEY", [1], None])
+def test_the_names_of_secrets_are_a_list(secrets: object) -> None:
+    """A text would be taken for its letters, and hide nothing."""
+    with pytest.raises(DocumentError, match=r"environment\.secrets: must be a list of texts, got "):
+        canonical(DOCUMENT | {"secrets": secrets})
+
+
 def test_the_document_is_stored_as_it_is(buckets: Buckets) -> None:
     """The Droplet reads what the program wrote, umlauts and quotes included."""
     EnvironmentProvider().create(props(buckets))
@@ -130,7 +137,7 @@ def test_all_problems_of_a_document_are_reported_without_a_value() -> None:
     assert str(caught.value).splitlines() == [
         (
             "environment.extra: unknown, the document has wsgi, database, health_path, health_status, allow, env, "
-            "release_env, database_ca, python"
+            "release_env, database_ca, python, secrets"
         ),
         "environment.wsgi: must be a non-empty text, got an empty one",
         "environment.python: must be a non-empty text, got float",

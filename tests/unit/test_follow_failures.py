@@ -10,9 +10,9 @@ import pytest
 
 from agent import follow, rollout
 from agent.health import Problem
-from agent.redaction import TAIL
 from agent.spaces import PATIENT, Spaces
-from tests.unit.droplet_world import CONFIG, World, fail_at
+from protocol.failure import LIMIT
+from tests.unit.droplet_world import CONFIG, ENVIRONMENT, World, fail_at
 
 
 @pytest.fixture
@@ -235,12 +235,55 @@ def test_a_full_disk_is_reported(world: World, monkeypatch: pytest.MonkeyPatch) 
 def test_an_error_is_cut_after_its_secrets_are_gone(world: World) -> None:
     """A cut through a secret would leave a part that nobody recognises; the first line stays."""
     secret = "very-secret-key"
-    world.machine.behaviour = fail_at("migrate", (secret + " ") * (TAIL // len(secret)) + "\nlast words")
+    world.machine.behaviour = fail_at("migrate", (secret + " ") * (LIMIT // len(secret)) + "\nlast words")
     world.desire(1)
     world.run()
     assert world.report["error"].startswith("`migrate` ended with status 1\n")
     assert world.report["error"].endswith("\nlast words")
     assert "secret" not in world.report["error"]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            "CommandError: You must use --phone with --noinput.",
+            "CommandError: You must use --phone with --noinput; set DJANGO_SUPERUSER_PHONE in app.env",
+        ),
+        (
+            "usage: manage.py [-h]\nmanage.py createsuperuser: error: unrecognized arguments: --noinput",
+            "unrecognized arguments: --noinput; let the project's command take --noinput",
+        ),
+        ("CommandError: Enter a valid value: very-secret-key", "CommandError: Enter a valid value: [SECRET_KEY]; set "),
+        ("", "ended with status 1; set "),
+    ],
+)
+def test_a_superuser_that_could_not_be_made_ends_no_release(world: World, output: str, said: str) -> None:
+    """It is said with the cause and what to do, and the release serves; one that can't be made twice is no news."""
+    world.machine.behaviour = fail_at("createsuperuser", output)
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    [note] = world.report["notes"]
+    assert note.startswith("no superuser was made: `createsuperuser` ended with status 1")
+    assert said in note
+    assert note.endswith(", or set app.superuser: false")
+    assert "\n" not in note
+    for there in (
+        "Error: That username is already taken.",
+        "psycopg.errors.UniqueViolation: Key (email) already exists.",
+    ):
+        world.machine.behaviour = fail_at("createsuperuser", there)
+        world.desire(2, marker=there)
+        assert (world.run()[-1], world.report["notes"]) == ("done", [])
+
+
+def test_without_a_superuser_to_make_none_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment says so, by having no password for one."""
+    monkeypatch.setitem(ENVIRONMENT, "release_env", {"DATABASE_URL": "postgres://migrator@db/app"})
+    world.desire(1)
+    assert world.run()[-1] == "done"
+    assert not world.ran("createsuperuser")
 
 
 def test_an_artifact_with_another_hash_is_refused(world: World) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from operations import secrets_check
 from operations.secrets_check import CheckError, Secrets
 from plugin_base.wire import SECRET_SIGNATURE, SIGNATURE_KEY
-from policy.written import SHORTEST
+from protocol.written import SHORTEST
 
 PASSWORD = 'p&ss<w"rd/é\\x'
 

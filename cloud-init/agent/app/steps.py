@@ -38,7 +38,8 @@ class AppSteps:
     ) -> None:
         self._start: Callable[[], AppProcess] = lambda: AppProcess(popen, python, directory, environment, tick)
         self._deadline = deadline
-        self._gunicorn = ["gunicorn", "--check-config", "--config", gunicorn_config, wsgi]
+        # As in sys.argv, which begins with the program's path: settings may look at it.
+        self._gunicorn = [str(python.with_name("gunicorn")), "--check-config", "--config", gunicorn_config, wsgi]
         self._process: AppProcess | None = None
         self._shared = True  # whether the steps share an import
         self._words: set[str] = set()  # that the import looked for in sys.argv
@@ -55,18 +56,21 @@ class AppSteps:
             self._process.end()
             self._process = None
 
-    def manage(self, *arguments: str, unless: str = "") -> str | None:
-        """Run a command of manage.py; return what it printed, None when it failed with words that match `unless`."""
+    def manage(self, *arguments: str, unless: str = "", within: float | None = None) -> str | None:
+        """Run a command of manage.py; return what it printed, None when it failed with words that match `unless`.
+
+        `within` is a limit in seconds of its own.
+        """
         self._prepare()
         # Settings may depend on the command; those of another one must not count.
         if self._words & ({"manage.py", *arguments} ^ set(self._gunicorn)):
             self._do_not_share()
         name = " ".join(["manage.py", *arguments])
         try:
-            outcome = self._run(name, "manage", arguments)
+            outcome = self._run(name, "manage", arguments, within)
             if outcome.answer == b"again":  # its manage.py prepares settings that were loaded without it
                 self._do_not_share()
-                outcome = self._run(name, "manage", arguments)
+                outcome = self._run(name, "manage", arguments, within)
         except AgentError as error:
             if unless and re.search(unless, str(error)):
                 return None
@@ -89,7 +93,7 @@ class AppSteps:
             return
         outcome = self._ask("import")
         if outcome.late:
-            self._refuse(f"the import of {self._gunicorn[-1]}", outcome)
+            self._refuse(f"the import of {self._gunicorn[-1]}", outcome, self._deadline)
         if outcome.reply is None or outcome.reply.get("unsafe"):
             self._do_not_share()
         else:
@@ -101,26 +105,26 @@ class AppSteps:
         self._shared = False
         self._words = set()
 
-    def _run(self, name: str, step: str, arguments: Sequence[str] = ()) -> Outcome:
+    def _run(self, name: str, step: str, arguments: Sequence[str] = (), within: float | None = None) -> Outcome:
         """Run one step in a child of the process; raise if it does not end well."""
-        outcome = self._ask(step, arguments)
-        self._refuse(name, outcome)
+        outcome = self._ask(step, arguments, within)
+        self._refuse(name, outcome, within or self._deadline)
         return outcome
 
-    def _ask(self, step: str, arguments: Sequence[str] = ()) -> Outcome:
+    def _ask(self, step: str, arguments: Sequence[str] = (), within: float | None = None) -> Outcome:
         """Ask the process, and forget it when it has ended."""
         if self._process is None:
             self._process = self._start()
         request = {"step": step, "arguments": list(arguments), "gunicorn": self._gunicorn}
-        outcome = self._process.ask(request, self._deadline)
+        outcome = self._process.ask(request, within or self._deadline)
         if outcome.reply is None:
             self.close()
         return outcome
 
-    def _refuse(self, name: str, outcome: Outcome) -> None:
+    def _refuse(self, name: str, outcome: Outcome, seconds: float) -> None:
         """Raise for what did not end well."""
         if outcome.late:
-            raise AgentError(f"`{name}` did not end within {self._deadline:g} s\n{outcome.output}")
+            raise AgentError(f"`{name}` did not end within {seconds:g} s\n{outcome.output}")
         if outcome.reply is None:
             raise AgentError(f"`{name}` ended with status {outcome.status}, before its time\n{outcome.output}")
         if status := outcome.reply["status"]:

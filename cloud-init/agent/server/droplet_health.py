@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import droplet_errors
 from gunicorn.util import import_app
 
 log = logging.getLogger("gunicorn.error")  # whose handler Gunicorn has set up, whatever the app's settings do
@@ -20,14 +21,19 @@ log = logging.getLogger("gunicorn.error")  # whose handler Gunicorn has set up, 
 PATIENCE = 3.0  # seconds after which a database that has not answered counts as absent
 
 _asking = threading.Lock()
+_release = os.environ["RELEASE"]
+# What Gunicorn reads after this import is not the app's to take or to delete, as Twisted does with LISTEN_FDS.
+_systemd = {name: os.environ.pop(name) for name in ("LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET") if name in os.environ}
 _app = import_app(os.environ["WSGI_APPLICATION"])
+os.environ.update(_systemd)
+droplet_errors.watch()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer the two addresses, pass everything else on."""
     answer = {"/healthz": healthz, "/readyz": readyz}.get(environ["PATH_INFO"])
     if answer is None:
-        found: Iterable[bytes] = _app(environ, start_response)
+        found: Iterable[bytes] = droplet_errors.respond(_app, environ, start_response)
         return found
     status, document = answer()
     body = json.dumps(document).encode()
@@ -38,7 +44,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 def healthz() -> tuple[str, dict[str, str]]:
     """200 while the process can answer at all."""
-    return "200 OK", {"status": "ok", "release": os.environ["RELEASE"]}
+    return "200 OK", {"status": "ok", "release": _release}
 
 
 def readyz() -> tuple[str, dict[str, str]]:

@@ -182,7 +182,7 @@ class _Steps:
     def __init__(self, release: str) -> None:
         self._release = release
 
-    def manage(self, *arguments: str, unless: str = "") -> str | None:
+    def manage(self, *arguments: str, unless: str = "", within: float | None = None) -> str | None:  # noqa: ARG002
         """Play a command of manage.py; the answer is that of an app that does not have it, so without static files."""
         logger.info("simulated: %s: `manage.py %s`%s", self._release, " ".join(arguments), unless and " or none")
         return None
