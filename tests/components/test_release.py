@@ -48,9 +48,10 @@ def test_a_preview_says_what_goes_into_the_release(
     settings: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And what does not, since the app may need it; an update, which comes after it, does not say it again."""
-    for name in ("manage.py", "requirements.txt", "dist/app.js", "logs/a", ".envrc"):
+    for name in ("manage.py", "mysite/wsgi.py", "mysite/settings.py", "dist/app.js", "logs/a", ".envrc"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
+    (tmp_path / "requirements.txt").write_text("django\ngunicorn\npsycopg[binary]\n")
     (tmp_path / ".gitignore").write_text("dist/\nlogs/\n")
     changed = settings | {
         "app": {"path": str(tmp_path), "exclude": ["requirements.txt"], "include": ["/requirements.txt"]}
@@ -61,7 +62,7 @@ def test_a_preview_says_what_goes_into_the_release(
     graph = run_program(changed, preview=True)
     said = [(record.levelname, record.message) for record in caplog.records if record.name == "root"]
     assert said == [
-        ("INFO", "3 files of the app, 0.0 MiB, go into a release"),
+        ("INFO", "5 files of the app, 0.0 MiB, go into a release"),
         ("INFO", "left out: secrets: .envrc; ignored by git: dist/, logs/"),
         ("WARNING", "left out, but built, so the app may need it: dist/; name it in app.include if it does"),
     ]
