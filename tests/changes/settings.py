@@ -153,6 +153,9 @@ CHANGES = (
     Change({"app.env": {"GREETING": "hello"}}, "release"),
     Change({"app.secrets.GREETING_KEY": Secret("correct-horse-battery")}, "release"),
     Change({"app.superuser": False}, "release", note="an account that is there stays, and keeps its password"),
+    Change({"app.health.path": "/polls/"}, "release", note="the same code, judged by another page"),
+    Change({"app.health.status": ["200"]}, "release", note="the same code, judged anew"),
+    Change({"app.allow": ["debug"]}, "release", note="it takes back nothing that was accepted before"),
     Change({"app.release": lambda given: given.outputs["release"]}, "release", note="back to that one"),
     Change({"app.release": None}, "release", note="on to the code at `app.path`"),
     # What keeps the stack safe.
