@@ -26,6 +26,9 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+VISITOR = "203.0.113.7"
+
+
 class Server:
     """Gunicorn of a project, as a Droplet starts it."""
 
@@ -37,7 +40,7 @@ class Server:
     def get(self, path: str = "/", *, host: str = "shop.example") -> httpx.Response:
         """Ask as Nginx does."""
         transport = httpx.HTTPTransport(uds=str(self._folder / "given.sock"))
-        headers = {"Host": host, "X-Forwarded-Proto": "https", "X-Request-Id": ID}
+        headers = {"Host": host, "X-Forwarded-Proto": "https", "X-Request-Id": ID, "X-Real-IP": VISITOR}
         with httpx.Client(transport=transport, base_url=f"http://{host}", headers=headers, timeout=LIMIT) as client:
             return client.get(path)
 
@@ -83,6 +86,13 @@ def serving(project: Project) -> Iterator[Server]:
         finally:
             process.terminate()
             process.wait(LIMIT)
+
+
+def test_an_app_sees_the_visitors_address(project: Project) -> None:
+    """Where Django and others look for it: who counts attempts by it must not count everybody together."""
+    project.add("site_urls.py", "urlpatterns = [path('', lambda request: HttpResponse(request.META['REMOTE_ADDR']))]\n")
+    with serving(project) as server:
+        assert server.get().text == VISITOR
 
 
 # What an import may do to the server that imports it.

@@ -30,7 +30,8 @@ droplet_errors.watch()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer the two addresses, pass everything else on."""
+    """Answer the two addresses, pass everything else on, with the visitor's address, which a Unix socket does not have."""
+    environ["REMOTE_ADDR"] = environ.get("HTTP_X_REAL_IP", "")
     answer = {"/healthz": healthz, "/readyz": readyz}.get(environ["PATH_INFO"])
     if answer is None:
         found: Iterable[bytes] = droplet_errors.respond(_app, environ, start_response)
