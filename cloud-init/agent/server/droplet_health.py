@@ -30,7 +30,7 @@ droplet_errors.watch()
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer the two addresses, pass everything else on, with the visitor's address, which a Unix socket does not have."""
+    """Answer the two addresses, and pass everything else on, with the visitor's address, which a socket has not."""
     environ["REMOTE_ADDR"] = environ.get("HTTP_X_REAL_IP", "")
     answer = {"/healthz": healthz, "/readyz": readyz}.get(environ["PATH_INFO"])
     if answer is None:
