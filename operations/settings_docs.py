@@ -57,7 +57,7 @@ def default_of(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple | dict):
-        return "empty" if not value else f"`{value}`"
+        return f"`[{', '.join(value)}]`" if value else "empty"
     return f"`{value}`"
 
 
