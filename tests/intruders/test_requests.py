@@ -1,6 +1,7 @@
 """Requests that pretend: other host names, forwarded headers from outside, one request in another."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,6 +151,7 @@ def recorder(deployed: Deployment, web: Machine) -> Iterator[None]:
 CLAIMS = {
     "X-Forwarded-For": "192.0.2.1",
     "X-Real-IP": "192.0.2.1",
+    "X-Request-Id": "forged",
     "X-Forwarded-Proto": "http",
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Port": "8443",
@@ -186,6 +188,8 @@ for port in (443, 80):
     for port, scheme in (("443", "https"), ("80", "http")):
         line, headers = answer[port]
         assert line == "GET /healthz?x=1 HTTP/1.1"
+        [number] = [value for name, value in headers if name == "X-Request-Id"]
+        assert re.fullmatch("[0-9a-f]{32}", number)
         assert sorted(map(tuple, headers)) == [
             ("Connection", "close"),
             ("Host", host),
@@ -193,6 +197,7 @@ for port in (443, 80):
             ("X-Forwarded-For", INTERNET_SIDE),
             ("X-Forwarded-Proto", scheme),
             ("X-Real-IP", INTERNET_SIDE),
+            ("X-Request-Id", number),
         ]
 
 
