@@ -44,6 +44,8 @@ class Existing:
         # Not the loop's own: its few threads may all wait for the engine, which waits for a hook.
         self._threads = ThreadPoolExecutor(max_workers=4)
         self._looked: pulumi.Output[list[pulumi.Resource]] | None = None
+        # Asked before the first resource: in a hook the answer would need one of the loop's threads, see above.
+        self._own_cluster = _own_cluster()
 
     def refusal(
         self, role: str, *looks: Look, first: bool = False, ahead: Look | None = None
@@ -73,7 +75,7 @@ class Existing:
     async def _refuse(self, role: str, looks: Sequence[Look]) -> None:
         loop = asyncio.get_running_loop()
         findings = await loop.run_in_executor(self._threads, self._ask, looks, self._wanted)
-        if _problems(findings) and (own := await _own_cluster()):
+        if _problems(findings) and (own := await self._own_cluster.future()):
             wanted = replace(self._wanted, own_cluster=own)
             findings = await loop.run_in_executor(self._threads, self._ask, looks, wanted)
         problems = _problems(findings)
@@ -138,13 +140,18 @@ def _problems(findings: Sequence[Problem | Note]) -> list[Problem]:
     return [finding for finding in findings if isinstance(finding, Problem)]
 
 
-async def _own_cluster() -> str | None:
+def _own_cluster() -> pulumi.Output[str | None]:
     """Return the id of the cluster that the stack has, None when it has none.
 
     It is still there when a preview comes to the cluster in its place, for which the engine calls the hook, too. The
     state itself can't be read: `readStackResourceOutputs` ends an engine whose stack has none (pulumi 3.276).
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
-    found = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
-    own: str | None = found["outputs"].get("database_id")
-    return own
+
+    async def ask() -> str | None:
+        found = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
+        own: str | None = found["outputs"].get("database_id")
+        return own
+
+    asked: pulumi.Output[str | None] = pulumi.Output.from_input(ask())
+    return asked

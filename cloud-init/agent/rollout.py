@@ -75,7 +75,8 @@ class Rollout:
         later = self.prepare(("check", "static", "examine"), migrated=False)
         with self.app(self.environment.release_env) as app:
             self.phase("migrate", lambda: self.migrate(app))
-        self.prepare(later, migrated=True)
+        if later:
+            self.prepare(later, migrated=True)
         self.wait_while(self.machine.missing_to_serve)
         self.phase("look", self.look_at_candidate)
         if not self.still_desired():

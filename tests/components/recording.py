@@ -158,7 +158,9 @@ class Answers(mocks.Mocks):
         return identity, {**args.inputs, **made}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        """The one data source of the program."""
+        """The one data source of the program, and the stack's outputs as they were: none."""
+        if args.token == "pulumi:pulumi:readStackOutputs":
+            return {"outputs": {}}, []
         assert args.token == "digitalocean:index/getDatabaseCa:getDatabaseCa"
         return {"id": "ca", "clusterId": args.args["clusterId"], "certificate": "cluster-ca"}, []
 

@@ -18,6 +18,7 @@ NOTES: Settings = {
         "path": "tests/projects/notes",
         "wsgi": "config.wsgi:application",
         "settings": "config.settings",
+        "allow": ["insecure-cookies"],  # as startproject leaves them, and many after it
         "env": {
             "DJANGO_DEBUG": "false",
             "DJANGO_SECRET_KEY": "${SECRET_KEY}",

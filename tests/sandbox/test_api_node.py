@@ -31,7 +31,18 @@ def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
     """Upload an artifact and an environment, and make them the desired release."""
     packed = archive(files)
     sha256 = hashlib.sha256(packed).hexdigest()
-    environment = canonical({"wsgi": "w:app", "env": {}, "release_env": {}})
+    environment = canonical(
+        {
+            "wsgi": "w:app",
+            "database": "app@h:25061/pool",
+            "health_path": "/",
+            "health_status": ["200"],
+            "allow": [],
+            "secrets": [],
+            "env": {},
+            "release_env": {},
+        }
+    )
     content = content_hash(environment)
     desired: Body = {
         "release": release_id(sha256, content),

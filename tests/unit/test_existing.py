@@ -29,6 +29,13 @@ class Hooks(dict[str, Hook]):
         return hook
 
 
+class NoCluster:
+    """What a stack without outputs answers."""
+
+    async def future(self) -> None:
+        """Have none."""
+
+
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
     """Of an update of a stack in an account that is asked by nobody's connection."""
@@ -37,11 +44,8 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
     def asking(_token: str, _endpoint: str) -> Iterator[Ask]:
         yield lambda _path: None
 
-    async def own_cluster() -> None:
-        pass
-
     hooks = Hooks()
-    monkeypatch.setattr(existing, "_own_cluster", own_cluster)
+    monkeypatch.setattr(existing, "_own_cluster", NoCluster)
     monkeypatch.setattr(pulumi, "ResourceHook", hooks.hook)
     monkeypatch.setattr(existing, "asking", asking)
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
