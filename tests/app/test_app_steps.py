@@ -1,6 +1,7 @@
 """The app's steps of a release, run by the agent's own code in real projects and a real virtual environment."""
 
 import itertools
+import re
 import subprocess
 import time
 
@@ -9,6 +10,7 @@ import pytest
 from agent.app import process
 from agent.app.process import KEPT, Tail
 from agent.errors import AgentError
+from tests.commands import ROOT
 from tests.django_project import LIMIT, Project, run
 from tests.postgres_server import postgres_server
 
@@ -320,3 +322,19 @@ def test_an_import_that_hangs_is_killed_at_the_limit(project: Project) -> None:
         with pytest.raises(AgentError, match="`the import of site_wsgi:application` did not end within 2 s\nwaits"):
             app.static_settings()
         assert project.left() == {}
+
+
+def test_the_databases_cache_gets_its_table_by_the_migration_of_the_docs(project: Project) -> None:
+    """As docs/not-yet.md has it, in place of a command that no release runs."""
+    [migration] = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "docs/not-yet.md").read_text())
+    project.write("shop/__init__.py", "")
+    project.write("shop/migrations/__init__.py", "")
+    first = "from django.db import migrations\nclass Migration(migrations.Migration): pass\n"
+    project.write("shop/migrations/0001_initial.py", first)
+    project.write("shop/migrations/0002_cache.py", migration)
+    caches = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cached"}}
+    project.add("site_settings.py", f"INSTALLED_APPS.append('shop')\nCACHES = {caches}\n")
+    with project.steps() as app:
+        app.manage("migrate", "--noinput")
+        counted = "from django.core.cache import cache; cache.add('n', 0); print(cache.incr('n'))"
+        assert run(app, counted) == "1\n"
