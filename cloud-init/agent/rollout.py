@@ -16,7 +16,7 @@ from typing import IO
 
 from agent import static
 from agent.app.confined import TooLittleMemory
-from agent.app.steps import AppSteps
+from agent.app.steps import GUNICORN_CONFIG, AppSteps
 from agent.app.superuser import make_superuser
 from agent.config import Config
 from agent.errors import AgentError
@@ -38,7 +38,6 @@ WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
 EDGE_DOES = re.compile(r"security\.W00[48]")
 UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
-GUNICORN_CONFIG = "/etc/gunicorn/gunicorn.conf.py"
 
 
 @dataclass(kw_only=True)

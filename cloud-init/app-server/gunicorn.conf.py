@@ -5,7 +5,7 @@ workers = int("@WORKERS@")
 threads = int("@THREADS@")
 worker_connections = 2 * threads  # the default, 1000, lets one busy worker hoard connections that another could serve
 preload_app = True  # one copy in memory, and a release that can't be imported fails while systemd still watches
-bind = "unix:/run/gunicorn.sock"  # only for --check-config; a running Gunicorn inherits its socket
+bind = "unix:/run/gunicorn.sock"  # for who only reads this; a running Gunicorn inherits its socket
 pythonpath = "/usr/local/lib/web/agents/@PACKAGE@/agent/server"  # droplet_health
 timeout = 30
 # What a worker that stops may take for its last requests; TimeoutStopSec of gunicorn.service is longer.

@@ -1,11 +1,25 @@
-"""The API of the world of depth "api", past Pulumi."""
+"""Worlds of depth "api", and their API, past Pulumi."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.world import World
+from tests.commands import run
+from tests.conftest import start
 from tests.sandbox.api_client import Api, connect
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """A world of depth "api" of a module's own: for stacks or resources that would be in the way of other tests."""
+    home = Path(tempfile.mkdtemp(prefix="world-"))  # a short path: UNIX sockets are in it
+    yield start("api", home)
+    run("sandbox", "down", home=home)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,7 @@
 """New and existing clusters of both editions, with the real engine: what is refused, what goes on, what is lost."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +9,7 @@ from sandbox.store import Store
 from sandbox.world import World
 from sizing.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
 from tests.commands import run
-from tests.conftest import last_request, start
+from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack, Settings
 from tests.sandbox.api_client import Api, connect
 
@@ -21,15 +18,6 @@ LARGE: Settings = {"database.size": "db-s-4vcpu-8gb", "database.nodes": 2}
 LARGER: Settings = {"database.size": "db-s-6vcpu-16gb", "database.nodes": 3}
 RESIZED: Settings = {"database.size": "db-s-1vcpu-2gb", "database.storage.increment": 20}
 ADVANCED: Settings = {"database.edition": "advanced", "database.size": "gd-2vcpu-8gb", "database.nodes": 2}
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """A world of depth "api" of its own: other tests' stacks have the same names, and need another account."""
-    home = Path(tempfile.mkdtemp(prefix="world-"))  # a short path: UNIX sockets are in it
-    yield start("api", home)
-    run("sandbox", "down", home=home)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

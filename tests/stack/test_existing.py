@@ -2,17 +2,13 @@
 
 import re
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sandbox.store import Store
 from sandbox.world import World
-from tests.commands import run
-from tests.conftest import last_request, start
+from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack, Settings
 from tests.sandbox.api_client import Api, connect
 
@@ -21,15 +17,6 @@ MX = {"type": "MX", "name": "@", "data": "mail.polls.example.", "priority": 10}
 CIDR = "10.20.0.0/20"
 RANGE: Settings = {"network.cidr": CIDR}
 COMMANDS = (("preview",), ("up", "--yes"), ("up", "--yes", "--skip-preview"))
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """A world of depth "api" of its own: what is made by hand here would be in the way of other tests."""
-    home = Path(tempfile.mkdtemp(prefix="world-"))  # a short path: UNIX sockets are in it
-    yield start("api", home)
-    run("sandbox", "down", home=home)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture
