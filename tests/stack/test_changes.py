@@ -42,7 +42,7 @@ def changing(api_world: World) -> Iterator[Changing]:
     stack = PulumiStack(api_world)
     stack.up()
     yield Changing(stack)
-    stack.steps("destroy")
+    stack.forget()
 
 
 def test_names_of_calls_are_comparable() -> None:

@@ -18,7 +18,7 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
     stack = PulumiStack(api_world)
     stack.up()
     yield stack
-    stack.run("destroy", "--yes", "--skip-preview")
+    stack.forget()
 
 
 def report(
