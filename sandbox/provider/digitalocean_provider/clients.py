@@ -76,8 +76,9 @@ class Clients:
         self._s3: dict[str, S3Client] = {}
 
     def warm(self) -> None:
-        """Import pydo in the background, so that the first call finds it there; a preview's may come in 0.3 s."""
-        threading.Thread(target=self._client, name="warm", daemon=True).start()
+        """Import pydo in the background, once, so that the first call finds it there; a preview's may come in 0.3 s."""
+        if self._pydo is None and not self._lock.locked():
+            threading.Thread(target=self._client, name="warm", daemon=True).start()
 
     def _client(self) -> Any:  # noqa: ANN401 -- pydo is imported by name, see below
         with self._lock:
