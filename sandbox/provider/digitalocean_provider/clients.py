@@ -76,8 +76,9 @@ class Clients:
         self._s3: dict[str, S3Client] = {}
 
     def warm(self) -> None:
-        """Import the API's client in the background, so that the first call finds it there."""
-        threading.Thread(target=self._api, name="warm", daemon=True).start()
+        """Import the API's client in the background, once, so that the first call finds it there."""
+        if self._session is None and not self._lock.locked():
+            threading.Thread(target=self._api, name="warm", daemon=True).start()
 
     def _api(self) -> "requests.Session":
         with self._lock:
