@@ -107,7 +107,7 @@ class PulumiStack:
         self.run("up", "--yes", "--skip-preview", "--expect-no-changes")
 
     def forget(self) -> None:
-        """Leave nothing, neither in the account nor in the state: quicker than `destroy`, where that is not the test."""
+        """Leave nothing, neither in the account nor in the state: quicker than `destroy` where that is no test."""
         with connect(self.world) as api:
             api.delete_everything()
         folder = self.world.pulumi / "state/.pulumi"
