@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 def imported(config: str, wsgi: str) -> Any:  # noqa: ANN401 - a callable, if all is well
     """Read Gunicorn's settings and import the app."""
-    sys.argv = ["gunicorn", "--config", config, "droplet_health:application"]
+    sys.argv = [str(Path(sys.executable).with_name("gunicorn")), "--config", config, "droplet_health:application"]
     importlib.import_module("gunicorn.app.wsgiapp").WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
     return importlib.import_module("gunicorn.util").import_app(wsgi)
 

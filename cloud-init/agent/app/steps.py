@@ -39,7 +39,7 @@ class AppSteps:
         self._start: Callable[[], AppProcess] = lambda: AppProcess(popen, python, directory, environment, tick)
         self._deadline = deadline
         # As in sys.argv, which begins with the program's path: settings may look at it.
-        self._gunicorn = [str(python.with_name("gunicorn")), "--check-config", "--config", gunicorn_config, wsgi]
+        self._gunicorn = [str(python.with_name("gunicorn")), "--config", gunicorn_config, wsgi]
         self._process: AppProcess | None = None
         self._shared = True  # whether the steps share an import
         self._words: set[str] = set()  # that the import looked for in sys.argv
