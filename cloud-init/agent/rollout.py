@@ -33,6 +33,8 @@ CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for 
 NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
 CANT_WRITE = re.compile(r"\[Errno (13|30)\]")
 WRITES = "an app may write to /tmp alone: let it log to the console, the journal keeps that"
+# The migrator may not create any; PostgreSQL's own hint, a right on the database, is nothing that a project can have.
+EXTENSION = re.compile(r'permission denied to create extension "([^"\n]+)"')
 MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
@@ -247,6 +249,10 @@ class Rollout:
             printed = app.manage("migrate", "--noinput") or ""
         except AgentError as error:
             self.migrated = MIGRATED.findall(str(error))
+            if extension := EXTENSION.search(str(error)):
+                what, _, output = str(error).partition("\n")
+                fix = f"add {extension[1]} to database.extensions (docs/app.md)"
+                raise AgentError(f"{what}; {fix}\n{output}") from error
             raise
         self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
