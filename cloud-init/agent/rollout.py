@@ -196,18 +196,24 @@ class Rollout:
 
     def static(self, app: AppSteps) -> None:
         """Collect static files, then bring them to where STATIC_URL leads."""
-        root, url = app.static_settings()
+        said, url = app.static_settings()
+        root, is_ours = Path(os.path.normpath(said)), url.startswith("/")
         with self.machine.acting_as_user():
-            static.age(Path(root), self.folder)
+            static.age(Path(said), self.folder)
         command = ("collectstatic", "--noinput", "--verbosity", "0")
-        if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
-            return  # the app has no static files
+        try:
+            if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
+                return  # the app has no static files
+        except AgentError:
+            if is_ours:
+                static.require_inside(root, self.folder)  # it says more of /var/www than that nothing can be made there
+            raise
         app.close()  # its memory is worth more to the uploads
-        if url.startswith("/"):
-            static.serve(Path(os.path.normpath(root)), self.folder)
+        if is_ours:
+            static.serve(root, self.folder)
         else:
             with self.machine.acting_as_user():
-                static.publish(Path(root), self.config, self.client)
+                static.publish(Path(said), self.config, self.client)
 
     def examine(self, app: AppSteps) -> None:
         """Import the app as Gunicorn will, and refuse settings that are not what was given."""
