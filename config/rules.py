@@ -40,11 +40,13 @@ def _edition_rules(config: StackConfig) -> Iterator[str]:
 
 def _extension_rules(config: StackConfig) -> Iterator[str]:
     edition = EDITIONS[config.database.edition]
+    # The other edition takes no more than these.
+    fix = "leave it out, or create it by hand as doadmin (docs/not-yet.md)" if edition is STANDARD else "leave it out"
     for extension in config.database.extensions:
         if extension not in edition.extensions:
             yield (
                 f"database.extensions: must be among {', '.join(edition.extensions)} in the edition {edition.name}, "
-                f'got "{extension}"; leave it out'
+                f'got "{extension}"; {fix}'
             )
 
 

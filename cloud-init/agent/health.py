@@ -155,6 +155,10 @@ def asking(domain: str, socket: str) -> Ask:
 
     def ask(path: str, cookies: Mapping[str, str]) -> Answer:
         body, headers = io.BytesIO(), io.BytesIO()
+
+        def keep(data: bytes) -> None:  # a number would tell curl how much of it was taken, and all is
+            body.write(data[: max(0, LARGEST - body.tell())])
+
         curl = pycurl.Curl()
         curl.setopt(pycurl.URL, f"http://{domain}{path}")
         curl.setopt(pycurl.UNIX_SOCKET_PATH, socket)
@@ -166,7 +170,7 @@ def asking(domain: str, socket: str) -> Ask:
         curl.setopt(pycurl.HTTPHEADER, ["X-Forwarded-Proto: https", "Accept: text/html,*/*"])
         if cookies:
             curl.setopt(pycurl.COOKIE, "; ".join(f"{name}={value}" for name, value in cookies.items()))
-        curl.setopt(pycurl.WRITEFUNCTION, lambda data: body.write(data[: max(0, LARGEST - body.tell())]) and None)
+        curl.setopt(pycurl.WRITEFUNCTION, keep)
         curl.setopt(pycurl.HEADERFUNCTION, headers.write)
         try:
             curl.perform()

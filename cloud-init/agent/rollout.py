@@ -33,6 +33,8 @@ CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for 
 NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
 CANT_WRITE = re.compile(r"\[Errno (13|30)\]")
 WRITES = "an app may write to /tmp alone: let it log to the console, the journal keeps that"
+# The migrator may not create any; PostgreSQL's own hint, a right on the database, is nothing that a project can have.
+EXTENSION = re.compile(r'permission denied to create extension "([^"\n]+)"')
 MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
@@ -194,18 +196,24 @@ class Rollout:
 
     def static(self, app: AppSteps) -> None:
         """Collect static files, then bring them to where STATIC_URL leads."""
-        root, url = app.static_settings()
+        said, url = app.static_settings()
+        root, is_ours = Path(os.path.normpath(said)), url.startswith("/")
         with self.machine.acting_as_user():
-            static.age(Path(root), self.folder)
+            static.age(Path(said), self.folder)
         command = ("collectstatic", "--noinput", "--verbosity", "0")
-        if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
-            return  # the app has no static files
+        try:
+            if app.manage(*command, unless="Unknown command: 'collectstatic'") is None:
+                return  # the app has no static files
+        except AgentError:
+            if is_ours:
+                static.require_inside(root, self.folder)  # it says more of /var/www than that nothing can be made there
+            raise
         app.close()  # its memory is worth more to the uploads
-        if url.startswith("/"):
-            static.serve(Path(os.path.normpath(root)), self.folder)
+        if is_ours:
+            static.serve(root, self.folder)
         else:
             with self.machine.acting_as_user():
-                static.publish(Path(root), self.config, self.client)
+                static.publish(Path(said), self.config, self.client)
 
     def examine(self, app: AppSteps) -> None:
         """Import the app as Gunicorn will, and refuse settings that are not what was given."""
@@ -247,6 +255,10 @@ class Rollout:
             printed = app.manage("migrate", "--noinput") or ""
         except AgentError as error:
             self.migrated = MIGRATED.findall(str(error))
+            if extension := EXTENSION.search(str(error)):
+                what, _, output = str(error).partition("\n")
+                fix = f"add {extension[1]} to database.extensions (docs/app.md)"
+                raise AgentError(f"{what}; {fix}\n{output}") from error
             raise
         self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:

@@ -19,8 +19,7 @@ BEFORE = -1  # seconds since 1970; the archive's files are of 0
 
 def serve(root: Path, folder: Path) -> None:
     """Let Nginx find the files of the release in `folder` where it looks for them: the app did not ask for the CDN."""
-    if not root.is_relative_to(folder):
-        raise AgentError(f"STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got {root}")
+    require_inside(root, folder)
     require_apart(root, folder)
     static = folder / "static"
     if root != static and not static.is_symlink():
@@ -40,9 +39,17 @@ def age(root: Path, folder: Path) -> None:
     itself, and collectstatic has no other for, stays.
     """
     real = root.resolve()
-    if root.is_absolute() and real.is_dir() and real.is_relative_to((folder / "app").resolve()):
+    if root.is_absolute() and real.is_relative_to((folder / "app").resolve()) and real.is_dir():
         for path in real.rglob("*"):
             os.utime(path, (BEFORE, BEFORE), follow_symlinks=False)
+
+
+def require_inside(root: Path, folder: Path) -> None:
+    """Refuse a STATIC_ROOT where a release can't write, or Nginx not read."""
+    if not root.is_relative_to(folder):
+        raise AgentError(
+            f"STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got {root}; set it to that variable"
+        )
 
 
 def require_apart(root: Path, folder: Path) -> None:

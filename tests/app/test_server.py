@@ -273,6 +273,18 @@ def test_an_error_page_that_fails_hides_no_cause(project: Project) -> None:
     assert more == []
 
 
+@pytest.mark.parametrize("path", ["/missing", "/denied", "/bad", "/suspicious"])
+def test_the_page_of_a_refusal_that_fails_is_told_with_its_traceback(project: Project, path: str) -> None:
+    """Django logs that answer without its error, so it is nowhere else; 404.html may name a file that is not there."""
+    handlers = "handler400 = handler403 = handler404 = lambda request, exception: fail(TypeError('no template'))"
+    project.add("site_settings.py", PRINTED["to the console"])
+    project.add("site_urls.py", f"{VIEWS}\n{handlers}\n")
+    with serving(project) as server:
+        assert server.get(path).status_code == 500
+        assert server.errors() == [f"error {ID} GET {path}: TypeError('no template')"]
+        assert server.journal().count("<3>TypeError: no template\n") == 1
+
+
 def test_gunicorn_is_heard_although_logging_silences_others(project: Project) -> None:
     """What it says of a worker that hangs or is killed is for whoever looks for the reason of an outage."""
     project.add("site_settings.py", LOGGINGS["that silences others"])

@@ -123,6 +123,18 @@ def test_what_the_archive_brought_to_static_root_is_older_than_its_source(unpack
     }
 
 
+def test_a_folder_elsewhere_is_not_even_looked_for(unpacked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user of a release may not: the error would be Python's, without a word of STATIC_ROOT."""
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    static.age(Path("/home/shop/static"), unpacked)
+    with pytest.raises(PermissionError):
+        static.age(unpacked / "app/collected", unpacked)
+
+
 def test_times_elsewhere_stay(unpacked: Path, tmp_path: Path) -> None:
     """Of another folder, of what a link leads to, of one that is not there; and of a project without STATIC_ROOT."""
     other = tmp_path / "other"

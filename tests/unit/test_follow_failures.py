@@ -37,6 +37,29 @@ def test_a_failed_migration_leaves_the_old_release_alone(world: World) -> None:
     assert not world.ran("systemctl")
 
 
+def test_a_static_root_elsewhere_on_the_machine_is_named(world: World) -> None:
+    """Collectstatic may fail there first, and does not say what to do."""
+    world.machine.static_url = "/static/"
+    world.machine.static_root = Path("/srv/www/static")
+    world.machine.behaviour = fail_at("collectstatic", "PermissionError: [Errno 13] Permission denied: '/srv/www'")
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    rule = "STATIC_ROOT: must be below the project or the variable STATIC_ROOT, got /srv/www/static; set it to that"
+    assert world.report["error"] == f"{rule} variable"
+
+
+def test_a_migration_that_would_create_an_extension_fails_with_the_setting_that_does(world: World) -> None:
+    """PostgreSQL asks for a right that no project gets here."""
+    output = """  Applying shop.0002_search...Traceback (most recent call last):
+psycopg.errors.InsufficientPrivilege: permission denied to create extension "btree_gin"
+HINT:  Must have CREATE privilege on current database to create this extension."""
+    world.machine.behaviour = fail_at("migrate", output)
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    what = world.report["error"].split("\n")[0]
+    assert what.endswith("; add btree_gin to database.extensions (docs/app.md)")
+
+
 @pytest.mark.parametrize(
     ("lock", "fix"),
     [("uv.lock", "run `uv add gunicorn` in it"), ("requirements.txt", "add a line for it to requirements.txt")],

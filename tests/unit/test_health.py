@@ -1,10 +1,13 @@
 """The look of a visitor: which answers of a page count, and where redirects may lead."""
 
+import socket
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from agent.health import Answer, Page, Problem, look
+from agent.health import LARGEST, Answer, Page, Problem, asking, look
 
 DOMAIN = "shop.example"
 PAGE = Page(path="/", statuses=("200-399", "401"), elsewhere=False)
@@ -166,3 +169,21 @@ def test_a_redirect_that_leaves_the_site_may_be_what_is_meant() -> None:
     """A log-in at a provider's."""
     page = Page(path="/", statuses=("200",), elsewhere=True)
     assert looked({"/": to("/in"), "/in": to("https://login.provider.test/")}, page) is None
+
+
+def test_a_page_of_any_length_is_an_answer(tmp_path: Path) -> None:
+    """Of which the beginning is kept; curl hands it over in pieces, and must not take the rest for refused."""
+    length = 300_000
+
+    def serve() -> None:
+        visitor, _ = listener.accept()
+        with visitor:
+            visitor.recv(65536)
+            visitor.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{'x' * length}".encode())
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "nginx"))
+        listener.listen()
+        threading.Thread(target=serve, daemon=True).start()
+        answer = asking(DOMAIN, str(tmp_path / "nginx"))("/", {})
+    assert answer == Answer(status=200, body="x" * LARGEST)

@@ -53,7 +53,7 @@ def watch() -> None:
 
 def _raised(*, request: Any, **_: object) -> None:  # noqa: ANN401 - Django's
     if error := sys.exc_info()[1]:
-        tell(request.META, error, shown=_is_printed(request))
+        tell(request.META, error, shown=_is_logged(error) and _is_printed(request))
 
 
 def tell(environ: Environ, error: BaseException, *, shown: bool = False) -> None:
@@ -69,6 +69,19 @@ def tell(environ: Environ, error: BaseException, *, shown: bool = False) -> None
         lines += "".join(traceback.format_exception(error)).splitlines()
     # Past sys.stderr, which is the app's; <3> is the journal's mark of an error.
     os.write(2, "".join(f"<3>{line}\n" for line in lines).encode(errors="backslashreplace"))
+
+
+def _is_logged(error: BaseException) -> bool:
+    """Whether Django hands it to logging: not what the page of a refusal raises, such as 404.html."""
+    from django.core import exceptions  # noqa: PLC0415 - the app's
+    from django.http import Http404  # noqa: PLC0415 - the app's
+
+    bad = getattr(exceptions, "BadRequest", Http404)  # from Django 3.2 on
+    refusals = (Http404, exceptions.PermissionDenied, exceptions.SuspiciousOperation, bad)
+    before = error.__context__
+    while before and not isinstance(before, refusals):
+        before = before.__context__
+    return before is None
 
 
 def _is_printed(request: object) -> bool:
