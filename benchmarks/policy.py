@@ -45,7 +45,8 @@ def main() -> None:
             found["deployed"] = by_turns(programs, rounds)
         finally:
             run("sandbox", "down")
-    added = {state: seconds["with"] - seconds["without"] for state, seconds in found.items()}
+    elapsed = {state: {name: one.elapsed for name, one in took.items()} for state, took in found.items()}
+    added = {state: seconds["with"] - seconds["without"] for state, seconds in elapsed.items()}
     rows: list[tuple[object, ...]] = [
         (
             state,
@@ -54,7 +55,7 @@ def main() -> None:
             f"{added[state]:.2f}",
             f"{seconds['with'] / seconds['without']:.2f}",
         )
-        for state, seconds in found.items()
+        for state, seconds in elapsed.items()
     ]
     publish(
         "policy",

@@ -1,26 +1,14 @@
 """What is in the account already and would be in the way: read from DigitalOcean's API, before anything is made."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http import HTTPStatus
 from ipaddress import IPv4Network
-from typing import Any
 
-import pulumi
+from components.api import Ask, Body, every
 
-SECONDS = 5.0  # for one answer: a preview does not wait longer
-PER_PAGE = 200  # the most that the API gives at once
 OF_EVERY_ZONE = frozenset({"SOA", "NS"})  # types of records
 ADDRESSES = frozenset({"A", "AAAA", "CNAME"})
 RUNBOOK = 'docs/runbook.md, "What exists already"'
-
-Body = Mapping[str, Any]
-Ask = Callable[[str], Body | None]  # a path below /v2 -> the body of the answer, None where there is nothing
-
-
-class UnreadableError(pulumi.RunError):
-    """The API gives no answer, or not to this token."""
 
 
 class Problem(str):
@@ -53,36 +41,6 @@ class Wanted:
 
 
 Look = Callable[[Ask, Wanted], Iterator[Problem | Note]]
-
-
-@contextmanager
-def asking(token: str, endpoint: str) -> Iterator[Ask]:
-    """Give a function that asks the API, with one connection; it raises UnreadableError."""
-    import httpx  # noqa: PLC0415 previews of what is deployed do without
-
-    def ask(path: str) -> Body | None:
-        try:
-            response = client.get(path)
-        except httpx.TransportError as error:
-            raise UnreadableError(f"{endpoint} gives no answer: {error}") from None
-        if response.status_code == HTTPStatus.NOT_FOUND:
-            return None
-        if not response.is_success:
-            raise UnreadableError(f"{response.request.url.path} is answered with {response.status_code}")
-        try:
-            body: Body = response.json()
-        except ValueError:
-            raise UnreadableError(f"{response.request.url.path} is not answered with JSON") from None
-        return body
-
-    try:
-        client = httpx.Client(
-            base_url=f"{endpoint.rstrip('/')}/v2/", headers={"Authorization": f"Bearer {token}"}, timeout=SECONDS
-        )
-    except (OSError, httpx.InvalidURL) as error:  # OSError: SSL_CERT_FILE names no file
-        raise UnreadableError(f"{endpoint} can't be asked: {error}") from None
-    with client:
-        yield ask
 
 
 def zone(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
@@ -147,7 +105,7 @@ def record(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
 
 def network(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
     """Look for VPCs that have a part of the range."""
-    for vpc in _all(ask, "vpcs", "vpcs"):
+    for vpc in every(ask, "vpcs", "vpcs"):
         if not IPv4Network(vpc["ip_range"]).overlaps(IPv4Network(wanted.cidr)):
             continue
         same = (vpc["ip_range"], vpc["region"], vpc["default"]) == (wanted.cidr, wanted.region, False)
@@ -160,14 +118,14 @@ def network(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
 
 def cluster(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
     """Look for a database cluster of the same name."""
-    for one in _all(ask, "databases", "databases"):
+    for one in every(ask, "databases", "databases"):
         if one["name"] == f"{wanted.name}-db" and one["id"] != wanted.own_cluster:
             yield _taken(one, wanted)
 
 
 def untagged_cluster(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
     """Look for one that is not this stack's by all signs: that would have its tag."""
-    for one in _all(ask, "databases", "databases"):
+    for one in every(ask, "databases", "databases"):
         if one["name"] == f"{wanted.name}-db" and wanted.name not in (one.get("tags") or ()):
             yield _taken(one, wanted)
 
@@ -197,15 +155,4 @@ def tag(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
 
 
 def _records(ask: Ask, domain: str) -> Iterator[Body]:
-    return _all(ask, f"domains/{domain}/records", "domain_records")
-
-
-def _all(ask: Ask, path: str, key: str) -> Iterator[Body]:
-    """Give every item of a list, page by page; none where there is no such list."""
-    page = 1
-    while True:
-        items = (ask(f"{path}?per_page={PER_PAGE}&page={page}") or {}).get(key, [])
-        yield from items
-        if len(items) < PER_PAGE:
-            return
-        page += 1
+    return every(ask, f"domains/{domain}/records", "domain_records")

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
+from components import digitalocean
 from config.alerts import AlertsConfig
 
 # Metric of DigitalOcean's monitoring -> what it means, and the percentage from which it is worth a message. Each can be

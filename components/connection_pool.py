@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
+from components import digitalocean
 from components.database import Database, DatabaseEndpoint
 from sizing.editions import ADVANCED, POOLS_UNKNOWN
 

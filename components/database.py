@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
-from components import account
+from components import account, digitalocean
 from components.existing import Existing
 from components.network import Network
 from config.database import DatabaseConfig, TimeoutsConfig

@@ -5,16 +5,16 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import Lock
 
 import pulumi
 
-from components.account import Look, Note, Problem, UnreadableError, Wanted, asking
+from components import api
+from components.account import Look, Note, Problem, Wanted
 from config.loading import provider_setting
 from config.stack import StackConfig
 
-ENDPOINT = "https://api.digitalocean.com"
-# DigitalOcean's provider takes the first of these that it finds.
-TOKENS = ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN")
+SECONDS = 5.0  # for one answer: a preview does not wait longer
 # So long an update holds one resource back until the others were looked for; with `--parallel 1` it comes to that.
 HELD = 5.0
 
@@ -35,9 +35,10 @@ class Existing:
             domain=config.domain,
             cidr=config.network.cidr,
         )
-        named = (environment.get(name) for name in TOKENS)
-        self._token = provider_setting("token") or next(filter(None, named), None)
-        self._endpoint = provider_setting("apiEndpoint") or environment.get("DIGITALOCEAN_API_URL") or ENDPOINT
+        self._token = provider_setting("token") or api.token(environment)
+        self._endpoint = provider_setting("apiEndpoint") or api.endpoint(environment)
+        self._lock = Lock()
+        self._api: api.Api | None = None
         self._first: dict[str, asyncio.Event] = {}
         self._refused: set[str] = set()
         self._unreadable = False
@@ -129,9 +130,10 @@ class Existing:
         if not self._token:
             return []  # the provider says so
         try:
-            with asking(self._token, self._endpoint) as ask:
-                return [finding for look in looks for finding in look(ask, wanted)]
-        except UnreadableError as error:
+            with self._lock:  # one for all threads, made when the first asks: it reads the trust store
+                self._api = self._api or api.Api(self._token, self._endpoint, SECONDS)
+            return [finding for look in looks for finding in look(self._api.get, wanted)]
+        except api.UnreadableError as error:
             said, self._unreadable = self._unreadable, True
             return [] if said else [Note(f"what exists already in the account was not looked for: {error}")]
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
-from components import account
+from components import account, digitalocean
 from components.existing import Existing
 
 

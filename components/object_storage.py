@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Self
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
+from components import digitalocean
 from config.storage import SpacesKeyConfig, StorageConfig
 
 

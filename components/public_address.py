@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
-from components import account
+from components import account, digitalocean
 from components.existing import Existing
 
 TTL = 60  # seconds, so that a move to another address is quick; DigitalOcean takes 30 and more

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
+from components import digitalocean
 from components.public_address import PublicAddress
 from components.release import Release
 from provider.resources import Probe

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_digitalocean as digitalocean
+
+from components import digitalocean
 
 EVERYWHERE: tuple[str, ...] = ("0.0.0.0/0", "::/0")
 

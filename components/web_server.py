@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_digitalocean as digitalocean
 
+from components import digitalocean
 from components.network import Network
 from components.object_storage import ObjectStorage
 from components.web_firewall import WebFirewall

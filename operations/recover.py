@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 import pulumi
 from botocore.exceptions import ClientError
 
+from components import api
 from config.state_folder import state_folder
 from operations.errors import OperationError
 from operations.spaces import client
 from operations.stack import Stack, of_stack
 from sizing.regions import spaces_endpoint
 
-API = "https://api.digitalocean.com/v2"
-PER_PAGE = 200
-NOT_FOUND = 404
+SECONDS = 60.0  # for one answer
 
 Inputs = Mapping[str, Any]
 
@@ -32,36 +30,30 @@ class RecoveryError(OperationError):
 class Account:
     """DigitalOcean's API, as far as it is asked what there is."""
 
-    def __init__(self) -> None:
-        token = os.environ.get("DIGITALOCEAN_TOKEN") or os.environ.get("DIGITALOCEAN_ACCESS_TOKEN")
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        token = api.token(environment)
         if not token:
             raise RecoveryError("DIGITALOCEAN_TOKEN: must be set, got nothing; export the token that `pulumi up` used")
-        self._client = httpx.Client(headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        self._endpoint = api.endpoint(environment)
+        self._api = api.Api(token, self._endpoint, SECONDS)
 
-    def get(self, path: str) -> dict[str, Any] | None:
+    def get(self, path: str) -> api.Body | None:
         """Return a document, or None when there is nothing of this name."""
-        answer = self._client.get(f"{API}/{path}")
-        if answer.status_code == NOT_FOUND:
-            return None
-        answer.raise_for_status()
-        document: dict[str, Any] = answer.json()
-        return document
+        return self._api.get(path)
 
-    def all(self, path: str, root: str) -> list[dict[str, Any]]:
+    def all(self, path: str, root: str) -> list[api.Body]:
         """Return the whole of a listing."""
-        found: list[dict[str, Any]] = []
-        page = 1
-        while True:
-            document = self.get(f"{path}{'&' if '?' in path else '?'}per_page={PER_PAGE}&page={page}")
-            if document is None:
-                raise RecoveryError(
-                    f"{API}/{path}: must be a listing, got 404 (not found); what it belongs to is not in this account: "
-                    "check that DIGITALOCEAN_TOKEN is of the account that `pulumi up` used"
-                )
-            found += document[root]
-            if len(document[root]) < PER_PAGE:
-                return found
-            page += 1
+        return list(api.every(self._listing, path, root))
+
+    def _listing(self, path: str) -> api.Body:
+        document = self.get(path)
+        if document is None:
+            listing = f"{self._endpoint}/v2/{path.partition('?')[0]}"
+            raise RecoveryError(
+                f"{listing}: must be a listing, got 404 (not found); what it belongs to is not in this account: "
+                "check that DIGITALOCEAN_TOKEN is of the account that `pulumi up` used"
+            )
+        return document
 
     def only(self, path: str, root: str, key: str, **wanted: object) -> str | None:
         """Return the key of the one item of a listing that has these values; None without any."""
@@ -91,7 +83,7 @@ class Account:
         """Delete the Spaces keys of this name: a key's secret is told once, and nobody has this one's."""
         for key in self.all("spaces/keys", "keys"):
             if key["name"] == name:
-                self._client.delete(f"{API}/spaces/keys/{key['access_key']}").raise_for_status()
+                self._api.delete(f"spaces/keys/{key['access_key']}")
 
 
 def _cluster(account: Account, inputs: Inputs) -> str | None:
@@ -235,5 +227,5 @@ def command(stack: Stack) -> None:
     """Take over what an update had begun to make when it was killed, so that the next one goes on from there."""
     try:
         recover(stack)
-    except httpx.HTTPError as error:
+    except api.UnreadableError as error:
         raise RecoveryError(str(error)) from error

@@ -9,17 +9,16 @@ https://www.postgresql.org/docs/15/ddl-schemas.html#DDL-SCHEMAS-PATTERNS
 That DigitalOcean's own PgBouncer and monitoring do without PUBLIC's right to connect is assumed, not documented.
 """
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString, NamedTuple
 
-import certifi
 import psycopg
 from psycopg import conninfo, sql
 
+from provider import trust
 from provider.actions import ActionError, pause, report
 
 # A new cluster's name may take a minute to be known everywhere; a closed firewall is reported in the same time.
@@ -88,10 +87,10 @@ def grant(props: dict[str, Any]) -> None:
 
 @contextmanager
 def authorities(ca: str) -> Iterator[str]:
-    """Give a file with the certificate authorities to trust: the cluster's own, or those that httpx goes by, too."""
+    """Give a file with the certificate authorities to trust: the cluster's own, or this machine's."""
     if not ca:
         # Not libpq's "system": the OpenSSL in psycopg's wheels looks for it where most machines have none.
-        yield os.environ.get("SSL_CERT_FILE") or certifi.where()
+        yield trust.authorities()
         return
     with tempfile.NamedTemporaryFile("w", suffix=".crt", encoding="ascii") as file:
         file.write(ca)

@@ -101,14 +101,6 @@ BROKEN = {
         append("mysite/settings.py", '\nINSTALLED_APPS += ["rest_framework"]\n'),
         ("ModuleNotFoundError: No module named 'rest_framework'",),
     ),
-    "a syntax error in the settings": (
-        append("mysite/settings.py", "\nDEBUG = = False\n"),
-        ("mysite/settings.py", "SyntaxError: invalid syntax"),
-    ),
-    "no Django project": (
-        lambda app: (app / "manage.py").write_text('raise SystemExit("a script of that name, but not Django\'s")\n'),
-        ("manage.py check --deploy", "a script of that name, but not Django's"),
-    ),
     "a first page that fails": (
         append("mysite/urls.py", '\nurlpatterns.insert(0, path("", lambda request: 1 / 0))\n'),
         ("mysite/urls.py", "ZeroDivisionError: division by zero"),

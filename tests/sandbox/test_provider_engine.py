@@ -229,6 +229,7 @@ def test_a_disk_that_has_grown_is_no_drift(deployed: Stack, api: Api) -> None:
     assert deployed.quiet()
 
 
+@pytest.mark.prove
 @pytest.mark.usefixtures("changed")
 def test_autoscale_is_changed_in_place(deployed: Stack, api: Api) -> None:
     """Another threshold, off, and no longer said, which leaves the cluster as it is; then on again.

@@ -34,24 +34,30 @@ CLUSTER_INPUTS = {
 }
 DEADLINE = 20  # seconds
 
-Answer = Callable[[tuple[Any, ...], dict[str, Any]], Any]
+Answer = Callable[[dict[str, Any] | None], Any]  # of the body that was sent
 
 
 class Canned(Clients):
-    """Clients that answer from a table of `group.operation`, and remember what was asked."""
+    """Clients that answer from a table of `METHOD path`, and remember what was asked."""
 
     def __init__(self, answers: dict[str, Answer]) -> None:
         super().__init__(settings_from({"token": "t", "httpRetryWaitMin": "0.01"}))
         self.answers = answers
         self.asked: list[str] = []
 
-    def send(self, group: str, operation: str, *arguments: object, **keywords: object) -> Reply:
+    def send(
+        self,
+        method: str,
+        *path: str | int,
+        query: dict[str, Any] | None = None,  # noqa: ARG002 -- no canned answer depends on it
+        body: dict[str, Any] | None = None,
+    ) -> Reply:
         """Answer, or raise what the table's function raises."""
-        name = f"{group}.{operation}"
-        self.asked.append(name)
-        answer = self.answers[name](arguments, keywords)
-        status, body = answer if isinstance(answer, tuple) else (200, answer)
-        return Reply(method="GET", url=f"https://api/{name}", status=status, body=body, retry_after=None)
+        where = "/".join(map(str, path))
+        self.asked.append(f"{method} {where}")
+        answer = self.answers[f"{method} {where}"](body)
+        status, document = answer if isinstance(answer, tuple) else (200, answer)
+        return Reply(method=method, url=f"https://api/v2/{where}", status=status, body=document, retry_after=None)
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, str]]:
@@ -63,7 +69,7 @@ def in_turn(*answers: object) -> Answer:
     """Answer once each, then the last for ever."""
     left = list(answers)
 
-    def answer(_arguments: tuple[Any, ...], _keywords: dict[str, Any]) -> Any:  # noqa: ANN401 -- JSON
+    def answer(_body: dict[str, Any] | None) -> Any:  # noqa: ANN401 -- JSON
         found = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(found, Exception):
             raise found
@@ -104,9 +110,9 @@ class Served:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=(("grpc.enable_http_proxy", 0),))
         self.stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
 
-    def answers(self, **answers: Answer) -> Canned:
-        """Give the provider its API; `__` stands for the dot."""
-        clients = Canned({name.replace("__", "."): answer for name, answer in answers.items()})
+    def answers(self, answers: dict[str, Answer]) -> Canned:
+        """Give the provider its API."""
+        clients = Canned(answers)
         self.provider._clients = clients
         return clients
 
@@ -140,13 +146,15 @@ class TestCreate:
     def test_an_interrupted_creation_keeps_the_cluster_and_its_password(self, served: Served) -> None:
         """Ctrl-C while a cluster is being made: its id, and the password that only the POST had, stay in the state."""
         clients = served.answers(
-            databases__create_cluster=in_turn(cluster("creating", "pw")),
-            databases__get_cluster=in_turn(cluster("creating")),
+            {
+                "POST databases": in_turn(cluster("creating", "pw")),
+                "GET databases/c1": in_turn(cluster("creating")),
+            }
         )
         request = provider_pb2.CreateRequest(urn=CLUSTER_URN, properties=encode(CLUSTER_INPUTS))
         pending = served.stub.Create.future(request)
         deadline = time.monotonic() + DEADLINE
-        while "databases.get_cluster" not in clients.asked and time.monotonic() < deadline:
+        while "GET databases/c1" not in clients.asked and time.monotonic() < deadline:
             threading.Event().wait(0.01)
         started = time.monotonic()
         served.stub.Cancel(empty_pb2.Empty())
@@ -161,7 +169,7 @@ class TestCreate:
 
     def test_a_bug_after_the_creation_orphans_nothing(self, served: Served) -> None:
         """An answer without the expected members is shown, and the resource is kept."""
-        served.answers(vpcs__create=in_turn(vpc()), vpcs__get=in_turn({"vpc": {}}))
+        served.answers({"POST vpcs": in_turn(vpc()), "GET vpcs/v1": in_turn({"vpc": {}})})
         request = provider_pb2.CreateRequest(urn=VPC_URN, properties=encode({"name": "n", "region": "nyc3"}))
         with pytest.raises(grpc.RpcError) as failure:
             served.stub.Create(request)
@@ -170,19 +178,17 @@ class TestCreate:
 
     def test_a_refused_creation_keeps_nothing(self, served: Served) -> None:
         """There is nothing to keep; the text has the API's."""
-        served.answers(vpcs__create=in_turn(error(422, "name taken")))
+        served.answers({"POST vpcs": in_turn(error(422, "name taken"))})
         request = provider_pb2.CreateRequest(urn=VPC_URN, properties=encode({"name": "n", "region": "nyc3"}))
         with pytest.raises(grpc.RpcError) as failure:
             served.stub.Create(request)
 
-        assert (
-            failure.value.details() == 'Error creating VPC: GET https://api/vpcs.create: 422 (request "r1") name taken'
-        )
+        assert failure.value.details() == 'Error creating VPC: POST https://api/v2/vpcs: 422 (request "r1") name taken'
         assert "grpc-status-details-bin" not in dict(failure.value.trailing_metadata())
 
     def test_nothing_is_created_after_an_interruption(self, served: Served) -> None:
         """A creation that had not begun does not begin."""
-        clients = served.answers()
+        clients = served.answers({})
         served.stub.Cancel(empty_pb2.Empty())
         with pytest.raises(grpc.RpcError, match="cancelled by the user"):
             served.stub.Create(provider_pb2.CreateRequest(urn=VPC_URN, properties=encode({"region": "nyc3"})))
@@ -191,7 +197,7 @@ class TestCreate:
 
     def test_a_preview_asks_nothing(self, served: Served) -> None:
         """A preview of a new resource makes no request; what the API sets is unknown."""
-        clients = served.answers()
+        clients = served.answers({})
         request = provider_pb2.CreateRequest(
             urn=VPC_URN, properties=encode({"name": "n", "region": "nyc3"}), preview=True
         )
@@ -211,14 +217,14 @@ class TestRead:
 
     def test_what_is_gone_is_gone(self, served: Served) -> None:
         """An empty id without properties: "deleted" in a refresh, "does not exist" in an import."""
-        served.answers(vpcs__get=in_turn(error(404, "not found")))
+        served.answers({"GET vpcs/v1": in_turn(error(404, "not found"))})
         response = served.stub.Read(provider_pb2.ReadRequest(id="v1", urn=VPC_URN))
 
         assert (response.id, response.HasField("properties"), response.HasField("inputs")) == ("", False, False)
 
     def test_a_refresh_shows_what_somebody_else_changed(self, served: Served) -> None:
         """In the properties and in the inputs."""
-        served.answers(vpcs__get=in_turn(vpc(description="theirs")))
+        served.answers({"GET vpcs/v1": in_turn(vpc(description="theirs"))})
         old = encode({"name": "n", "region": "nyc3", "description": "ours"})
         response = served.stub.Read(provider_pb2.ReadRequest(id="v1", urn=VPC_URN, properties=old, inputs=old))
 
@@ -226,7 +232,9 @@ class TestRead:
 
     def test_an_import_of_a_part_takes_cluster_and_name(self, served: Served) -> None:
         """The resource's own id differs from the one that `pulumi import` takes."""
-        served.answers(databases__get_user=in_turn({"user": {"name": "app", "password": "pw", "role": "normal"}}))
+        served.answers(
+            {"GET databases/c1/users/app": in_turn({"user": {"name": "app", "password": "pw", "role": "normal"}})}
+        )
         urn = "urn:pulumi:s::p::digitalocean:index/databaseUser:DatabaseUser::u"
         response = served.stub.Read(provider_pb2.ReadRequest(id="c1,app", urn=urn))
 
@@ -238,7 +246,7 @@ class TestUpdate:
 
     def test_a_failed_update_keeps_what_the_api_has(self, served: Served) -> None:
         """The next `up` sees the difference that is left."""
-        served.answers(vpcs__update=in_turn(error(422, "bad name")), vpcs__get=in_turn(vpc()))
+        served.answers({"PUT vpcs/v1": in_turn(error(422, "bad name")), "GET vpcs/v1": in_turn(vpc())})
         old = {"name": "n", "region": "nyc3", "description": "", "__defaults": []}
         request = provider_pb2.UpdateRequest(
             id="v1", urn=VPC_URN, olds=encode(old), old_inputs=encode(old), news=encode(old | {"name": "bad"})
@@ -251,8 +259,10 @@ class TestUpdate:
     def test_an_interrupted_creation_is_finished(self, served: Served) -> None:
         """The engine calls Update without a change: the cluster is waited for, then its window is set."""
         clients = served.answers(
-            databases__get_cluster=in_turn(cluster("creating"), cluster("online")),
-            databases__update_maintenance_window=in_turn((204, None)),
+            {
+                "GET databases/c1": in_turn(cluster("creating"), cluster("online")),
+                "PUT databases/c1/maintenance": in_turn((204, None)),
+            }
         )
         inputs = CLUSTER_INPUTS | {"maintenanceWindows": [{"day": "monday", "hour": "03:00"}]}
         state = encode(inputs | {"password": Secret("pw")})
@@ -262,10 +272,10 @@ class TestUpdate:
         properties = decode(served.stub.Update(request).properties)
 
         assert clients.asked == [
-            "databases.get_cluster",
-            "databases.get_cluster",
-            "databases.update_maintenance_window",
-            "databases.get_cluster",
+            "GET databases/c1",
+            "GET databases/c1",
+            "PUT databases/c1/maintenance",
+            "GET databases/c1",
         ]
         assert properties["uri"] == Secret("postgresql://doadmin:pw@public.example:25060/defaultdb?sslmode=require")
 
@@ -273,7 +283,7 @@ class TestUpdate:
         """Else the next preview would remove it again; the cluster keeps its window."""
         window = {"day": "monday", "hour": "03:00", "pending": False}
         served.answers(
-            databases__get_cluster=in_turn({"database": cluster("online")["database"] | {"maintenance_window": window}})
+            {"GET databases/c1": in_turn({"database": cluster("online")["database"] | {"maintenance_window": window}})}
         )
         old = CLUSTER_INPUTS | {"maintenanceWindows": [{"day": "monday", "hour": "03:00"}]}
         request = provider_pb2.UpdateRequest(
@@ -286,11 +296,11 @@ class TestUpdate:
         """The API would take the size for a wish; what the program doesn't say is not sent."""
         sent: list[Any] = []
 
-        def resize(_arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[int, None]:
-            sent.append(keywords["body"])
+        def resize(body: dict[str, Any] | None) -> tuple[int, None]:
+            sent.append(body)
             return 202, None
 
-        served.answers(databases__update_cluster_size=resize, databases__get_cluster=in_turn(cluster("online")))
+        served.answers({"PUT databases/c1/resize": resize, "GET databases/c1": in_turn(cluster("online"))})
         request = provider_pb2.UpdateRequest(
             id="c1",
             urn=CLUSTER_URN,
@@ -309,26 +319,26 @@ class TestCalls:
     @pytest.mark.parametrize("passing", [error(429, "slow down"), error(503, "busy"), Unreachable("no route")])
     def test_a_passing_fault_is_tried_again(self, passing: object) -> None:
         """429, 5xx and lost connections pass."""
-        clients = Canned({"vpcs.get": in_turn(passing, passing, vpc())})
+        clients = Canned({"GET vpcs/v1": in_turn(passing, passing, vpc())})
 
-        assert Operation(clients, threading.Event()).call("vpcs", "get", "v1") == vpc()
+        assert Operation(clients, threading.Event()).call("GET", "vpcs", "v1") == vpc()
 
     def test_it_gives_up_after_four_retries(self) -> None:
         """Five requests in all, then the API's text."""
-        clients = Canned({"vpcs.get": in_turn(error(500, "broken"))})
+        clients = Canned({"GET vpcs/v1": in_turn(error(500, "broken"))})
         with pytest.raises(ApiError, match=r"500 .* broken"):
-            Operation(clients, threading.Event()).call("vpcs", "get", "v1")
+            Operation(clients, threading.Event()).call("GET", "vpcs", "v1")
 
-        assert clients.asked == ["vpcs.get"] * 5
+        assert clients.asked == ["GET vpcs/v1"] * 5
 
     @pytest.mark.parametrize("status", [400, 401, 404, 409, 422, 501])
     def test_a_refusal_is_final(self, status: int) -> None:
         """The same request would be refused again."""
-        clients = Canned({"vpcs.get": in_turn(error(status, "no"))})
+        clients = Canned({"GET vpcs/v1": in_turn(error(status, "no"))})
         with pytest.raises(ApiError):
-            Operation(clients, threading.Event()).call("vpcs", "get", "v1")
+            Operation(clients, threading.Event()).call("GET", "vpcs", "v1")
 
-        assert clients.asked == ["vpcs.get"]
+        assert clients.asked == ["GET vpcs/v1"]
 
 
 def test_a_uri_gets_user_and_password() -> None:

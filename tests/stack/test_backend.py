@@ -171,14 +171,19 @@ def test_two_at_a_time_are_refused(api: Api, mine: Checkout, yours: Checkout) ->
 
 def test_an_earlier_state_comes_back(api: Api, mine: Checkout) -> None:
     """Of a stack that somebody has removed, and that had moved on; nothing but the state changes."""
+
+    def states() -> list[str]:
+        return [line.split()[2] for line in mine.backend("earlier", "--stack", "dev").splitlines()]
+
     before = resources(mine)
+    earlier = states()[0]
     # Two updates without a pause between them are listed as one.
     until(lambda: age(api), lambda seconds: seconds > 2 * PAUSE.total_seconds())
     mine.pulumi("config set what changed")
     mine.up()
     now = resources(mine)
     assert now != before
-    newest, earlier, *_ = (line.split()[2] for line in mine.backend("earlier", "--stack", "dev").splitlines())
+    newest = states()[0]
 
     mine.pulumi("stack rm --force --yes --preserve-config")
     mine.run("pulumi", "stack", "init", "dev")

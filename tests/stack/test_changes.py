@@ -42,7 +42,7 @@ def changing(api_world: World) -> Iterator[Changing]:
     stack = PulumiStack(api_world)
     stack.up()
     yield Changing(stack)
-    stack.steps("destroy")
+    stack.forget()
 
 
 def test_names_of_calls_are_comparable() -> None:
@@ -121,6 +121,7 @@ def test_a_package_replaces_the_droplet(changing: Changing) -> None:
     replaces_the_droplet(changing, {"web.packages": ["gettext"]}, "userData")
 
 
+@pytest.mark.prove
 def test_another_image_replaces_the_droplet(changing: Changing, api: Api) -> None:
     """A snapshot is named by its number."""
     [image] = [image["id"] for image in api.ok(api.raw.get("/v2/images?per_page=200"))["images"]
@@ -128,12 +129,14 @@ def test_another_image_replaces_the_droplet(changing: Changing, api: Api) -> Non
     replaces_the_droplet(changing, {"web.image": image}, "image")
 
 
+@pytest.mark.prove
 def test_a_plan_with_other_workers_replaces_the_droplet(changing: Changing) -> None:
     """More memory does not help without more workers, and their number is part of the user data."""
     steps, _ = changing.up({"web.size": "s-2vcpu-4gb"})
     assert [set(step.changed) for step in steps if step.what == "replace web-1"] == [{"size", "userData"}]
 
 
+@pytest.mark.prove
 def test_a_plan_with_the_same_workers_is_taken_in_place(changing: Changing) -> None:
     """Off, resized, on: the site is down for that while, which docs/runbook.md says."""
     changing.up({"web.workers": 3})

@@ -8,6 +8,7 @@ from sandbox.store import Bodies, Store
 from sandbox.world import World
 from tests.commands import run
 from tests.conftest import Deployment, last_request
+from tests.pulumi_stack import PulumiStack
 
 pytestmark = pytest.mark.full
 
@@ -31,7 +32,7 @@ def test_the_program_asks_both_depths_for_the_same(deployed: Deployment, api_wor
     mark = last_request(api_world)
     run("scripts/stack", "local", "up", "--yes", "--skip-preview", home=api_world.home)
     at_api = changes(Store(api_world.database, read_only=True).requests(mark))
-    run("scripts/stack", "local", "destroy", "--yes", "--skip-preview", home=api_world.home)
+    PulumiStack(api_world).forget()
 
     assert at_api == changes(deployed.requests)
     assert "POST /v2/droplets 202" in at_api

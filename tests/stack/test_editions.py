@@ -27,31 +27,23 @@ def api(world: World) -> Iterator[Api]:
         yield api
 
 
-def fresh(world: World, api: Api) -> PulumiStack:
+def fresh(world: World) -> PulumiStack:
     """The stack "local", of which nothing is left, in an account that is a new one again."""
     stack = PulumiStack(world)
-    api.raw.delete("/_sandbox/switches")
-    known = {found.get("id") for found in stack.resources().values()}
-    for cluster in api.ok(api.raw.get("/v2/databases"))["databases"]:
-        if cluster["id"] not in known:  # forgotten half way through a test: its network could not be deleted
-            api.raw.delete(f"/v2/databases/{cluster['id']}")
-    if set(stack.resources()) - {"django-do-local"}:
-        stack.run("state", "unprotect", "--all", "--yes")
-        stack.run("destroy", "--yes")
-    assert stack.resources().keys() <= {"django-do-local"}
+    stack.forget()
     return stack
 
 
 @pytest.fixture
-def stack(world: World, api: Api) -> PulumiStack:
+def stack(world: World) -> PulumiStack:
     """The stack "local", not deployed yet."""
-    return fresh(world, api)
+    return fresh(world)
 
 
 @pytest.fixture(scope="module")
 def large(world: World, api: Api) -> PulumiStack:
     """A cluster of 8 GiB with a standby, of an account that could still make it and can't any more."""
-    stack = fresh(world, api)
+    stack = fresh(world)
     api.switch(old_clusters=True)
     stack.up(settings={**LARGE, "database.acceptPlan": True})
     api.switch(old_clusters=False)
@@ -59,9 +51,9 @@ def large(world: World, api: Api) -> PulumiStack:
 
 
 @pytest.fixture(scope="module")
-def small(world: World, api: Api) -> PulumiStack:
+def small(world: World) -> PulumiStack:
     """The plan of its own settings, which the first test deploys."""
-    return fresh(world, api)
+    return fresh(world)
 
 
 def changes(world: World, after: int) -> list[str]:
@@ -150,6 +142,7 @@ def test_an_existing_larger_cluster_goes_on(large: PulumiStack, world: World) ->
     assert changes(world, mark) == []
 
 
+@pytest.mark.prove
 def test_an_existing_larger_cluster_is_imported(large: PulumiStack, world: World) -> None:
     """Nothing is made, so nothing is refused."""
     stack, settings = large, LARGER
@@ -227,6 +220,7 @@ def test_another_edition_is_a_loss_of_data(small: PulumiStack, world: World, mon
     assert cluster.body["engine"] == "advanced_pg"
 
 
+@pytest.mark.prove
 def test_advanced_lives_and_dies(stack: PulumiStack, api: Api, world: World) -> None:
     """Preview, up, a second up and a refresh without change, and destroy; nobody asks for an authority of its own.
 

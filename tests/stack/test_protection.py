@@ -19,10 +19,7 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
     """The stack "local", not deployed yet; nothing of it is left in the end."""
     stack = PulumiStack(api_world)
     yield stack
-    if set(stack.resources()) - {"django-do-local"}:
-        stack.run("state", "unprotect", "--all", "--yes")
-        stack.up(settings={"storage.forceDestroy": True})
-        stack.steps("destroy")
+    stack.forget()
 
 
 def trusted_sources(world: World, after: int) -> list[list[str]]:

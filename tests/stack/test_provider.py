@@ -25,8 +25,7 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
     """The stack `local`, which the first test deploys; what is left is taken down."""
     stack = PulumiStack(api_world)
     yield stack
-    stack.run("cancel", "--yes", check=False)
-    stack.run("destroy", "--yes", "--skip-preview")
+    stack.forget()
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """What an account has already, found in the API's answers: what is in the way, and nothing that is not."""
 
-from collections.abc import Iterator, Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import account
-from components.account import Body, Note, Problem, UnreadableError, Wanted, asking
+from components.account import Note, Problem, Wanted
+from components.api import Body
 from tests.commands import ROOT
 
 WANTED = Wanted(stack="dev", name="shop", region="nyc3", domain="shop.example.com", cidr="10.20.0.0/20")
@@ -182,50 +180,3 @@ def test_the_page_that_messages_name_has_that_part() -> None:
     """For who reads on."""
     page, heading = account.RUNBOOK.replace('"', "").split(", ")
     assert f"### {heading}\n" in (ROOT / page).read_text()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers each path with the status that its last part names."""
-
-    def do_GET(self) -> None:
-        """Answer."""
-        self.send_response(int(urlsplit(self.path).path.rpartition("/")[2]))
-        self.end_headers()
-        token = self.headers["Authorization"].encode()
-        self.wfile.write(b"not JSON" if "text" in self.path else b'{"token": "%s"}' % token)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def endpoint() -> Iterator[str]:
-    """A server on loopback."""
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def test_answers_are_told_from_refusals(endpoint: str) -> None:
-    """404 is an answer; whatever else is not a success is what was not looked for, without the token."""
-    with asking("dop_v1_secret", endpoint) as ask:
-        assert ask("200") == {"token": "Bearer dop_v1_secret"}
-        assert ask(str(HTTPStatus.NOT_FOUND.value)) is None
-        for path, words in {"401": "401", "403": "403", "429": "429", "503": "503", "text/200": "JSON"}.items():
-            with pytest.raises(UnreadableError, match=words) as refused:
-                ask(path)
-            assert "secret" not in str(refused.value)
-
-
-def test_no_network_is_no_answer() -> None:
-    """By name of the place."""
-    with asking("dop_v1_secret", "http://127.0.0.1:9") as ask, pytest.raises(UnreadableError, match="gives no answer"):
-        ask("vpcs")
-
-
-def test_a_trust_store_that_is_missing_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is the environment's fault, and the provider will say more."""
-    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/bundle.pem")
-    with pytest.raises(UnreadableError, match="can't be asked"), asking("token", "https://api.example"):
-        pass

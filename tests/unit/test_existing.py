@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pulumi
 import pytest
 
 from components import existing
-from components.account import Ask, Look, Note, Problem, UnreadableError, Wanted
+from components.account import Look, Note, Problem, Wanted
+from components.api import Ask, UnreadableError
 from components.existing import Existing
 from config.stack import StackConfig
 from tests.commands import ROOT
@@ -38,16 +38,10 @@ class NoCluster:
 
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
-    """Of an update of a stack in an account that is asked by nobody's connection."""
-
-    @contextmanager
-    def asking(_token: str, _endpoint: str) -> Iterator[Ask]:
-        yield lambda _path: None
-
+    """Of an update of a stack."""
     hooks = Hooks()
     monkeypatch.setattr(existing, "_own_cluster", NoCluster)
     monkeypatch.setattr(pulumi, "ResourceHook", hooks.hook)
-    monkeypatch.setattr(existing, "asking", asking)
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     return hooks
 

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import httpx
 import pytest
 
 from operations import recover
@@ -76,12 +75,8 @@ def test_a_login_that_can_not_be_read_is_an_error_of_the_command(tmp_path: Path)
 @pytest.fixture
 def empty(monkeypatch: pytest.MonkeyPatch) -> recover.Account:
     """An account that answers 404 to everything."""
-    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "a token")
-    nothing = httpx.Client(
-        transport=httpx.MockTransport(lambda _request: httpx.Response(404, json={"id": "not_found"}))
-    )
-    monkeypatch.setattr(recover.httpx, "Client", lambda **_options: nothing)
-    return recover.Account()
+    monkeypatch.setattr(recover.api.Api, "get", lambda _self, _path: None)
+    return recover.Account({"DIGITALOCEAN_TOKEN": "a token"})
 
 
 def test_a_listing_that_is_not_there_is_one_error(empty: recover.Account) -> None:

@@ -30,6 +30,7 @@ LONG_FILES = {
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
+    "components": "a file for each component, and what several of them work with",
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",

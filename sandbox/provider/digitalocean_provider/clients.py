@@ -1,15 +1,15 @@
-"""Clients of DigitalOcean's API (pydo) and of Spaces (boto3), made when they are first needed."""
+"""Clients of DigitalOcean's API (requests) and of Spaces (boto3), made when they are first needed."""
 
-import importlib
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from digitalocean_provider.errors import ApiError, ProviderError, Unreachable
 
 if TYPE_CHECKING:
+    import requests
     from mypy_boto3_s3 import S3Client
 
 SIGNING_REGION = "us-east-1"  # the official plugin's, whatever the bucket's region: aws-sdk-go in config.go
@@ -72,50 +72,41 @@ class Clients:
         """Nothing is imported or connected before the first call, or `warm`."""
         self.settings = settings
         self._lock = threading.Lock()
-        self._pydo: Any = None
+        self._session: requests.Session | None = None
         self._s3: dict[str, S3Client] = {}
 
     def warm(self) -> None:
-        """Import pydo in the background, so that the first call finds it there; a preview's may come in 0.3 s."""
-        threading.Thread(target=self._client, name="warm", daemon=True).start()
+        """Import the API's client in the background, once, so that the first call finds it there."""
+        if self._session is None and not self._lock.locked():
+            threading.Thread(target=self._api, name="warm", daemon=True).start()
 
-    def _client(self) -> Any:  # noqa: ANN401 -- pydo is imported by name, see below
+    def _api(self) -> "requests.Session":
         with self._lock:
-            if self._pydo is None:
-                # By name, because pydo's 365,000 lines take 0.1 to 0.7 s to import and mypy minutes to read.
-                pydo = importlib.import_module("pydo")
-                policies = importlib.import_module("azure.core.pipeline.policies")
-                self._pydo = pydo.Client(
-                    token=self.settings.token,
-                    endpoint=self.settings.api_endpoint,
-                    retry_policy=policies.RetryPolicy(retry_total=0),  # azure's doesn't repeat a POST after 429
-                    connection_timeout=CONNECT_TIMEOUT,
-                    read_timeout=READ_TIMEOUT,
-                )
-            return self._pydo
+            if self._session is None:
+                import requests  # noqa: PLC0415 -- 0.1 s, while the engine does something else
 
-    def send(self, group: str, operation: str, *arguments: object, **keywords: object) -> Reply:
-        """Call `pydo.Client().<group>.<operation>` once and return whatever the API answered."""
-        errors = importlib.import_module("azure.core.exceptions")
-        method: Callable[..., Any] = getattr(getattr(self._client(), group), operation)
+                self._session = requests.Session()
+                self._session.headers["Authorization"] = f"Bearer {self.settings.token}"
+            return self._session
+
+    def send(
+        self, method: str, *path: str | int, query: dict[str, Any] | None = None, body: dict[str, Any] | None = None
+    ) -> Reply:
+        """Send one request and return whatever the API answered; `path` is what comes after /v2, part by part."""
+        session = self._api()
+        from requests import RequestException  # noqa: PLC0415 -- as above
+
+        url = "/".join([self.settings.api_endpoint.rstrip("/"), "v2", *(quote(str(part), safe="") for part in path)])
         try:
-            # pydo returns the error documents that its specification names as if they were results: only the
-            # response tells them apart, and `cls` is how a caller gets it.
-            response, body = method(
-                *arguments, cls=lambda reply, body, _headers: (reply.http_response, body), **keywords
-            )
-        except errors.HttpResponseError as error:
-            if error.response is None:
-                raise Unreachable(f"{group}.{operation}: {error.message}") from error
-            response, body = error.response, _json(error.response)
-        except (errors.ServiceRequestError, errors.ServiceResponseError) as error:
-            raise Unreachable(f"{self.settings.api_endpoint}: {error.message}") from error
+            response = session.request(method, url, params=query, json=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+        except RequestException as error:
+            raise Unreachable(f"{method} {url}: {error}") from error
         wait = response.headers.get("Retry-After", "")
         return Reply(
-            method=response.request.method,
-            url=response.request.url,
+            method=method,
+            url=response.url,
             status=response.status_code,
-            body=body,
+            body=_json(response),
             retry_after=float(wait) if wait.isdigit() else None,
         )
 
@@ -150,11 +141,13 @@ class Clients:
             return self._s3[region]
 
 
-def _json(response: Any) -> Any:  # noqa: ANN401 -- azure's response, JSON of any shape
+def _json(response: "requests.Response") -> Any:  # noqa: ANN401 -- JSON of any shape
+    if not response.content:
+        return None
     try:
         return response.json()
     except ValueError:
-        return {"message": response.text()[:500]}
+        return {"message": response.text[:500]}
 
 
 def result(reply: Reply) -> Any:  # noqa: ANN401 -- JSON of any shape

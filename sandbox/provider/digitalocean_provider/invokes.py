@@ -11,7 +11,7 @@ from plugin_base.wire import Properties
 def get_database_ca(op: Operation, arguments: Properties) -> Properties:
     """Return the PEM certificate that signs a cluster's server certificate."""
     cluster = arguments["clusterId"]
-    ca = op.call("databases", "get_ca", cluster)["ca"]
+    ca = op.call("GET", "databases", cluster, "ca")["ca"]
     return {"id": cluster, "clusterId": cluster, "certificate": base64.b64decode(ca["certificate"]).decode()}
 
 

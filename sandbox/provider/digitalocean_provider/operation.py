@@ -54,8 +54,10 @@ class Operation:
         if self._cancelled.wait(seconds):
             raise Cancelled("cancelled by the user")
 
-    def call(self, group: str, operation: str, *arguments: object, **keywords: object) -> Any:  # noqa: ANN401 -- JSON
-        """Call the API as `pydo.Client().<group>.<operation>` and return the document.
+    def call(
+        self, method: str, *path: str | int, query: Properties | None = None, body: Properties | None = None
+    ) -> Any:  # noqa: ANN401 -- JSON
+        """Call the API and return the document; `path` is what comes after /v2, part by part.
 
         429, 5xx and connection errors are tried again as the official plugin does, 4 times after 1, 2, 4 and 8
         seconds or what Retry-After says; other refusals raise ApiError at once.
@@ -65,7 +67,7 @@ class Operation:
             last = attempt == settings.retries
             wait = min(settings.retry_wait_min * 2**attempt, settings.retry_wait_max)
             try:
-                reply = self._clients.send(group, operation, *arguments, **keywords)
+                reply = self._clients.send(method, *path, query=query, body=body)
             except Unreachable:
                 if last:
                     raise
@@ -78,10 +80,10 @@ class Operation:
             self.pause(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def find(self, group: str, operation: str, *arguments: object, **keywords: object) -> Any:  # noqa: ANN401 -- JSON
+    def find(self, method: str, *path: str | int, body: Properties | None = None) -> Any:  # noqa: ANN401 -- JSON
         """Call the API like `call`, but return None when it answers 404."""
         try:
-            return self.call(group, operation, *arguments, **keywords)
+            return self.call(method, *path, body=body)
         except ApiError as error:
             if error.status == GONE:
                 return None

@@ -52,13 +52,14 @@ class Provider(Service):
         if problem := guard.refusal_of_token(settings.token):
             refuse(context, problem.replace("DIGITALOCEAN_TOKEN", "digitalocean:token or DIGITALOCEAN_TOKEN"))
         self._clients = Clients(settings)
-        self._clients.warm()
         return provider_pb2.ConfigureResponse(supportsPreview=True, supports_autonaming_configuration=True)
 
     # Resources
 
     def Check(self, request: Message, context: Context) -> Message:
         """Validate and fill in."""
+        if self._clients and request.olds.fields:
+            self._clients.warm()  # of what is there, even a preview asks something
         naming = schema.Naming(
             resource=request.name or request.urn.rpartition("::")[2],
             seed=request.randomSeed,

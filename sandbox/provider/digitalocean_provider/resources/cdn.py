@@ -23,7 +23,7 @@ SCHEMA = Schema(
 def _certificate(op: Operation, name: str | None) -> Properties:
     if not name:
         return {}
-    found = op.call("certificates", "list", name=name)["certificates"]
+    found = op.call("GET", "certificates", query={"name": name})["certificates"]
     if not found:
         raise ProviderError(f"certificateName: no certificate of this name, got {name!r}; create it first")
     return {"certificate_id": found[0]["id"]}
@@ -34,13 +34,13 @@ def create(op: Operation, inputs: Properties) -> Properties:
     body = {"origin": inputs["origin"]} | _certificate(op, inputs.get("certificateName"))
     body |= {"ttl": inputs["ttl"]} if inputs.get("ttl") else {}
     body |= {"custom_domain": inputs["customDomain"]} if inputs.get("customDomain") else {}
-    op.keep(op.call("cdn", "create_endpoint", body=body)["endpoint"]["id"])
+    op.keep(op.call("POST", "cdn", "endpoints", body=body)["endpoint"]["id"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the endpoint, or None when it is gone."""
-    reply = op.find("cdn", "get_endpoint", id_)
+    reply = op.find("GET", "cdn", "endpoints", id_)
     if reply is None:
         return None
     endpoint = reply["endpoint"]
@@ -52,7 +52,7 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
         "customDomain": endpoint.get("custom_domain"),
     }
     if endpoint.get("certificate_id"):
-        name = op.call("certificates", "get", endpoint["certificate_id"])["certificate"]["name"]
+        name = op.call("GET", "certificates", endpoint["certificate_id"])["certificate"]["name"]
         properties |= {"certificateId": name, "certificateName": name}
     return properties
 
@@ -60,12 +60,12 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 def update(op: Operation, id_: str, _state: Properties, inputs: Properties, changed: set[str]) -> None:
     """Change how long objects are kept, and the custom domain."""
     if "ttl" in changed:
-        op.call("cdn", "update_endpoints", id_, body={"ttl": inputs["ttl"]})
+        op.call("PUT", "cdn", "endpoints", id_, body={"ttl": inputs["ttl"]})
     if changed & {"customDomain", "certificateName"}:
         body = {"custom_domain": inputs.get("customDomain", "")} | _certificate(op, inputs.get("certificateName"))
-        op.call("cdn", "update_endpoints", id_, body=body)
+        op.call("PUT", "cdn", "endpoints", id_, body=body)
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete the endpoint; the Space stays."""
-    op.find("cdn", "delete_endpoint", id_)
+    op.find("DELETE", "cdn", "endpoints", id_)

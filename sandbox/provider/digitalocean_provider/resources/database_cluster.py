@@ -130,7 +130,7 @@ def _windows(cluster: Properties) -> list[Properties] | None:
 
 def _wait_until_online(op: Operation, id_: str) -> Properties:
     def probe() -> tuple[str, Properties | None]:
-        reply = op.find("databases", "get_cluster", id_)
+        reply = op.find("GET", "databases", id_)
         if reply is None:  # right after creation, as the official plugin tolerates
             return "not found yet", None
         cluster: Properties = reply["database"]
@@ -141,7 +141,7 @@ def _wait_until_online(op: Operation, id_: str) -> Properties:
 
 def _set_window(op: Operation, id_: str, windows: list[Properties]) -> None:
     body = {"day": windows[0]["day"], "hour": windows[0]["hour"]}
-    op.call("databases", "update_maintenance_window", id_, body=body)
+    op.call("PUT", "databases", id_, "maintenance", body=body)
 
 
 def _autoscale_body(autoscale: Properties) -> Properties:
@@ -153,7 +153,7 @@ def _autoscale(op: Operation, cluster: Properties, state: Properties) -> Propert
     """Return the property, only when it was asked for, as the official provider reads it."""
     if not state.get("storageAutoscale"):
         return {}
-    found = cluster.get("storage_autoscale") or op.call("databases", "get_autoscale", cluster["id"]).get("storage")
+    found = cluster.get("storage_autoscale") or op.call("GET", "databases", cluster["id"], "autoscale").get("storage")
     if not found:
         return {}
     numbers = {ours: found[theirs] for ours, theirs in _AUTOSCALE.items() if found.get(theirs) is not None}
@@ -177,7 +177,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
         body["storage_size_mib"] = int(inputs["storageSizeMib"])
     if inputs.get("storageAutoscale"):
         body["storage_autoscale"] = _autoscale_body(inputs["storageAutoscale"])  # its name in godo, not in the spec
-    cluster = op.call("databases", "create_cluster", body=body)["database"]
+    cluster = op.call("POST", "databases", body=body)["database"]
     # The answer to the POST may be the only one with the password in it.
     wanted = {name: inputs.get(name) for name in ("maintenanceWindows", "storageAutoscale")}
     op.keep(cluster["id"], _properties(cluster, {}))
@@ -189,7 +189,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
 
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Return the cluster, or None when it is gone."""
-    reply = op.find("databases", "get_cluster", id_)
+    reply = op.find("GET", "databases", id_)
     if reply is None:
         return None
     return _properties(reply["database"], state) | _autoscale(op, reply["database"], state)
@@ -205,22 +205,22 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
         body = {"size": inputs["size"], "num_nodes": inputs["nodeCount"]}
         if "storageSizeMib" in changed:  # else the plan's own storage applies, and what was added to it stays
             body["storage_size_mib"] = int(inputs["storageSizeMib"])
-        op.call("databases", "update_cluster_size", id_, body=body)
+        op.call("PUT", "databases", id_, "resize", body=body)
         _wait_until_online(op, id_)
     if "region" in changed:
-        op.call("databases", "update_region", id_, body={"region": inputs["region"].lower()})
+        op.call("PUT", "databases", id_, "migrate", body={"region": inputs["region"].lower()})
         _wait_until_online(op, id_)
     if "maintenanceWindows" in changed and inputs.get("maintenanceWindows"):
         _set_window(op, id_, inputs["maintenanceWindows"])
     if "version" in changed:
-        op.call("databases", "update_major_version", id_, body={"version": inputs["version"]})
+        op.call("PUT", "databases", id_, "upgrade", body={"version": inputs["version"]})
     if "tags" in changed:
         retag(op, id_, "database", state.get("tags", []), inputs.get("tags", []))
     if "storageAutoscale" in changed and inputs.get("storageAutoscale"):  # without it the cluster keeps what it has
         body = {"storage": _autoscale_body(inputs["storageAutoscale"])}
-        op.call("databases", "update_autoscale", id_, body=body)
+        op.call("PUT", "databases", id_, "autoscale", body=body)
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete with everything in it; members of its network linger a while after that."""
-    op.find("databases", "destroy_cluster", id_)
+    op.find("DELETE", "databases", id_)

@@ -57,7 +57,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
         "db": inputs["dbName"],
         "user": inputs.get("user", ""),
     }
-    pool = op.call("databases", "add_connection_pool", cluster, body=body)["pool"]
+    pool = op.call("POST", "databases", cluster, "pools", body=body)["pool"]
     op.keep(_id(cluster, pool["name"]), _properties(cluster, pool, {}))
     return read(op, op.id, op.known) or {}
 
@@ -65,11 +65,11 @@ def create(op: Operation, inputs: Properties) -> Properties:
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Return the pool, or None when it is gone."""
     cluster, _, name = id_.partition("/")
-    reply = op.find("databases", "get_connection_pool", cluster, name)
+    reply = op.find("GET", "databases", cluster, "pools", name)
     return None if reply is None else _properties(cluster, reply["pool"], state)
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Remove the pool, cutting its clients off."""
     cluster, _, name = id_.partition("/")
-    op.find("databases", "delete_connection_pool", cluster, name)
+    op.find("DELETE", "databases", cluster, "pools", name)

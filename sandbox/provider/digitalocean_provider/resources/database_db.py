@@ -28,17 +28,17 @@ def locate(imported: str) -> tuple[str, Properties]:
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the database, owned by doadmin."""
     cluster = inputs["clusterId"]
-    name = op.call("databases", "add", cluster, body={"name": inputs["name"]})["db"]["name"]
+    name = op.call("POST", "databases", cluster, "dbs", body={"name": inputs["name"]})["db"]["name"]
     op.keep(_id(cluster, name), {"clusterId": cluster, "name": name})
     return read(op, op.id, op.known) or {}
 
 
 def read(op: Operation, _id: str, state: Properties) -> Properties | None:
     """Return the database, or None when it is gone."""
-    reply = op.find("databases", "get", state["clusterId"], state["name"])
+    reply = op.find("GET", "databases", state["clusterId"], "dbs", state["name"])
     return None if reply is None else {"clusterId": state["clusterId"], "name": reply["db"]["name"]}
 
 
 def delete(op: Operation, _id: str, state: Properties) -> None:
     """Drop the database with its data."""
-    op.find("databases", "delete", state["clusterId"], state["name"])
+    op.find("DELETE", "databases", state["clusterId"], "dbs", state["name"])

@@ -39,7 +39,7 @@ def _put(op: Operation, cluster: str, rules: list[Properties], known: list[Prope
         if identity := rule.get("uuid") or ids.get((rule["type"], rule["value"])):
             entry["uuid"] = identity  # known rules keep their identity
         body.append(entry)
-    op.call("databases", "update_firewall_rules", cluster, body={"rules": body})
+    op.call("PUT", "databases", cluster, "firewall", body={"rules": body})
 
 
 def create(op: Operation, inputs: Properties) -> Properties:
@@ -52,7 +52,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
 
 def read(op: Operation, _id: str, state: Properties) -> Properties | None:
     """Return the rules, or None when the cluster is gone."""
-    reply = op.find("databases", "list_firewall_rules", state["clusterId"])
+    reply = op.find("GET", "databases", state["clusterId"], "firewall")
     if reply is None:
         return None
     rules = [
@@ -70,4 +70,4 @@ def update(op: Operation, _id: str, state: Properties, inputs: Properties, chang
 
 def delete(op: Operation, _id: str, state: Properties) -> None:
     """Remove all rules: everybody may connect from then on."""
-    op.find("databases", "update_firewall_rules", state["clusterId"], body={"rules": []})
+    op.find("PUT", "databases", state["clusterId"], "firewall", body={"rules": []})

@@ -48,7 +48,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
     """Create one at a time per cluster; the answer has the generated password."""
     cluster = inputs["clusterId"]
     with op.one_at_a_time(f"users of {cluster}"):
-        user = op.call("databases", "add_user", cluster, body={"name": inputs["name"]})["user"]
+        user = op.call("POST", "databases", cluster, "users", body={"name": inputs["name"]})["user"]
     properties = _properties(cluster, user, "")
     op.keep(_id(cluster, user["name"]), properties)
     return properties
@@ -56,11 +56,11 @@ def create(op: Operation, inputs: Properties) -> Properties:
 
 def read(op: Operation, _id: str, state: Properties) -> Properties | None:
     """Return the role, or None when it is gone."""
-    reply = op.find("databases", "get_user", state["clusterId"], state["name"])
+    reply = op.find("GET", "databases", state["clusterId"], "users", state["name"])
     return None if reply is None else _properties(state["clusterId"], reply["user"], state.get("password", ""))
 
 
 def delete(op: Operation, _id: str, state: Properties) -> None:
     """Drop the role, one at a time per cluster."""
     with op.one_at_a_time(f"users of {state['clusterId']}"):
-        op.find("databases", "delete_user", state["clusterId"], state["name"])
+        op.find("DELETE", "databases", state["clusterId"], "users", state["name"])

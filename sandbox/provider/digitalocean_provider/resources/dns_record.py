@@ -59,13 +59,13 @@ def _body(inputs: Properties) -> Properties:
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the record."""
     body = _body(inputs) | {"type": inputs["type"]}
-    op.keep(str(op.call("domains", "create_record", inputs["domain"], body=body)["domain_record"]["id"]))
+    op.keep(str(op.call("POST", "domains", inputs["domain"], "records", body=body)["domain_record"]["id"]))
     return read(op, op.id, {"domain": inputs["domain"]}) or {}
 
 
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Return the record, or None when it is gone."""
-    reply = op.find("domains", "get_record", state["domain"], id_)
+    reply = op.find("GET", "domains", state["domain"], "records", id_)
     if reply is None:
         return None
     record = reply["domain_record"]
@@ -89,9 +89,9 @@ def read(op: Operation, id_: str, state: Properties) -> Properties | None:
 
 def update(op: Operation, id_: str, state: Properties, inputs: Properties, _changed: set[str]) -> None:
     """Change the record."""
-    op.call("domains", "update_record", state["domain"], id_, body=_body(inputs))
+    op.call("PUT", "domains", state["domain"], "records", id_, body=_body(inputs))
 
 
 def delete(op: Operation, id_: str, state: Properties) -> None:
     """Remove the record."""
-    op.find("domains", "delete_record", state["domain"], id_)
+    op.find("DELETE", "domains", state["domain"], "records", id_)

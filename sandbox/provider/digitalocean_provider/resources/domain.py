@@ -20,13 +20,13 @@ def create(op: Operation, inputs: Properties) -> Properties:
     """Create the zone."""
     body = {"name": inputs["name"]}
     body |= {"ip_address": inputs["ipAddress"]} if inputs.get("ipAddress") else {}
-    op.keep(op.call("domains", "create", body=body)["domain"]["name"])
+    op.keep(op.call("POST", "domains", body=body)["domain"]["name"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the zone, or None when it is gone."""
-    reply = op.find("domains", "get", id_)
+    reply = op.find("GET", "domains", id_)
     if reply is None:
         return None
     domain = reply["domain"]
@@ -35,4 +35,4 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete the zone with its records."""
-    op.find("domains", "delete", id_)
+    op.find("DELETE", "domains", id_)

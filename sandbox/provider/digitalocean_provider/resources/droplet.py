@@ -90,7 +90,7 @@ def _properties(droplet: Properties) -> Properties:
 
 def _wait_for_status(op: Operation, id_: str, wanted: str, pending: str, *, timeout: float) -> Properties:
     def probe() -> tuple[str, Properties | None]:
-        droplet: Properties = op.call("droplets", "get", id_)["droplet"]
+        droplet: Properties = op.call("GET", "droplets", id_)["droplet"]
         state = f"status={droplet['status']}" + (" locked" if droplet["locked"] else "")
         if droplet["locked"]:
             return state, None
@@ -102,10 +102,10 @@ def _wait_for_status(op: Operation, id_: str, wanted: str, pending: str, *, time
 
 
 def _act(op: Operation, id_: str, body: Properties) -> None:
-    action = op.call("droplet_actions", "post", id_, body=body)["action"]
+    action = op.call("POST", "droplets", id_, "actions", body=body)["action"]
 
     def probe() -> tuple[str, bool | None]:
-        current = op.call("actions", "get", action["id"])["action"]
+        current = op.call("GET", "actions", action["id"])["action"]
         if current["status"] == "errored":
             raise ProviderError(f"action {body['type']} of Droplet {id_} failed")
         return f"status={current['status']}", True if current["status"] == "completed" else None
@@ -134,14 +134,14 @@ def create(op: Operation, inputs: Properties) -> Properties:
         "publicNetworking": "public_networking",
     }
     body |= {key: inputs[name] for name, key in optional.items() if inputs.get(name) is not None}
-    droplet = op.call("droplets", "create", body=body)["droplet"]
+    droplet = op.call("POST", "droplets", body=body)["droplet"]
     op.keep(str(droplet["id"]))
     return _properties(_wait_for_status(op, op.id, "active", "new", timeout=SCHEMA.default_timeouts["create"]))
 
 
 def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Return the Droplet, or None when it is gone."""
-    reply = op.find("droplets", "get", id_)
+    reply = op.find("GET", "droplets", id_)
     if reply is None:
         return None
     properties = _properties(reply["droplet"])
@@ -168,13 +168,13 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
 
 
 def _power_on(op: Operation, id_: str) -> None:
-    op.call("droplet_actions", "post", id_, body={"type": "power_on"})
+    op.call("POST", "droplets", id_, "actions", body={"type": "power_on"})
     _wait_for_status(op, id_, "active", "off", timeout=SCHEMA.default_timeouts["update"])
 
 
 def _resize(op: Operation, id_: str, inputs: Properties) -> None:
     try:
-        op.call("droplet_actions", "post", id_, body={"type": "power_off"})
+        op.call("POST", "droplets", id_, "actions", body={"type": "power_off"})
     except ApiError as error:
         if "already powered off" not in error.message:
             raise
@@ -192,19 +192,19 @@ def delete(op: Operation, id_: str, state: Properties) -> None:
     timeout = SCHEMA.default_timeouts["delete"]
 
     def unlocked() -> tuple[str, str | None]:
-        reply = op.find("droplets", "get", id_)
+        reply = op.find("GET", "droplets", id_)
         if reply is None:
             return "gone", "gone"
         return "locked by an action", None if reply["droplet"]["locked"] else "unlocked"
 
     def gone() -> tuple[str, bool | None]:
-        reply = op.find("droplets", "get", id_)
+        reply = op.find("GET", "droplets", id_)
         return ("gone", True) if reply is None else (f"status={reply['droplet']['status']}", None)
 
     if op.wait_for(f"Droplet {id_} to be unlocked", unlocked, timeout=timeout) == "gone":
         return
     if state.get("gracefulShutdown"):
-        op.call("droplet_actions", "post", id_, body={"type": "shutdown"})
+        op.call("POST", "droplets", id_, "actions", body={"type": "shutdown"})
         _wait_for_status(op, id_, "off", "active", timeout=timeout)
-    op.find("droplets", "destroy", id_)
+    op.find("DELETE", "droplets", id_)
     op.wait_for(f"Droplet {id_} to be gone", gone, timeout=timeout)

@@ -66,13 +66,13 @@ def _body(inputs: Properties) -> dict[str, Any]:
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the firewall."""
-    op.keep(op.call("firewalls", "create", body=_body(inputs))["firewall"]["id"])
+    op.keep(op.call("POST", "firewalls", body=_body(inputs))["firewall"]["id"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the firewall, or None when it is gone."""
-    reply = op.find("firewalls", "get", id_)
+    reply = op.find("GET", "firewalls", id_)
     if reply is None:
         return None
     firewall = reply["firewall"]
@@ -93,9 +93,9 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 
 def update(op: Operation, id_: str, _state: Properties, inputs: Properties, _changed: set[str]) -> None:
     """Replace the whole firewall, in place."""
-    op.call("firewalls", "update", id_, body=_body(inputs))
+    op.call("PUT", "firewalls", id_, body=_body(inputs))
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete the firewall: its Droplets are open from then on."""
-    op.find("firewalls", "delete", id_)
+    op.find("DELETE", "firewalls", id_)

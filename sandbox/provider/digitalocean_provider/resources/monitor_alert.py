@@ -42,13 +42,13 @@ def _body(inputs: Properties) -> dict[str, Any]:
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the policy."""
-    op.keep(op.call("monitoring", "create_alert_policy", body=_body(inputs))["policy"]["uuid"])
+    op.keep(op.call("POST", "monitoring", "alerts", body=_body(inputs))["policy"]["uuid"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the policy, or None when it is gone."""
-    reply = op.find("monitoring", "get_alert_policy", id_)
+    reply = op.find("GET", "monitoring", "alerts", id_)
     if reply is None:
         return None
     policy = reply["policy"]
@@ -69,9 +69,9 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 
 def update(op: Operation, id_: str, _state: Properties, inputs: Properties, _changed: set[str]) -> None:
     """Replace the whole policy, in place."""
-    op.call("monitoring", "update_alert_policy", id_, body=_body(inputs))
+    op.call("PUT", "monitoring", "alerts", id_, body=_body(inputs))
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete the policy."""
-    op.find("monitoring", "delete_alert_policy", id_)
+    op.find("DELETE", "monitoring", "alerts", id_)

@@ -17,14 +17,14 @@ SCHEMA = Schema(
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Reserve an address in a region."""
-    reply = op.call("reserved_ips", "create", body={"region": inputs["region"].lower()})
+    reply = op.call("POST", "reserved_ips", body={"region": inputs["region"].lower()})
     op.keep(reply["reserved_ip"]["ip"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the address, or None when it is gone."""
-    reply = op.find("reserved_ips", "get", id_)
+    reply = op.find("GET", "reserved_ips", id_)
     if reply is None:
         return None
     reserved = reply["reserved_ip"]
@@ -37,4 +37,4 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Give the address back."""
-    op.find("reserved_ips", "delete", id_)
+    op.find("DELETE", "reserved_ips", id_)

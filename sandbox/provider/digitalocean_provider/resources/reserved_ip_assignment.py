@@ -36,7 +36,7 @@ def locate(imported: str) -> tuple[str, Properties]:
 
 def _wait_for_action(op: Operation, ip: str, action: Properties) -> None:
     def probe() -> tuple[str, bool | None]:
-        current = op.call("reserved_ips_actions", "get", ip, action["id"])["action"]
+        current = op.call("GET", "reserved_ips", ip, "actions", action["id"])["action"]
         if current["status"] == "errored":
             raise ProviderError(f"action {current['type']} of reserved IP {ip} failed")
         return f"status={current['status']}", True if current["status"] == "completed" else None
@@ -49,13 +49,13 @@ def create(op: Operation, inputs: Properties) -> Properties:
     ip, droplet = inputs["ipAddress"], inputs["dropletId"]
 
     def idle() -> tuple[str, bool | None]:
-        actions = op.call("droplet_actions", "list", droplet, per_page=50)["actions"]
+        actions = op.call("GET", "droplets", droplet, "actions", query={"per_page": 50})["actions"]
         pending = [action["type"] for action in actions if action["status"] not in ("completed", "errored")]
         return (f"in progress: {', '.join(pending)}", None) if pending else ("idle", True)
 
     op.wait_for(f"other actions of Droplet {droplet}", idle, timeout=BUSY_TIMEOUT)
     body = {"type": "assign", "droplet_id": droplet}
-    action = op.call("reserved_ips_actions", "post", ip, body=body)["action"]
+    action = op.call("POST", "reserved_ips", ip, "actions", body=body)["action"]
     op.keep(_unique_id(droplet, ip), {"ipAddress": ip, "dropletId": droplet})
     _wait_for_action(op, ip, action)
     return read(op, op.id, op.known) or {}
@@ -63,7 +63,7 @@ def create(op: Operation, inputs: Properties) -> Properties:
 
 def read(op: Operation, _id: str, state: Properties) -> Properties | None:
     """Return the assignment, or None when the address leads elsewhere."""
-    reply = op.find("reserved_ips", "get", state["ipAddress"])
+    reply = op.find("GET", "reserved_ips", state["ipAddress"])
     droplet = ((reply or {}).get("reserved_ip", {}).get("droplet") or {}).get("id")
     if droplet is None or droplet != state["dropletId"]:
         return None
@@ -74,5 +74,5 @@ def delete(op: Operation, _id: str, state: Properties) -> None:
     """Unassign, unless the address has moved on already."""
     if read(op, _id, state) is None:
         return
-    action = op.call("reserved_ips_actions", "post", state["ipAddress"], body={"type": "unassign"})["action"]
+    action = op.call("POST", "reserved_ips", state["ipAddress"], "actions", body={"type": "unassign"})["action"]
     _wait_for_action(op, state["ipAddress"], action)

@@ -39,7 +39,7 @@ def _properties(key: Properties, state: Properties) -> Properties:
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the key."""
-    key = op.call("spaces_key", "create", body=_body(inputs))["key"]
+    key = op.call("POST", "spaces", "keys", body=_body(inputs))["key"]
     properties = _properties(key, {})
     op.keep(key["access_key"], properties)
     return properties
@@ -49,7 +49,7 @@ def read(op: Operation, id_: str, state: Properties) -> Properties | None:
     """Look for the key in the list, as the official plugin does; None when it is gone."""
     page = 1
     while True:
-        reply = op.call("spaces_key", "list", page=page, per_page=PAGE)
+        reply = op.call("GET", "spaces", "keys", query={"page": page, "per_page": PAGE})
         for key in reply["keys"]:
             if key["access_key"] == id_:
                 return _properties(key, state)
@@ -60,9 +60,9 @@ def read(op: Operation, id_: str, state: Properties) -> Properties | None:
 
 def update(op: Operation, id_: str, _state: Properties, inputs: Properties, _changed: set[str]) -> None:
     """Change name and grants."""
-    op.call("spaces_key", "update", id_, body=_body(inputs))
+    op.call("PUT", "spaces", "keys", id_, body=_body(inputs))
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Revoke the key."""
-    op.find("spaces_key", "delete", id_)
+    op.find("DELETE", "spaces", "keys", id_)

@@ -18,13 +18,13 @@ SCHEMA = Schema(
 def create(op: Operation, inputs: Properties) -> Properties:
     """Add the key to the account."""
     body = {"name": inputs["name"], "public_key": inputs["publicKey"]}
-    op.keep(str(op.call("ssh_keys", "create", body=body)["ssh_key"]["id"]))
+    op.keep(str(op.call("POST", "account", "keys", body=body)["ssh_key"]["id"]))
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the key, or None when it is gone."""
-    reply = op.find("ssh_keys", "get", id_)
+    reply = op.find("GET", "account", "keys", id_)
     if reply is None:
         return None
     key = reply["ssh_key"]
@@ -34,9 +34,9 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 def update(op: Operation, id_: str, _state: Properties, inputs: Properties, changed: set[str]) -> None:
     """Rename."""
     if "name" in changed:
-        op.call("ssh_keys", "update", id_, body={"name": inputs["name"]})
+        op.call("PUT", "account", "keys", id_, body={"name": inputs["name"]})
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Remove the key from the account; Droplets keep it."""
-    op.find("ssh_keys", "delete", id_)
+    op.find("DELETE", "account", "keys", id_)

@@ -21,13 +21,13 @@ SCHEMA = Schema(
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the tag; one that exists already is adopted, as the API does."""
-    op.keep(op.call("tags", "create", body={"name": inputs["name"]})["tag"]["name"])
+    op.keep(op.call("POST", "tags", body={"name": inputs["name"]})["tag"]["name"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the tag and how many resources have it, or None when it is gone."""
-    reply = op.find("tags", "get", id_)
+    reply = op.find("GET", "tags", id_)
     if reply is None:
         return None
     tag = reply["tag"]
@@ -45,14 +45,14 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
     """Delete the tag; resources lose it."""
-    op.find("tags", "delete", id_)
+    op.find("DELETE", "tags", id_)
 
 
 def retag(op: Operation, id_: str, type_: str, before: list[str], after: list[str]) -> None:
     """Make a resource's tags equal to `after`; `type_` is "droplet" or "database"."""
     body = {"resources": [{"resource_id": id_, "resource_type": type_}]}
     for name in sorted(set(before) - set(after)):
-        op.find("tags", "unassign_resources", name, body=body)  # a tag that is gone has left the resource already
+        op.find("DELETE", "tags", name, "resources", body=body)  # a tag that is gone has left the resource already
     for name in sorted(set(after) - set(before)):
-        op.call("tags", "create", body={"name": name})
-        op.call("tags", "assign_resources", name, body=body)
+        op.call("POST", "tags", body={"name": name})
+        op.call("POST", "tags", name, "resources", body=body)

@@ -29,13 +29,13 @@ def create(op: Operation, inputs: Properties) -> Properties:
     body |= {"description": inputs["description"]} if inputs.get("description") else {}
     body |= {"ip_range": inputs["ipRange"]} if inputs.get("ipRange") else {}
     with op.one_at_a_time(f"vpcs of {inputs['region']}"):
-        op.keep(op.call("vpcs", "create", body=body)["vpc"]["id"])
+        op.keep(op.call("POST", "vpcs", body=body)["vpc"]["id"])
     return read(op, op.id, {}) or {}
 
 
 def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
     """Return the network's properties, or None when it is gone."""
-    reply = op.find("vpcs", "get", id_)
+    reply = op.find("GET", "vpcs", id_)
     if reply is None:
         return None
     vpc = reply["vpc"]
@@ -58,7 +58,7 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
             "description": inputs.get("description", ""),
             "default": state.get("default", False),
         }
-        op.call("vpcs", "update", id_, body=body)
+        op.call("PUT", "vpcs", id_, body=body)
 
 
 def delete(op: Operation, id_: str, _state: Properties) -> None:
@@ -66,7 +66,7 @@ def delete(op: Operation, id_: str, _state: Properties) -> None:
 
     def attempt() -> tuple[str, bool | None]:
         try:
-            op.call("vpcs", "delete", id_)
+            op.call("DELETE", "vpcs", id_)
         except ApiError as error:
             if error.status in MEMBERS_LEFT:
                 return error.message, None
