@@ -150,6 +150,7 @@ class FakeMachine(Machine):
         self.behaviour = behaviour
         self.sickness: Callable[[str, str], Problem | None] = lambda _release, _which: None
         self.found: list[tuple[str, str]] = []  # what is wrong with the settings
+        self.missed: list[str] = []  # what visitors of what serves would miss
         self.import_problem = ""
         self.printed: dict[str, str] = {}  # command of manage.py -> what it says
         self.crowded = False  # whether there is no room for a candidate
@@ -209,6 +210,11 @@ class FakeMachine(Machine):
         """Say what is to be wrong with the release."""
         self.record(f"look at {page.path} of {domain}, {which}", {})
         return self.sickness(release, which)
+
+    def shortcomings(self, domain: str, page: Page) -> list[str]:
+        """Say what visitors are to miss."""
+        self.record(f"look beside {page.path} of {domain}", {})
+        return self.missed
 
     def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
         """Say what is to be wrong with the settings."""
