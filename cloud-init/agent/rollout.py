@@ -264,7 +264,7 @@ class Rollout:
             raise
         self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
-            self.notes += make_superuser(app)
+            self.notes += make_superuser(app, first=not self.last_good)
 
     def wait_while(self, missing: Callable[[], str | None]) -> None:
         """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""

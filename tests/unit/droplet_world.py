@@ -138,6 +138,10 @@ class FakeApp:
         """Say what the settings say."""
         return str(self._static()), self._machine.static_url
 
+    def stranger(self) -> str:
+        """Say who is to be there with another password."""
+        return self._machine.stranger
+
     def _static(self) -> Path:
         return self._machine.static_root or self._folder / "static"
 
@@ -150,6 +154,7 @@ class FakeMachine(Machine):
         self.behaviour = behaviour
         self.sickness: Callable[[str, str], Problem | None] = lambda _release, _which: None
         self.found: list[tuple[str, str]] = []  # what is wrong with the settings
+        self.stranger = ""  # who is there with another password
         self.missed: list[str] = []  # what visitors of what serves would miss
         self.import_problem = ""
         self.printed: dict[str, str] = {}  # command of manage.py -> what it says

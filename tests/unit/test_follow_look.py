@@ -134,3 +134,15 @@ def test_what_visitors_would_miss_is_a_note_of_a_release_that_serves(world: Worl
     assert world.report["notes"] == world.machine.missed
     commands = [command for command, _ in world.machine.commands]
     assert commands.index("look beside / of polls.example") == commands.index("look at / of polls.example, current") + 1
+
+
+def test_a_superuser_that_somebody_else_made_is_said_until_a_release_serves(world: World) -> None:
+    """After that its password is a person's own."""
+    world.machine.behaviour = fail_at("createsuperuser", "Error: That username is already taken.")
+    world.machine.stranger = "admin"
+    world.desire(1)
+    world.run()
+    [note] = world.report["notes"]
+    assert note.startswith("a user `admin` is there already with another password: ")
+    world.desire(2, marker="2")
+    assert (world.run()[-1], world.report["notes"]) == ("done", [])
