@@ -2,12 +2,14 @@
 
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pycurl
 import pytest
 
+from agent import health
 from agent.health import (
     LARGEST,
     LISTENERS,
@@ -266,6 +268,16 @@ def test_ten_of_a_page_are_asked_for() -> None:
     missing = "/0.js (answers 404), /3.js (no answer: Operation timed out), /9.js (answers 500)"
     assert unstyled(site, DOMAIN, PAGE) == [NAMED.format(missing)]
     assert site.asked[-1][0] == "/9.js"
+
+
+def test_a_slow_site_does_not_keep_the_report_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of one answer nothing more of a page is asked for."""
+    monkeypatch.setattr(health, "SECONDS", 0)
+    element = '<script src="/slow.js"></script>'
+    site = Site({"/": page_of(element), "/slow.js": GONE})
+    ticks = iter([0.0, 0.1])
+    monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
+    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
 
 
 @pytest.mark.parametrize(
