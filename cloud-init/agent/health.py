@@ -1,17 +1,21 @@
 """Whether a release serves: the look of a visitor, through Nginx, before the switch and after it."""
 
+import contextlib
 import http.client
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import pycurl
 
 SECONDS = 10  # for one answer
 REDIRECTS = 5
-LARGEST = 4096  # bytes of a body that are kept
+LARGEST = 256 * 1024  # bytes of a body that are kept
+MOST_ASSETS = 10  # stylesheets and scripts of a page that are asked for
 # Of what serves, and of the release that is to: Nginx's listeners that only root can open, and Gunicorn's sockets.
 LISTENERS = {"current": "/run/look/current.sock", "candidate": "/run/look/candidate.sock"}
 GUNICORNS = {"current": "/run/gunicorn.sock", "candidate": "/run/gunicorn-candidate.sock"}
@@ -24,7 +28,16 @@ class Answer:
     status: int
     location: str = ""
     cookies: list[str] = field(default_factory=list)  # as the headers Set-Cookie have them
+    html: bool = False
     body: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visit:
+    """Where a visitor has come to, and what is there."""
+
+    url: str
+    answer: Answer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +65,10 @@ class Page:
         return any(int(first) <= status <= int(last or first) for first, _, last in ranges)
 
 
+# A path that no site has; a redirect of it is followed, or leads away.
+NOWHERE = Page(path="/no-such-page-a-release-is-looked-at/", statuses=("100-499",), elsewhere=True)
+
+
 def health(domain: str, release: str, page: Page, which: str) -> Problem | None:
     """Return why a release does not serve, None when it does; `which` is current or candidate.
 
@@ -71,29 +88,123 @@ def health(domain: str, release: str, page: Page, which: str) -> Problem | None:
 
 
 def look(ask: Ask, domain: str, page: Page) -> Problem | None:
-    """Return what a visitor of the page would miss, None if all is well; redirects on the site's name are followed."""
+    """Return why a visitor does not get the page, None if all is well."""
+    came = visit(ask, domain, page)
+    return came if isinstance(came, Problem) else None
+
+
+def visit(ask: Ask, domain: str, page: Page) -> Visit | Problem:
+    """Return where a visitor of the page comes to; redirects on the site's name are followed."""
     url = f"https://{domain}{page.path}"
     way, cookies = [page.path], dict[str, str]()
     while True:
-        parts = urlsplit(url)
-        answer = ask(
-            quote(parts.path or "/", safe="/%:@!$&'()*+,;=~") + (f"?{parts.query}" if parts.query else ""), cookies
-        )
+        answer = ask(as_asked(urlsplit(url)), cookies)
         if not (300 <= answer.status < 400 and answer.location):  # noqa: PLR2004 - redirects
-            return None if page.accepts(answer.status) else refused(answer.status, way, domain)
+            return Visit(url=url, answer=answer) if page.accepts(answer.status) else refused(answer.status, way, domain)
         remember(answer.cookies, cookies)
         try:
             target = urlsplit(urljoin(url, answer.location))
-            here = target.hostname == domain and target.port in {None, 80, 443}
+            here = is_here(target, domain)
         except ValueError:
             return Problem(text=f"{way[-1]}: must lead to an address, leads to none; correct it", lasting=True)
         if not here:
-            return None if page.elsewhere else led_away(way[-1], target.hostname or "", domain)
+            return Visit(url=url, answer=answer) if page.elsewhere else led_away(way[-1], target.hostname or "", domain)
         # A visitor of plain HTTP is led back to HTTPS by Nginx.
         url = target._replace(scheme="https", netloc=domain, fragment="").geturl()
         way.append(target.path or "/")
         if len(way) > REDIRECTS + 1:
             return endless(way)
+
+
+def as_asked(parts: SplitResult) -> str:
+    """Return the path and query of an address as a browser sends them."""
+    path, query = (quote(text, safe="/%:@!$&'()*+,;=~?") for text in (parts.path or "/", parts.query))
+    return f"{path}?{query}" if query else path
+
+
+def is_here(parts: SplitResult, domain: str) -> bool:
+    """Whether an address is the site's; raises ValueError for a port that is none."""
+    return parts.hostname == domain and parts.port in {None, 80, 443}
+
+
+def shortcomings(domain: str, page: Page) -> list[str]:
+    """Return what visitors of a release that serves would miss all the same."""
+    by_nginx = asking(domain, LISTENERS["current"])
+    try:
+        return [*unstyled(by_nginx, domain, page), *fails_at_nothing(by_nginx, domain)]
+    except pycurl.error as error:
+        return [f"{page.path}: answered, then did not: {[*error.args][-1]}"]
+
+
+class Assets(HTMLParser):
+    """Keeps where a page's stylesheets and scripts are, as the page has it, in the page's order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = ""
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at an element."""
+        given = {name: (value or "").strip() for name, value in attrs}
+        href = given.get("href", "")
+        if tag == "base":
+            self.base = self.base or href
+        elif tag == "script":
+            self.links.append(given.get("src", ""))
+        elif tag == "link" and "stylesheet" in given.get("rel", "").lower().split():
+            self.links.append(href)
+
+
+def assets(came: Visit, domain: str) -> list[SplitResult]:
+    """Return the addresses of a page's stylesheets and scripts that are the site's own, each once."""
+    found = Assets()
+    # Older Pythons end so at some broken pages (github.com/python/cpython/issues/77057); what came before that counts.
+    with contextlib.suppress(AssertionError):
+        found.feed(came.answer.body if came.answer.html else "")
+    addresses: dict[SplitResult, None] = {}
+    for link in filter(None, found.links):
+        try:
+            parts = urlsplit(urljoin(urljoin(came.url, found.base), link))
+            if is_here(parts, domain):
+                addresses[parts._replace(fragment="")] = None
+        except ValueError:
+            continue  # no address, for a browser either
+    return [*addresses]
+
+
+def unstyled(ask: Ask, domain: str, page: Page) -> list[str]:
+    """Say which of its own stylesheets and scripts a page does not get."""
+    came = visit(ask, domain, page)
+    if isinstance(came, Problem):
+        return [came.text]
+    end = time.monotonic() + SECONDS
+    missing = []
+    for parts in assets(came, domain)[:MOST_ASSETS]:
+        if time.monotonic() > end:
+            break
+        try:
+            status = ask(as_asked(parts), {}).status
+        except pycurl.error as error:
+            missing.append(f"{parts.path} (no answer: {[*error.args][-1]})")
+        else:
+            if status >= http.client.BAD_REQUEST:
+                missing.append(f"{parts.path} (answers {status})")
+    if not missing:
+        return []
+    text = (
+        f"{urlsplit(came.url).path} names what a browser does not get: {', '.join(missing)}; was a build forgotten? "
+        "What a build makes is left out of a release where .gitignore names it: name it in app.include"
+    )
+    return [text]
+
+
+def fails_at_nothing(ask: Ask, domain: str) -> list[str]:
+    """Say that the page for what is not found is an error itself."""
+    came = visit(ask, domain, NOWHERE)
+    if isinstance(came, Visit):
+        return []
+    return [f"the page for what is not found fails itself: {came.text}; see `journalctl -u gunicorn` on the Droplet"]
 
 
 def refused(status: int, way: list[str], domain: str) -> Problem:
@@ -184,6 +295,7 @@ def asking(domain: str, socket: str) -> Ask:
             status=status,
             location=found.get("Location", ""),
             cookies=found.get_all("Set-Cookie", []),
+            html=found.get_content_type() == "text/html",
             body=body.getvalue().decode(errors="replace"),
         )
 

@@ -15,7 +15,7 @@ from typing import Any
 from agent.app import confined
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
-from agent.health import Page, Problem, health
+from agent.health import Page, Problem, health, shortcomings
 from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
@@ -185,6 +185,10 @@ class Machine:
     def health(self, domain: str, release: str, page: Page, which: str) -> Problem | None:
         """Return why the release does not serve, None when it does."""
         return health(domain, release, page, which)
+
+    def shortcomings(self, domain: str, page: Page) -> list[str]:
+        """Return what visitors of a release that serves would miss all the same."""
+        return shortcomings(domain, page)
 
     def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
         """Return what the settings of the release in `folder` make of the environment, and why its import fails."""

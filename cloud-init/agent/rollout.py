@@ -93,6 +93,8 @@ class Rollout:
             except (AgentError, OSError) as second:
                 raise AgentError(f"{error}\nand {previous} could not be brought back: {second}") from error
             raise
+        self.machine.alive()
+        self.notes += self.machine.shortcomings(self.config.domain, self.page)
 
     @property
     def folder(self) -> Path:
@@ -262,7 +264,7 @@ class Rollout:
             raise
         self.migrated = MIGRATED.findall(printed)
         if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
-            self.notes += make_superuser(app)
+            self.notes += make_superuser(app, first=not self.last_good)
 
     def wait_while(self, missing: Callable[[], str | None]) -> None:
         """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""
@@ -302,14 +304,18 @@ class Rollout:
         serving = f"release {self.serving} serves" if self.serving else "nothing serves yet"
         return f"\nThese migrations stay in the database, on which {serving}: {', '.join(self.migrated)}"
 
-    def health(self, which: str) -> Problem | None:
-        """Return why the release does not serve, as the candidate or as the current one; None when it does."""
-        page = Page(
+    @property
+    def page(self) -> Page:
+        """The page that visitors must get."""
+        return Page(
             path=self.environment.health_path,
             statuses=tuple(self.environment.health_status),
             elsewhere="redirect-elsewhere" in self.environment.allow,
         )
-        return self.machine.health(self.config.domain, self.release.release, page, which)
+
+    def health(self, which: str) -> Problem | None:
+        """Return why the release does not serve, as the candidate or as the current one; None when it does."""
+        return self.machine.health(self.config.domain, self.release.release, self.page, which)
 
     def wait_for_health(self, which: str = "current") -> None:
         """Poll until the release serves."""

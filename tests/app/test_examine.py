@@ -192,6 +192,54 @@ def test_settings_that_are_not_what_was_given_are_found(site: Site, name: str) -
     assert [text for text, said in zip(texts, found.get(str(accepted_by), []), strict=True) if text not in said] == []
 
 
+MODELS = """
+from django.core.files.storage import FileSystemStorage
+from django.db import models
+
+class Paper(models.Model):
+    scan = models.FileField()
+    photo = models.ImageField()
+
+    class Meta:
+        app_label = "probe"
+
+class Signed(Paper):
+    stamp = models.FileField(storage=FileSystemStorage("/tmp"))
+
+    class Meta:
+        app_label = "probe"
+"""
+
+
+def test_uploads_that_can_not_be_written_are_said(site: Site) -> None:
+    """A folder that is not there can't be made either; the note names it, and each field that keeps files there."""
+    site.project.write("probe/models.py", MODELS)
+    site.project.add("site_settings.py", "MEDIA_ROOT = 'media'\n")
+    found, problem = site.examine()
+    assert (found.keys(), problem) == ({"note"}, "")
+    [text] = found["note"]
+    assert (
+        f"files stay, is {site.project.folder}/media; an upload (of probe.Paper.scan, probe.Paper.photo) will" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "models"),
+    [
+        ("MEDIA_ROOT = BASE_DIR", MODELS),
+        ("MEDIA_ROOT = '/nowhere'", ""),
+        ("STORAGES = {'default': {'BACKEND': 'django.core.files.storage.InMemoryStorage'}}", MODELS),
+        ("STORAGES = {'default': {'BACKEND': 'nothing.Storage'}}", MODELS),
+        ("MEDIA_ROOT = 7", MODELS),
+    ],
+)
+def test_other_uploads_are_not_worth_a_word(site: Site, settings: str, models: str) -> None:
+    """A folder that can be written, no uploads, another storage, and one that only an upload would find broken."""
+    site.project.write("probe/models.py", models)
+    site.project.add("site_settings.py", settings)
+    assert site.examine() == ({}, "")
+
+
 def test_a_key_of_another_name_is_a_given_one(site: Site) -> None:
     """`app.env` or `app.secrets` may give it as any variable."""
     site.given["DJANGO_KEY"] = "the-projects-own-and-secret-0123456789-abcdefghijkl"

@@ -56,13 +56,70 @@ def test_a_superuser_that_needs_more_is_said(project: Project, name: str) -> Non
     project.environment |= {"DJANGO_SUPERUSER_PASSWORD": "swordfish"}
     with project.steps() as app:
         app.manage("migrate", "--noinput", "--run-syncdb")
-        [note] = make_superuser(app)
+        [note] = make_superuser(app, first=True)
     assert note.startswith("no superuser was made: `manage.py createsuperuser --noinput` ended with status 1: ")
     assert said in note
     project.environment |= {"DJANGO_SUPERUSER_TELEPHONE": "0", "DJANGO_SUPERUSER_USERNAME": "administrator"}
     with project.steps() as app:
         made = [] if name != "a manager that fails" else [note]
-        assert (make_superuser(app), make_superuser(app)) == (made, made)
+        assert (make_superuser(app, first=True), make_superuser(app, first=True)) == (made, made)
+
+
+MAIL = """
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+
+class Person(AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(unique=True)
+    USERNAME_FIELD = "email"
+    objects = BaseUserManager()
+"""
+MAKE = """
+from django.contrib.auth import get_user_model
+person = get_user_model()(**{get_user_model().USERNAME_FIELD: "admin"})
+person.set_password("PASSWORD")
+person.save()
+"""
+
+
+@pytest.mark.parametrize("model", ["", MAIL])
+@pytest.mark.parametrize("password", ["admin", "swordfish"])
+def test_a_superuser_that_the_project_made_with_another_password_is_said(
+    project: Project, model: str, password: str
+) -> None:
+    """In a first release, by whatever field is the name, until somebody has logged in."""
+    if model:
+        project.write("people/__init__.py", "")
+        project.write("people/models.py", model)
+        project.add("site_settings.py", "INSTALLED_APPS += ['people']\nAUTH_USER_MODEL = 'people.Person'\n")
+    project.environment |= {"DJANGO_SUPERUSER_USERNAME": "admin", "DJANGO_SUPERUSER_PASSWORD": "swordfish"}
+    project.environment |= {"DJANGO_SUPERUSER_EMAIL": "admin"}
+    with project.steps() as app:
+        app.manage("migrate", "--noinput", "--run-syncdb")
+        run(app, MAKE.replace("PASSWORD", password))
+        assert make_superuser(app, first=False) == []
+        notes = make_superuser(app, first=True)
+        assert len(notes) == (password != "swordfish")
+        text = "a user `admin` is there already with another password: the output superuser_password is not its; "
+        assert [note for note in notes if not note.startswith(text)] == []
+        run(
+            app,
+            """
+            from django.contrib.auth import get_user_model
+            from django.utils import timezone
+            get_user_model().objects.update(last_login=timezone.now())
+            """,
+        )
+        assert make_superuser(app, first=True) == []
+
+
+def test_a_project_without_accounts_has_nobody(project: Project) -> None:
+    """Django has no such command then."""
+    project.add("site_settings.py", "INSTALLED_APPS = ['probe']\n")
+    project.environment |= {"DJANGO_SUPERUSER_USERNAME": "admin", "DJANGO_SUPERUSER_PASSWORD": "swordfish"}
+    with project.steps() as app:
+        assert make_superuser(app, first=True) == []
 
 
 OWN_COMMAND = """
@@ -85,12 +142,12 @@ def test_a_createsuperuser_of_the_projects_own(project: Project, monkeypatch: py
     project.add("site_settings.py", "INSTALLED_APPS.insert(0, INSTALLED_APPS.pop())\n")
     project.write(path, OWN_COMMAND.replace("OPTION", "--no-questions"))
     with project.steps() as app:
-        [note] = make_superuser(app)
+        [note] = make_superuser(app, first=True)
     assert "error: unrecognized arguments: --noinput; let the project's command take --noinput, or set " in note
     project.write(path, OWN_COMMAND.replace("OPTION", "--noinput"))
     monkeypatch.setattr(superuser, "DEADLINE", 2)
     with project.steps() as app:
-        [note] = make_superuser(app)
+        [note] = make_superuser(app, first=True)
         assert note.startswith(
             "no superuser was made: `manage.py createsuperuser --noinput` did not end within 2 s: Who?; "
         )

@@ -189,6 +189,27 @@ def test_what_visitors_would_meet_is_met_by_the_candidate(deployed: Deployment, 
     assert droplet(deployed).run(["systemctl", "is-active", "gunicorn-candidate.service"], check=False).returncode != 0
 
 
+def test_what_visitors_of_a_release_would_miss_is_a_warning(deployed: Deployment, app: Path) -> None:
+    """It serves all the same: a script that no build has made, uploads to the disk, a page of refusals that fails."""
+    append("mysite/templates/base.html", '<script src="/static/bundle.js"></script>\n')(app)
+    append("mysite/urls.py", "\nhandler404 = lambda request, exception: 1 / 0\n")(app)
+    append(
+        "mysite/settings.py",
+        "\nSTORAGES['default'] = {'BACKEND': 'django.core.files.storage.FileSystemStorage'}\n",
+    )(app)
+    stack = PulumiStack(deployed.world)
+    done = stack.run("up", "--yes", "--skip-preview", settings={"app.path": str(app)})
+    output = " ".join((done.stdout + done.stderr).split())
+    said = (
+        "/ names what a browser does not get: /static/bundle.js (answers 500); was a build forgotten?",
+        "/app/media; an upload (of polls.",
+        "the page for what is not found fails itself: /no-such-page-a-release-is-looked-at/: answered 500, an error of",
+    )
+    assert [text for text in said if text not in output] == [], output
+    assert serving(deployed) == stack.outputs()["release"]
+    stack.up()
+
+
 def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None:
     """A change that works is rolled out as if nothing had happened, and so is the way back."""
     stack = PulumiStack(deployed.world)

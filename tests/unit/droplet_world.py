@@ -138,6 +138,10 @@ class FakeApp:
         """Say what the settings say."""
         return str(self._static()), self._machine.static_url
 
+    def stranger(self) -> str:
+        """Say who is to be there with another password."""
+        return self._machine.stranger
+
     def _static(self) -> Path:
         return self._machine.static_root or self._folder / "static"
 
@@ -150,6 +154,8 @@ class FakeMachine(Machine):
         self.behaviour = behaviour
         self.sickness: Callable[[str, str], Problem | None] = lambda _release, _which: None
         self.found: list[tuple[str, str]] = []  # what is wrong with the settings
+        self.stranger = ""  # who is there with another password
+        self.missed: list[str] = []  # what visitors of what serves would miss
         self.import_problem = ""
         self.printed: dict[str, str] = {}  # command of manage.py -> what it says
         self.crowded = False  # whether there is no room for a candidate
@@ -209,6 +215,11 @@ class FakeMachine(Machine):
         """Say what is to be wrong with the release."""
         self.record(f"look at {page.path} of {domain}, {which}", {})
         return self.sickness(release, which)
+
+    def shortcomings(self, domain: str, page: Page) -> list[str]:
+        """Say what visitors are to miss."""
+        self.record(f"look beside {page.path} of {domain}", {})
+        return self.missed
 
     def examine(self, folder: Path, expected: Mapping[str, str]) -> tuple[list[tuple[str, str]], str]:
         """Say what is to be wrong with the settings."""

@@ -123,3 +123,26 @@ def test_warnings_of_the_check_are_notes_but_those_about_what_nginx_does(world: 
     assert world.report["notes"] == [
         "manage.py check --deploy warns:\npolls.Vote: (models.W042) Auto-created primary key used"
     ]
+
+
+def test_what_visitors_would_miss_is_a_note_of_a_release_that_serves(world: World) -> None:
+    """It is looked for once visitors have the release, and takes nothing back."""
+    world.machine.missed = ["/ names what a browser does not get: /static/bundle.js (answers 404)"]
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    assert world.current == release
+    assert world.report["notes"] == world.machine.missed
+    commands = [command for command, _ in world.machine.commands]
+    assert commands.index("look beside / of polls.example") == commands.index("look at / of polls.example, current") + 1
+
+
+def test_a_superuser_that_somebody_else_made_is_said_until_a_release_serves(world: World) -> None:
+    """After that its password is a person's own."""
+    world.machine.behaviour = fail_at("createsuperuser", "Error: That username is already taken.")
+    world.machine.stranger = "admin"
+    world.desire(1)
+    world.run()
+    [note] = world.report["notes"]
+    assert note.startswith("a user `admin` is there already with another password: ")
+    world.desire(2, marker="2")
+    assert (world.run()[-1], world.report["notes"]) == ("done", [])

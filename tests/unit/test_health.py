@@ -2,12 +2,27 @@
 
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import pycurl
 import pytest
 
-from agent.health import LARGEST, Answer, Page, Problem, asking, look
+from agent import health
+from agent.health import (
+    LARGEST,
+    LISTENERS,
+    NOWHERE,
+    Answer,
+    Page,
+    Problem,
+    asking,
+    fails_at_nothing,
+    look,
+    shortcomings,
+    unstyled,
+)
 
 DOMAIN = "shop.example"
 PAGE = Page(path="/", statuses=("200-399", "401"), elsewhere=False)
@@ -91,6 +106,7 @@ def test_a_stack_says_which_statuses_are_right(statuses: tuple[str, ...], status
         ("/größe/ der schuhe", "/gr%C3%B6%C3%9Fe/%20der%20schuhe"),
         ("/login/#form", "/login/"),
         ("?page=2", "/shop/?page=2"),
+        ("?name=größe l", "/shop/?name=gr%C3%B6%C3%9Fe%20l"),
     ],
 )
 def test_redirects_on_the_sites_name_are_followed(location: str, asked: str) -> None:
@@ -171,6 +187,121 @@ def test_a_redirect_that_leaves_the_site_may_be_what_is_meant() -> None:
     assert looked({"/": to("/in"), "/in": to("https://login.provider.test/")}, page) is None
 
 
+def page_of(body: str, *, status: int = 200, html: bool = True) -> Answer:
+    """A page."""
+    return Answer(status=status, body=body, html=html)
+
+
+GONE = Answer(status=404)
+NAMED = "/ names what a browser does not get: {}; was a build forgotten? What a build makes is left out of a release "
+NAMED += "where .gitignore names it: name it in app.include"
+
+
+@pytest.mark.parametrize(
+    ("element", "asked"),
+    [
+        ('<link rel="stylesheet" href="/static/site.css">', "/static/site.css"),
+        ("<LINK REL='preload StyleSheet' HREF=site.css />", "/site.css"),
+        (
+            '<script src="/static/site.js?v=1&amp;w=gr\u00f6\u00dfe#x" defer></script>',
+            "/static/site.js?v=1&w=gr%C3%B6%C3%9Fe",
+        ),
+        ('<script src=" https://shop.example/site.js "></script>', "/site.js"),
+        ('<script src="//shop.example:443/site.js"></script>', "/site.js"),
+        ('<base href="/shop/"><base href="/not/"><script src="site.js"></script>', "/shop/site.js"),
+        ('<script src="/site.js"></script><![broken[ <script src="/never.js">', "/site.js"),
+        ('<script src="/site.js"></script><script src="/site.js#again"></script><script src="/cut.js', "/site.js"),
+    ],
+)
+def test_a_stylesheet_or_script_of_the_site_that_is_not_there_is_said(element: str, asked: str) -> None:
+    """However the page writes it; without its query, which may be secret."""
+    site = Site({"/": page_of(element), asked: GONE})
+    assert unstyled(site, DOMAIN, PAGE) == [NAMED.format(f"{asked.partition('?')[0]} (answers 404)")]
+    assert [path for path, _ in site.asked] == ["/", asked]
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        '<link rel="icon" href="/a.png"><link href="/b.css"><a href="/c.css">c</a><img src="/d.png">',
+        '<script>document.write("<script src=/a.js>")</script><!-- <script src="/b.js"></script> -->',
+        '<script src="https://cdn.test/a.js"></script><script src="//shop.example:8443/b.js"></script>',
+        '<script src="data:text/javascript,1"></script><script src></script><script src="//[b.js"></script>',
+        '<script src="//shop.example:eight/b.js"></script>',
+    ],
+)
+def test_what_is_not_the_sites_own_is_not_asked_for(element: str) -> None:
+    """Other elements, other names, and what is no address."""
+    site = Site({"/": page_of(element)})
+    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 302])
+def test_a_stylesheet_that_is_there_is_not_worth_a_word(status: int) -> None:
+    """Of the page at the end of the redirects, beside which it is looked for."""
+    page = page_of('<link rel="stylesheet" href="site.css">')
+    site = Site({"/": to("/shop/home"), "/shop/home": page, "/shop/site.css": Answer(status=status)})
+    assert unstyled(site, DOMAIN, PAGE) == []
+    assert site.asked[-1][0] == "/shop/site.css"
+
+
+def test_what_is_no_page_names_nothing() -> None:
+    """A text may show how a stylesheet is named."""
+    site = Site({"/": page_of('<link rel="stylesheet" href="/site.css">', html=False)})
+    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+
+
+def test_ten_of_a_page_are_asked_for() -> None:
+    """What is missing is one note, with how each fails."""
+
+    class Hangs(Site):
+        def __call__(self, path: str, cookies: Mapping[str, str]) -> Answer:
+            if path == "/3.js":
+                raise pycurl.error(28, "Operation timed out")
+            return super().__call__(path, cookies)
+
+    answers = {f"/{number}.js": Answer(status=200) for number in range(20)} | {
+        "/0.js": GONE,
+        "/9.js": page_of("", status=500),
+    }
+    site = Hangs(answers | {"/": page_of("".join(f'<script src="{path}"></script>' for path in answers))})
+    missing = "/0.js (answers 404), /3.js (no answer: Operation timed out), /9.js (answers 500)"
+    assert unstyled(site, DOMAIN, PAGE) == [NAMED.format(missing)]
+    assert site.asked[-1][0] == "/9.js"
+
+
+def test_a_slow_site_does_not_keep_the_report_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time of one answer nothing more of a page is asked for."""
+    monkeypatch.setattr(health, "SECONDS", 0)
+    element = '<script src="/slow.js"></script>'
+    site = Site({"/": page_of(element), "/slow.js": GONE})
+    ticks = iter([0.0, 0.1])
+    monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
+    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (GONE, ""),
+        (Answer(status=200), ""),
+        (Answer(status=403), ""),
+        (to("https://login.provider.test/"), ""),
+        (to("/in/"), ": answered 500, an error of the app"),
+        (Answer(status=500), ": answered 500, an error of the app"),
+        (to(NOWHERE.path), ": must end within 5 redirects"),
+    ],
+)
+def test_a_page_for_what_is_not_found_that_fails_is_said(answer: Answer, said: str) -> None:
+    """As when 404.html names a static file that is not there: visitors get an error for each wrong link."""
+    notes = fails_at_nothing(Site({NOWHERE.path: answer, "/in/": Answer(status=500)}), DOMAIN)
+    assert len(notes) == bool(said)
+    assert [
+        note for note in notes if not note.startswith("the page for what is not found fails itself: /no-such")
+    ] == []
+    assert [note for note in notes if said not in note] == []
+
+
 def test_a_page_of_any_length_is_an_answer(tmp_path: Path) -> None:
     """Of which the beginning is kept; curl hands it over in pieces, and must not take the rest for refused."""
     length = 300_000
@@ -179,11 +310,20 @@ def test_a_page_of_any_length_is_an_answer(tmp_path: Path) -> None:
         visitor, _ = listener.accept()
         with visitor:
             visitor.recv(65536)
-            visitor.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{'x' * length}".encode())
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: Text/HTML; charset=utf-8\r\nContent-Length: {length}\r\n\r\n"
+            visitor.sendall((head + "x" * length).encode())
 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "nginx"))
         listener.listen()
         threading.Thread(target=serve, daemon=True).start()
         answer = asking(DOMAIN, str(tmp_path / "nginx"))("/", {})
-    assert answer == Answer(status=200, body="x" * LARGEST)
+    assert answer == Answer(status=200, html=True, body="x" * LARGEST)
+
+
+def test_a_site_that_answers_no_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has served a moment before; that is for the next look at it, and ends no release."""
+    monkeypatch.setitem(LISTENERS, "current", str(tmp_path / "nobody"))
+    [note] = shortcomings(DOMAIN, PAGE)
+    assert note.startswith("/: answered, then did not: ")
+    assert "connect" in note

@@ -174,6 +174,20 @@ def settings(gunicorn: list[str], answer: int) -> None:
     os.write(answer, json.dumps([str(found.STATIC_ROOT), str(found.STATIC_URL)]).encode())
 
 
+def stranger(gunicorn: list[str], answer: int) -> None:
+    """Write the name of the user that createsuperuser would make, if it is there with another password, else "".
+
+    Nobody must have logged in as that user: later the password is that person's own.
+    """
+    set_up(gunicorn)
+    people = importlib.import_module("django.contrib.auth").get_user_model()
+    check_password = importlib.import_module("django.contrib.auth.hashers").check_password
+    name = os.environ[f"DJANGO_SUPERUSER_{people.USERNAME_FIELD.upper()}"]
+    user = people._default_manager.get_by_natural_key(name)  # noqa: SLF001 - documented
+    known = user.last_login or check_password(os.environ["DJANGO_SUPERUSER_PASSWORD"], user.password)
+    os.write(answer, json.dumps("" if known else name).encode())
+
+
 def set_up(gunicorn: list[str]) -> None:
     """Make Django ready as the app does it for Gunicorn; where that has been done, nothing is done again."""
     sys.argv = list(gunicorn)
@@ -188,6 +202,7 @@ def named(request: dict[str, Any], answer: int) -> Step:
     steps: dict[str, Step] = {
         "manage": lambda: manage(arguments, answer),
         "settings": lambda: settings(gunicorn, answer),
+        "stranger": lambda: stranger(gunicorn, answer),
     }
     return steps[request["step"]]
 

@@ -124,6 +124,33 @@ def cookies(settings: Any) -> Iterator[Finding]:  # noqa: ANN401
             )
 
 
+def uploads() -> Iterator[Finding]:
+    """Whether the files that the models keep can be written; what a storage of the project's raises ends nothing."""
+    on_disk = importlib.import_module("django.core.files.storage").FileSystemStorage
+    field_of_files = importlib.import_module("django.db.models").FileField
+    fields: dict[str, list[str]] = {}  # by the folder
+    for model in importlib.import_module("django.apps").apps.get_models():
+        for field in model._meta.local_fields:  # noqa: SLF001 - documented
+            if isinstance(field, field_of_files) and (folder := folder_of(field.storage, on_disk)):
+                fields.setdefault(folder, []).append(str(field))
+    for folder, names in fields.items():
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield Finding(
+                f"MEDIA_ROOT: must be where the app may write and files stay, is {folder}; an upload (of "
+                f"{', '.join(names)}) will be a 500. Let the settings keep uploads in the Space: "
+                'STORAGES["default"], see "Uploads" in docs/app.md',
+                "note",
+            )
+
+
+def folder_of(storage: Any, on_disk: Any) -> str:  # noqa: ANN401
+    """Return where a storage keeps its files, "" if that is no folder, or it can't say."""
+    try:
+        return str(storage.location) if isinstance(storage, on_disk) else ""
+    except Exception:  # noqa: BLE001 - the default storage is made now; whatever it lacks, an upload will say
+        return ""
+
+
 def database(expected: str) -> Iterator[Finding]:
     """Whether the database is the given one, and the pool takes the connection as the app opens it."""
     asked: Future[list[Finding]] = Future()
@@ -220,6 +247,7 @@ def examine(expected: dict[str, str], given: frozenset[str]) -> dict[str, object
     else:
         found += gateway(app, expected["wsgi"])
         found += cookies(importlib.import_module("django.conf").settings)
+        found += uploads()
     if not problem or ("django.conf" in sys.modules and sys.modules["django.conf"].settings.configured):
         found += differences(expected, given)
     return {"found": found, "problem": problem}

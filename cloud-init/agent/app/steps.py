@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from agent.app.process import AppProcess, Outcome, Popen
 from agent.errors import AgentError
@@ -79,13 +79,21 @@ class AppSteps:
 
     def static_settings(self) -> tuple[str, str]:
         """Return STATIC_ROOT and STATIC_URL. Asked of Django, because a project may have its own opinion about both."""
-        self._prepare()
-        outcome = self._run("STATIC_ROOT and STATIC_URL", "settings")
-        try:
-            root, url = json.loads(outcome.answer)
-        except ValueError as error:
-            raise AgentError(f"STATIC_ROOT and STATIC_URL: not read from the settings\n{outcome.output}") from error
+        root, url = self._answer("STATIC_ROOT and STATIC_URL", "settings")
         return str(root), str(url)
+
+    def stranger(self) -> str:
+        """Return the name of the superuser, if it is there with another password and nobody has logged in, else ""."""
+        return str(self._answer("the superuser's password", "stranger"))
+
+    def _answer(self, name: str, step: str) -> Any:  # noqa: ANN401 - a document
+        """Return what a step finds in the project."""
+        self._prepare()
+        outcome = self._run(name, step)
+        try:
+            return json.loads(outcome.answer)
+        except ValueError as error:
+            raise AgentError(f"{name}: not read from the project\n{outcome.output}") from error
 
     def _prepare(self) -> None:
         """Import the app for the steps to come, if they can share that. Why it failed is for the steps to say."""

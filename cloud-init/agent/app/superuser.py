@@ -1,5 +1,6 @@
 """The first administrator: a convenience, so what it lacks ends no release."""
 
+import contextlib
 import re
 
 from agent.app.steps import AppSteps
@@ -12,12 +13,19 @@ FINE = "is already taken|already exists|UNIQUE constraint failed|Unknown command
 MISSING = re.compile(r"You must use --([\w-]+)")
 
 
-def make_superuser(app: AppSteps) -> list[str]:
-    """Make it from DJANGO_SUPERUSER_*, unless it is there; return what a person should know, nothing if all is well."""
+def make_superuser(app: AppSteps, *, first: bool) -> list[str]:
+    """Make it from DJANGO_SUPERUSER_*, unless it is there; return what a person should know, nothing if all is well.
+
+    In a Droplet's first release one that is there is looked at, too: the project may have made it itself.
+    """
     try:
-        app.manage("createsuperuser", "--noinput", unless=FINE, within=DEADLINE)
+        made = app.manage("createsuperuser", "--noinput", unless=FINE, within=DEADLINE) is not None
     except AgentError as error:
         return [f"no superuser was made: {reason(str(error))}; {remedy(str(error))}, or set app.superuser: false"]
+    with contextlib.suppress(AgentError):  # there are no accounts, or none of that name, or of another kind
+        if first and not made and (name := app.stranger()):
+            text = f"a user `{name}` is there already with another password: the output superuser_password is not its"
+            return [f"{text}; if the project made it with a known password, change that now"]
     return []
 
 
