@@ -46,9 +46,9 @@ def test_all_problems_of_a_body_are_told_at_once(api: Api) -> None:
 
 def test_field_that_the_sandbox_does_not_do_is_501_and_named(api: Api) -> None:
     """What DigitalOcean has and the sandbox hasn't is refused instead of ignored."""
-    response = api.post("/v2/droplets", DROPLET | {"ipv6": True})
+    response = api.post("/v2/droplets", DROPLET | {"volumes": ["x"]})
     assert response.status_code == HTTPStatus.NOT_IMPLEMENTED
-    assert "ipv6" in response.json()["message"]
+    assert "volumes" in response.json()["message"]
 
 
 def test_unknown_query_parameter_is_422(api: Api) -> None:

@@ -1,6 +1,8 @@
 """What official clients send is understood, with the zeros and nulls that Go writes for what is not set."""
 
 import json
+import re
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,40 @@ def test_the_official_plugin_s_requests_are_accepted(api: Api) -> None:
             [made] = [value for name, value in answer.json().items() if name != "links"]
             now[recorded["id"]] = str(made.get("fingerprint") or made.get("id") or made["ip"])
         settled(api)
+
+
+# What terraform-provider-digitalocean 2.99.1 sends in its own acceptance tests to make things of claimed products, one
+# of each shape, with the right status of the answer; what needs something with an id first is left out.
+TERRAFORM = [json.loads(line) for line in (Path(__file__).parent / "terraform_requests.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("path", sorted({line["path"].removeprefix("/v2/").split("/")[0] for line in TERRAFORM}))
+def test_terraform_s_requests_are_accepted(api: Api, path: str) -> None:
+    """Zeros, empty texts and nulls for what is not set, names with the zone, IPv6 and Ubuntu among them."""
+    for recorded in [line for line in TERRAFORM if line["path"].startswith(f"/v2/{path}")]:
+        api.delete_everything()
+        body = recorded["body"]
+        if zone := re.fullmatch(r"/v2/domains/(.+)/records", recorded["path"]):
+            api.client.domains.create({"name": zone[1]})
+        for tag in re.findall(r"tf-acc-test--tag\w+", json.dumps(body)):
+            api.client.tags.create({"name": tag})
+        answer = api.post(recorded["path"], body)
+        assert answer.status_code == recorded["status"], f"{recorded}: {answer.text}"
+
+
+def test_ubuntu_with_ipv6(api: Api) -> None:
+    """There is an address of each kind; a machine of depth `full` has neither, and says so."""
+    droplet = api.droplet(image="ubuntu-24-04-x64", ipv6=True)
+    assert droplet["image"]["distribution"] == "Ubuntu"
+    [public] = droplet["networks"]["v6"]
+    assert IPv6Address(public["ip_address"]) in IPv6Network(f"{public['gateway']}/{public['netmask']}", strict=False)
+
+
+def test_icmp_has_no_ports_whatever_is_said_of_them(api: Api) -> None:
+    """Terraform's configurations have all of them."""
+    rule = {"protocol": "icmp", "ports": "1-65535", "destinations": {"addresses": ["192.0.2.1"]}}
+    made = api.ok(api.post("/v2/firewalls", {"name": "fw", "outbound_rules": [rule]}))["firewall"]
+    assert made["outbound_rules"][0]["ports"] == "0"
 
 
 NO_SLACK: Body = {"slack": None, "email": ["a@polls.example"]}

@@ -4,7 +4,6 @@ import contextlib
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from sandbox import config_drive, front, images, machine, names, network, packet_filter, spaces
 from sandbox.clusters import Clusters
@@ -14,9 +13,6 @@ from sandbox.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, PoolSpec
 from sandbox.supervisor import Supervisor
 from sandbox.topology import Topology
 from sandbox.world import World, WorldError
-
-# Image of the machine for each slug. DigitalOcean's other distributions are not made here.
-IMAGES = {"debian-13-x64": "base"}
 
 
 class FullRealiser:
@@ -133,22 +129,13 @@ class FullRealiser:
         return Machine(
             self._world,
             droplet_machine(spec.id),
-            image=_image(spec),
+            image=images.path_of(images.DROPLETS[spec.image]),
             public_ip=spec.public_ip,
             private_ip=spec.private_ip,
             vpc_range=spec.vpc_range,
             memory_mib=spec.memory_mib,
             vcpus=spec.vcpus,
         )
-
-
-def _image(spec: DropletSpec) -> Path:
-    if spec.image not in IMAGES:
-        raise RealiserError(
-            f'droplet {spec.name}: image: at depth "full" must be one of {", ".join(IMAGES)}, got "{spec.image}"; '
-            "a sandbox of depth `api` takes every image of DigitalOcean"
-        )
-    return images.path_of(IMAGES[spec.image])
 
 
 @contextlib.contextmanager

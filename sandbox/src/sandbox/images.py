@@ -95,6 +95,7 @@ RECIPES = {
     # Built against NEWER's C library, whose packages are of one version.
     "postgres-18": _postgres("18", "postgresql-18", "glibc"),
 }
+DROPLETS = {"debian-13-x64": "base"}  # image for each of DigitalOcean's slugs that machines can have
 POSTGRES = {"17": "postgres", "18": "postgres-18"}  # image for each major version
 FIRST = ("base", "postgres")  # what `sandbox up` builds; the others are built when they are first asked for
 

@@ -24,9 +24,13 @@ REGIONS = {
 # The provider's own list (spaces/region.go), which is Spaces' regions.
 SPACES_REGIONS = ("ams3", "atl1", "blr1", "fra1", "lon1", "nyc3", "sfo2", "sfo3", "sgp1", "syd1", "tor1")
 
-# The sandbox has one base image; DigitalOcean's other slugs are refused rather than served with the wrong system.
+# Debian, and Ubuntu's releases with long-term support. Machines, at depth "full", have Debian alone: the others are
+# refused there rather than served with the wrong system.
 IMAGES = {
     "debian-13-x64": ("Debian", "13 x64"),
+    "ubuntu-22-04-x64": ("Ubuntu", "22.04 (LTS) x64"),
+    "ubuntu-24-04-x64": ("Ubuntu", "24.04 (LTS) x64"),
+    "ubuntu-26-04-x64": ("Ubuntu", "26.04 (LTS) x64"),
 }
 
 POSTGRES_DEFAULT = "17"  # of Standard clusters

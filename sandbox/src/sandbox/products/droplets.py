@@ -8,7 +8,7 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from sandbox import addresses, errors, plans
+from sandbox import addresses, errors, images, plans
 from sandbox.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
 from sandbox.products import actions, ssh_keys, tags, vpcs
 from sandbox.realiser import DropletSpec
@@ -23,7 +23,7 @@ _MAX_USER_DATA = 64 * 1024  # bytes
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_policy", "ipv6", "volumes", "names"})
+    unsupported = frozenset({"backup_policy", "volumes", "names"})
 
     name: str
     region: str | None = None
@@ -32,6 +32,7 @@ class _Create(Fields):
     ssh_keys: list[str | int] | None = None
     monitoring: bool | None = None
     backups: bool | None = None
+    ipv6: bool | None = None
     private_networking: bool | None = None
     public_networking: bool | None = None
     tags: list[str] | None = None
@@ -63,9 +64,13 @@ async def create(call: Call) -> Response:
     fields = call.fields(_Create)
     _check_name(fields.name)
     plan = _plan(fields.size)
-    image = _image(fields.image)
+    image = _image(call, fields.image)
     region = fields.region or next(iter(plans.REGIONS))
     vpcs.check_region(region)
+    if fields.ipv6 and call.cloud.world.depth == "full":
+        raise errors.not_implemented(
+            "ipv6: at depth `full` machines have IPv4 alone; a sandbox of depth `api` takes it"
+        )
     if fields.public_networking is False:
         raise errors.not_implemented("public_networking: every Droplet of the sandbox has a public address")
     if len((fields.user_data or "").encode()) > _MAX_USER_DATA:
@@ -80,6 +85,7 @@ async def create(call: Call) -> Response:
     droplet_id = call.store.next_id()
     features = ["private_networking"]
     features += ["droplet_agent"] if fields.with_droplet_agent is not False else []
+    features += ["ipv6"] if fields.ipv6 else []
     features += ["monitoring"] if fields.monitoring else []
     features += ["backups"] if fields.backups else []  # nothing is backed up here
     body: Body = {
@@ -317,7 +323,13 @@ def _networks(droplet: Resource, vpc: Resource) -> Body:
         "gateway": GATEWAY,
         "type": "public",
     }
-    return {"v4": [private, public], "v6": []}
+    return {"v4": [private, public], "v6": [_public_v6(droplet)] if "ipv6" in droplet.body["features"] else []}
+
+
+def _public_v6(droplet: Resource) -> Body:
+    """Return an address that nothing has: the range is for documentation (RFC 3849)."""
+    number = int(droplet.private["public_ip"].rpartition(".")[2])
+    return {"ip_address": f"2001:db8::{number:x}", "netmask": 64, "gateway": "2001:db8::1", "type": "public"}
 
 
 def _check_idle(store: Store, droplet: Resource) -> None:
@@ -338,9 +350,14 @@ def _plan(size: str) -> plans.DropletPlan:
     return plans.DROPLET_PLANS[size]
 
 
-def _image(image: str | int) -> str:
+def _image(call: Call, image: str | int) -> str:
     for slug in plans.IMAGES:
         if image in {slug, plans.image_body(slug)["id"]}:
+            if call.cloud.world.depth == "full" and slug not in images.DROPLETS:
+                raise errors.not_implemented(
+                    f'image: at depth `full` machines have {", ".join(images.DROPLETS)}, got "{slug}"; '
+                    "a sandbox of depth `api` takes it"
+                )
             return slug
     raise errors.unprocessable(f'image: the sandbox has {", ".join(plans.IMAGES)}, got "{image}"')
 

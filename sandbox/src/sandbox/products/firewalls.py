@@ -131,9 +131,7 @@ def _rule(store: Store, rule: _Rule, side: str, peers: _Peers) -> Body:
 
 def _ports(rule: _Rule) -> str:
     if rule.protocol == "icmp":
-        if rule.ports not in {None, "", "0", "all"}:
-            raise errors.unprocessable(f'ports: icmp has none, got "{rule.ports}"')
-        return "0"
+        return "0"  # it has none; what a client says of them (Terraform's "1-65535") is passed over
     if rule.ports in {"0", "all"}:
         return "0"
     match = _PORTS.fullmatch(rule.ports or "")
