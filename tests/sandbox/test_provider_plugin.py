@@ -45,19 +45,13 @@ class Canned(Clients):
         self.answers = answers
         self.asked: list[str] = []
 
-    def send(
-        self,
-        method: str,
-        *path: str | int,
-        query: dict[str, Any] | None = None,  # noqa: ARG002 -- no canned answer depends on it
-        body: dict[str, Any] | None = None,
-    ) -> Reply:
+    def send(self, method: str, *path: str | int, body: dict[str, Any] | None = None, **_query: object) -> Reply:
         """Answer, or raise what the table's function raises."""
         where = "/".join(map(str, path))
         self.asked.append(f"{method} {where}")
-        answer = self.answers[f"{method} {where}"](body)
-        status, document = answer if isinstance(answer, tuple) else (200, answer)
-        return Reply(method=method, url=f"https://api/v2/{where}", status=status, body=document, retry_after=None)
+        answer = self.answers[self.asked[-1]](body)
+        status, found = answer if isinstance(answer, tuple) else (200, answer)
+        return Reply(method=method, url=f"https://api/v2/{where}", status=status, body=found, retry_after=None)
 
 
 def error(status: int, message: str) -> tuple[int, dict[str, str]]:
@@ -112,8 +106,7 @@ class Served:
 
     def answers(self, answers: dict[str, Answer]) -> Canned:
         """Give the provider its API."""
-        clients = Canned(answers)
-        self.provider._clients = clients
+        self.provider._clients = clients = Canned(answers)
         return clients
 
     def stop(self) -> None:
@@ -145,12 +138,11 @@ class TestCreate:
 
     def test_an_interrupted_creation_keeps_the_cluster_and_its_password(self, served: Served) -> None:
         """Ctrl-C while a cluster is being made: its id, and the password that only the POST had, stay in the state."""
-        clients = served.answers(
-            {
-                "POST databases": in_turn(cluster("creating", "pw")),
-                "GET databases/c1": in_turn(cluster("creating")),
-            }
-        )
+        answers = {
+            "POST databases": in_turn(cluster("creating", "pw")),
+            "GET databases/c1": in_turn(cluster("creating")),
+        }
+        clients = served.answers(answers)
         request = provider_pb2.CreateRequest(urn=CLUSTER_URN, properties=encode(CLUSTER_INPUTS))
         pending = served.stub.Create.future(request)
         deadline = time.monotonic() + DEADLINE

@@ -83,11 +83,6 @@ async def create(call: Call) -> Response:
         logger.info("droplet %s has no SSH key: the real API would mail a root password", fields.name)
 
     droplet_id = call.store.next_id()
-    features = ["private_networking"]
-    features += ["droplet_agent"] if fields.with_droplet_agent is not False else []
-    features += ["ipv6"] if fields.ipv6 else []
-    features += ["monitoring"] if fields.monitoring else []
-    features += ["backups"] if fields.backups else []  # nothing is backed up here
     body: Body = {
         "id": droplet_id,
         "name": fields.name,
@@ -98,7 +93,7 @@ async def create(call: Call) -> Response:
         "status": "new",
         "kernel": None,
         "created_at": now(),
-        "features": features,
+        "features": _features(fields),
         "backup_ids": [],
         "next_backup_window": None,
         "snapshot_ids": [],
@@ -348,6 +343,15 @@ def _plan(size: str) -> plans.DropletPlan:
     if size not in plans.DROPLET_PLANS:
         raise errors.unprocessable(f'size: must be one of {", ".join(plans.DROPLET_PLANS)}, got "{size}"')
     return plans.DROPLET_PLANS[size]
+
+
+def _features(fields: _Create) -> list[str]:
+    features = ["private_networking"]
+    features += ["droplet_agent"] if fields.with_droplet_agent is not False else []
+    features += ["ipv6"] if fields.ipv6 else []
+    features += ["monitoring"] if fields.monitoring else []
+    features += ["backups"] if fields.backups else []  # nothing is backed up here
+    return features
 
 
 def _image(call: Call, image: str | int) -> str:
