@@ -10,19 +10,20 @@ import time
 
 from sandbox import certificates, ports
 from sandbox.local_postgres import LocalPostgres
+from sandbox.plans import SPACES_REGIONS
 from sandbox.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, PoolSpec, RealiserError
 from sandbox.store import Store
 from sandbox.supervisor import Program, Supervisor
 from sandbox.topology import Topology
-from sandbox.world import API_HOST, World
+from sandbox.world import API_HOST, SPACES_DOMAIN, World
 
 logger = logging.getLogger("sandbox.simulated")
 
-_DEADLINE = 30.0  # seconds for the API to answer
+_DEADLINE = 30.0  # seconds for API and Spaces to answer
 
 
 def start(world: World, supervisor: Supervisor) -> None:
-    """Start the processes of a world at depth `api` and wait until its API answers; supervisord runs already."""
+    """Start the processes of a world at depth `api` and wait until API and Spaces answer; supervisord runs already."""
     certificates.ensure_ca(world)
     certificates.write_bundle(world)
     Store(world.database).close()  # so that readers find a file
@@ -35,24 +36,26 @@ def start(world: World, supervisor: Supervisor) -> None:
 def _wait(world: World) -> None:
     deadline = time.monotonic() + _DEADLINE
     context = ssl.create_default_context(cafile=str(world.ca / "ca.crt"))
-    while True:
-        # Through the proxy: when this answers, everything that a client meets first is up.
-        connection = http.client.HTTPSConnection("127.0.0.1", world.proxy_port, context=context, timeout=5)
-        connection.set_tunnel(API_HOST, 443)
-        try:
-            connection.request("GET", "/v2/account", headers={"Authorization": f"Bearer {world.token}"})
-            if connection.getresponse().status == http.client.OK:
-                return
-            seen = "an error"
-        except (OSError, http.client.HTTPException) as error:
-            seen = str(error)
-        finally:
-            connection.close()
-        if time.monotonic() > deadline:
-            raise RealiserError(
-                f"the API does not answer after {_DEADLINE:.0f} s: {seen}; see {world.logs / 'api.log'}"
-            )
-        time.sleep(0.05)
+    for name, host in (("api", API_HOST), ("spaces", f"{SPACES_REGIONS[0]}.{SPACES_DOMAIN}")):
+        while (problem := _unanswered(world, host, context)) is not None:
+            if time.monotonic() > deadline:
+                log = world.logs / f"{name}.log"
+                raise RealiserError(f"{host} does not answer after {_DEADLINE:.0f} s: {problem}; see {log}")
+            time.sleep(0.05)
+
+
+def _unanswered(world: World, host: str, context: ssl.SSLContext) -> str | None:
+    """Return why a host gives no answer, whatever it says: asked through the proxy, as clients ask."""
+    connection = http.client.HTTPSConnection("127.0.0.1", world.proxy_port, context=context, timeout=5)
+    connection.set_tunnel(host, 443)
+    try:
+        connection.request("GET", "/")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+    finally:
+        connection.close()
+    return None
 
 
 class SimulatedRealiser:
