@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.app import confined
+from agent.app.memory import failed, memory
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
 from agent.health import Page, Problem, health
@@ -113,7 +114,7 @@ class Machine:
                 output = process.communicate()[0].decode(errors="replace")
                 raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}")
         if process.returncode != 0:
-            raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
+            raise failed(name, process.returncode, output)
         return output
 
     def app(
@@ -204,8 +205,7 @@ class Machine:
 
     def free_memory(self) -> int:
         """Return how many bytes programs can still have, without swapping."""
-        [kibibytes] = re.findall(r"(?m)^MemAvailable: +([0-9]+) kB$", Path("/proc/meminfo").read_text())
-        return int(kibibytes) * 1024
+        return memory("MemAvailable")
 
 
 def write(path: Path, text: str, mode: int) -> None:

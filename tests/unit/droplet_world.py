@@ -220,7 +220,7 @@ class FakeMachine(Machine):
         """Record it."""
         self.record(f"start candidate {folder.name}", {})
         if self.crowded:
-            raise TooLittleMemory("gunicorn-candidate.service: ended for lack of memory")
+            raise TooLittleMemory("gunicorn-candidate.service: was killed for lack of memory")
 
     def end_candidate(self) -> None:
         """Record it."""
