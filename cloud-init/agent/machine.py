@@ -21,6 +21,7 @@ from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog
+ROOM = 384 * 2**20  # bytes; so much is free beside apt where a Droplet has 1 GiB, and less where it has 512 MiB
 JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
@@ -157,6 +158,20 @@ class Machine:
     def missing_to_build(self) -> str | None:
         """Return what a build lacks, None once cloud-init/install.sh has come so far beside a first release."""
         return None if self.uv.exists() else f"{self.uv}: must be installed, is not"
+
+    def missing_to_import(self) -> str | None:
+        """Return what leaves the app too little memory, None where there is enough, or the installation has ended.
+
+        Beside apt, on the smallest Droplet, the kernel would end the app's steps: they are the first to go.
+        """
+        if (free := self.free_memory()) >= ROOM:
+            return None
+        installation = "cloud-final.service"  # cloud-init runs install.sh in it, and ends
+        state = self.system("systemctl", "show", "--property=ActiveState", "--value", installation).strip()
+        if state != "activating":
+            return None
+        room, free = ROOM // 2**20, free // 2**20
+        return f"{installation}: must have ended where less than {room} MiB are free, is {state}, with {free} MiB"
 
     def missing_to_serve(self) -> str | None:
         """Return what visitors would miss, None once the installation has come so far.

@@ -82,6 +82,30 @@ def test_what_an_installation_misses_is_asked_of_systemd(
     assert (tmp_path / "asked").read_text().endswith(" nginx.service certificate.service\n")
 
 
+@pytest.mark.parametrize(
+    ("free", "state", "waits"),
+    [
+        (800, "activating", False),
+        (
+            200,
+            "activating",
+            "cloud-final.service: must have ended where less than 384 MiB are free, is activating, with 200",
+        ),
+        (200, "active", None),
+        (200, "failed", None),  # which install.sh says, and the next wait finds
+    ],
+)
+def test_memory_is_waited_for_while_something_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str, *, waits: bool
+) -> None:
+    """And not where there is enough for both, or nothing will become free any more."""
+    here = Machine(root=tmp_path)
+    monkeypatch.setattr(here, "free_memory", lambda: free * 2**20)
+    monkeypatch.setattr(here, "system", lambda *command: f"{state}\n" if command[-1] == "cloud-final.service" else "")
+    said = "cloud-final.service: must have ended where less than 384 MiB are free, is activating, with 200 MiB"
+    assert here.missing_to_import() == (said if waits else None)
+
+
 def test_a_journal_of_any_bytes_is_read(watched: Watched, tmp_path: Path) -> None:
     """A text that could not be decoded would hide why the release does not serve."""
     program(tmp_path, "journalctl", r"printf 'caf\351'")
