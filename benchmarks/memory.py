@@ -35,7 +35,11 @@ LATE = "looked at only once visitors had it"
 LACK = re.compile(r"`([^`]+)` was killed, most likely for lack of memory|(\S+\.service): was killed for lack of memory")
 # What the kernel writes of a process that it ends for the memory of a control group.
 KILL = re.compile(r"oom_memcg=/\S*?/(?P<name>\w+)(?:/[^,]*)?,task_memcg.*\n.*oom_score_adj:(?P<score>-?\d+)")
-WHOSE = {1000: "candidate", 900: "release's step"}  # by OOMScoreAdjust=; all else serves visitors, or is the system's
+WHOSE = {
+    1000: "candidate",
+    950: "release's step",
+    900: "release agent",
+}  # by OOMScoreAdjust=; all else serves visitors, or is the system's
 
 
 @dataclass(frozen=True, kw_only=True)

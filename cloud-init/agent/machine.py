@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.app import confined
-from agent.app.memory import failed, memory
+from agent.app.memory import failed, goes_first, memory
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
 from agent.health import Page, Problem, health
@@ -21,7 +21,7 @@ from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog
-ROOM = 384 * 2**20  # bytes; so much is free beside apt where a Droplet has 1 GiB, and less where it has 512 MiB
+ENOUGH = 768 * 2**20  # bytes: apt and a release go side by side on a Droplet of 1 GiB, and not on one of 512 MiB
 JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
@@ -76,7 +76,7 @@ class Machine:
     ) -> subprocess.Popen[bytes]:
         """Start code of the app as the user `release`, in a session and a clean environment of its own."""
         inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=directory,
             env=inherited | {"HOME": str(self.home), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"} | dict(environment),
@@ -87,6 +87,8 @@ class Machine:
             extra_groups=[],
             **options,
         )
+        goes_first(process.pid)
+        return process
 
     def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
         """Run code of the app as the user `release` to its end; return what it printed."""
@@ -162,16 +164,15 @@ class Machine:
     def missing_to_import(self) -> str | None:
         """Return what leaves the app too little memory, None where there is enough, or the installation has ended.
 
-        Beside apt, on the smallest Droplet, the kernel would end the app's steps: they are the first to go.
+        Beside apt the kernel would end the app's steps: they are the first to go.
         """
-        if (free := self.free_memory()) >= ROOM:
+        if memory("MemTotal") >= ENOUGH:
             return None
         installation = "cloud-final.service"  # cloud-init runs install.sh in it, and ends
         state = self.system("systemctl", "show", "--property=ActiveState", "--value", installation).strip()
         if state != "activating":
             return None
-        room, free = ROOM // 2**20, free // 2**20
-        return f"{installation}: must have ended where less than {room} MiB are free, is {state}, with {free} MiB"
+        return f"{installation}: must have ended where a Droplet has less than {ENOUGH // 2**20} MiB, is {state}"
 
     def missing_to_serve(self) -> str | None:
         """Return what visitors would miss, None once the installation has come so far.

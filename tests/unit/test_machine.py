@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import machine
-from agent.app import sessions
+from agent.app import memory, sessions
 from agent.errors import AgentError
 from agent.machine import Machine
 
@@ -83,26 +83,23 @@ def test_what_an_installation_misses_is_asked_of_systemd(
 
 
 @pytest.mark.parametrize(
-    ("free", "state", "waits"),
+    ("mebibytes", "state", "waits"),
     [
-        (800, "activating", False),
-        (
-            200,
-            "activating",
-            "cloud-final.service: must have ended where less than 384 MiB are free, is activating, with 200",
-        ),
-        (200, "active", None),
-        (200, "failed", None),  # which install.sh says, and the next wait finds
+        (960, "activating", False),
+        (460, "activating", True),
+        (460, "active", False),
+        (460, "failed", False),  # which the next wait finds
     ],
 )
-def test_memory_is_waited_for_while_something_is_installed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str, *, waits: bool
+def test_an_installation_has_ended_before_the_app_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mebibytes: int, state: str, *, waits: bool
 ) -> None:
-    """And not where there is enough for both, or nothing will become free any more."""
+    """On the smallest Droplet, which has not enough for both."""
+    (tmp_path / "meminfo").write_text(f"MemTotal:  {mebibytes * 1024} kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
     here = Machine(root=tmp_path)
-    monkeypatch.setattr(here, "free_memory", lambda: free * 2**20)
     monkeypatch.setattr(here, "system", lambda *command: f"{state}\n" if command[-1] == "cloud-final.service" else "")
-    said = "cloud-final.service: must have ended where less than 384 MiB are free, is activating, with 200 MiB"
+    said = "cloud-final.service: must have ended where a Droplet has less than 768 MiB, is activating"
     assert here.missing_to_import() == (said if waits else None)
 
 

@@ -1,5 +1,6 @@
 """The Droplet's memory, and what the error of a program says that did not get enough of it."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from agent.app import memory
 from agent.errors import AgentError
 from agent.machine import Machine
 from protocol.failure import shortened
+from tests.commands import ROOT
 
 MEMINFO = "MemTotal:         483328 kB\nMemFree:           20480 kB\nMemAvailable:     102400 kB\nSwapTotal:  0 kB\n"
 LACK = "most likely for lack of memory: the Droplet has 472 MiB; choose a larger web.size"
@@ -51,3 +53,14 @@ def test_a_program_whose_own_was_killed_says_so(said: str) -> None:
 def test_another_end_says_nothing_of_memory(status: int, said: str) -> None:
     """Who looks for memory that was there looks in vain."""
     assert str(memory.failed("migrate", status, said)) == f"`migrate` ended with status {status}\n{said}"
+
+
+def test_what_the_agent_runs_is_ended_before_the_agent() -> None:
+    """With what it starts, and after a candidate; what has ended already is no error."""
+    go = 'read go; cat /proc/self/oom_score_adj; sh -c "cat /proc/self/oom_score_adj"'
+    with subprocess.Popen(["sh", "-c", go], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        memory.goes_first(process.pid)
+        assert process.communicate(b"\n", timeout=10)[0] == b"950\n950\n"
+    memory.goes_first(process.pid)
+    unit = (ROOT / "cloud-init/units/release-agent.service").read_text()
+    assert int(unit.partition("OOMScoreAdjust=")[2].partition("\n")[0]) < 950

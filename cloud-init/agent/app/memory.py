@@ -1,5 +1,6 @@
 """The Droplet's memory, and the error of a program that failed, which says whether that was short."""
 
+import contextlib
 import re
 import signal
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from agent.errors import AgentError
 
 MEMINFO = Path("/proc/meminfo")
+SCORE = 950  # between those of release-agent.service and of a candidate
 KILLED = {-signal.SIGKILL, 128 + signal.SIGKILL}  # by itself, and as a shell says it of its child
 # What uv says of a build backend, and gcc of its compiler.
 ANOTHER_KILLED = re.compile(r"signal: 9 \(SIGKILL\)|Killed signal terminated program")
@@ -16,6 +18,12 @@ def memory(name: str) -> int:
     """Return a value of /proc/meminfo in bytes: MemTotal, or MemAvailable, which programs can have without swapping."""
     [kibibytes] = re.findall(rf"(?m)^{name}: +([0-9]+) kB$", MEMINFO.read_text())
     return int(kibibytes) * 1024
+
+
+def goes_first(process: int) -> None:
+    """Let the kernel end a process, and what it starts, before the agent, which may be larger, and has to report it."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        Path(f"/proc/{process}/oom_score_adj").write_text(str(SCORE))
 
 
 def too_little() -> str:
