@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.app import confined
+from agent.app.memory import failed, goes_first, memory
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
 from agent.health import Page, Problem, health, shortcomings
@@ -20,6 +21,7 @@ from agent.notify import alive
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog
+ENOUGH = 768 * 2**20  # bytes: apt and a release go side by side on a Droplet of 1 GiB, and not on one of 512 MiB
 JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
@@ -74,7 +76,7 @@ class Machine:
     ) -> subprocess.Popen[bytes]:
         """Start code of the app as the user `release`, in a session and a clean environment of its own."""
         inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=directory,
             env=inherited | {"HOME": str(self.home), "LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"} | dict(environment),
@@ -85,6 +87,8 @@ class Machine:
             extra_groups=[],
             **options,
         )
+        goes_first(process.pid)
+        return process
 
     def run(self, command: list[str], *, directory: Path, environment: Mapping[str, str]) -> str:
         """Run code of the app as the user `release` to its end; return what it printed."""
@@ -113,7 +117,7 @@ class Machine:
                 output = process.communicate()[0].decode(errors="replace")
                 raise AgentError(f"`{name}` did not end within {STEP_DEADLINE} s\n{output}")
         if process.returncode != 0:
-            raise AgentError(f"`{name}` ended with status {process.returncode}\n{output}")
+            raise failed(name, process.returncode, output)
         return output
 
     def app(
@@ -156,6 +160,19 @@ class Machine:
     def missing_to_build(self) -> str | None:
         """Return what a build lacks, None once cloud-init/install.sh has come so far beside a first release."""
         return None if self.uv.exists() else f"{self.uv}: must be installed, is not"
+
+    def missing_to_import(self) -> str | None:
+        """Return what leaves the app too little memory, None where there is enough, or the installation has ended.
+
+        Beside apt the kernel would end the app's steps: they are the first to go.
+        """
+        if memory("MemTotal") >= ENOUGH:
+            return None
+        installation = "cloud-final.service"  # cloud-init runs install.sh in it, and ends
+        state = self.system("systemctl", "show", "--property=ActiveState", "--value", installation).strip()
+        if state != "activating":
+            return None
+        return f"{installation}: must have ended where a Droplet has less than {ENOUGH // 2**20} MiB, is {state}"
 
     def missing_to_serve(self) -> str | None:
         """Return what visitors would miss, None once the installation has come so far.
@@ -208,8 +225,7 @@ class Machine:
 
     def free_memory(self) -> int:
         """Return how many bytes programs can still have, without swapping."""
-        [kibibytes] = re.findall(r"(?m)^MemAvailable: +([0-9]+) kB$", Path("/proc/meminfo").read_text())
-        return int(kibibytes) * 1024
+        return memory("MemAvailable")
 
 
 def write(path: Path, text: str, mode: int) -> None:

@@ -73,6 +73,7 @@ class Rollout:
         if not (self.folder / "built").exists():
             self.wait_while(self.machine.missing_to_build)
             self.phase("build", self.build)
+        self.wait_while(self.machine.missing_to_import)
         later = self.prepare(("check", "static", "examine"), migrated=False)
         with self.app(self.environment.release_env) as app:
             self.phase("migrate", lambda: self.migrate(app))

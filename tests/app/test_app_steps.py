@@ -209,10 +209,13 @@ def test_a_step_that_kills_its_parent_fails_alone(project: Project) -> None:
     with project.steps() as app:
         with pytest.raises(AgentError) as refused:
             run(app, "import os, time; print('before', flush=True); os.kill(os.getppid(), 9); time.sleep(600)")
-        assert str(refused.value).endswith("ended with status -9, before its time\nbefore\n")
+        assert " was killed, most likely for lack of memory: the Droplet has " in str(refused.value)
+        assert str(refused.value).endswith("; choose a larger web.size\nbefore\n")
         assert run(app, "print(1)") == "1\n"
         with pytest.raises(AgentError, match="ended with status -15"):
             run(app, "import os; os.kill(0, 15)")  # its own group only
+        with pytest.raises(AgentError, match=r"was killed, most likely for lack of memory: .*larger web.size\nlast\n$"):
+            run(app, "import os; print('last', flush=True); os.kill(os.getpid(), 9)")
         assert run(app, "print(2)") == "2\n"
     assert project.left() == {}
     assert project.imports() == 2

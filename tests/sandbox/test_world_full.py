@@ -1,6 +1,7 @@
 """A full world's machines and packets: what boots, what reaches what, and what doesn't."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from sandbox import config_drive, machine
+from sandbox import cgroups, config_drive, machine, meminfo
 from sandbox import world as worlds
 from sandbox.machine import Machine
 from sandbox.packet_filter import cluster_machine, droplet_machine
+from sandbox.supervisor import Supervisor
 from sandbox.world import World
 from tests.commands import run
 
@@ -286,7 +288,40 @@ def test_memory_limit_of_the_plan_holds(pair: Pair) -> None:
     """A process that takes more memory than the plan has is ended; one within it is not."""
     take = "x = b'x' * ({} << 20); print(len(x) >> 20)"
     assert pair.first.run(["python3", "-c", take.format(300)]).stdout == "300\n"
+    before = cgroups.kills(pair.first.name)
     assert pair.first.run(["python3", "-c", take.format(1500)], check=False).returncode == -signal.SIGKILL
+    assert cgroups.kills(pair.first.name) == before + 1
+
+
+def test_a_droplet_sees_its_own_memory(pair: Pair) -> None:
+    """As a VM does: the memory of its plan, and less of it while a program has some; its writer may die."""
+
+    def mebibytes(name: str) -> int:
+        text = pair.first.run(["sed", "-n", f"s/^{name}: *\\([0-9]*\\) kB$/\\1/p", "/proc/meminfo"]).stdout
+        return int(text) // 1024
+
+    assert mebibytes("MemTotal") == pair.first.hardware.memory_mib
+    supervisor = Supervisor(pair.world)
+    [writer] = [status.pid for status in supervisor.status() if status.name == meminfo.PROGRAM]
+    os.kill(writer, signal.SIGKILL)
+    before = mebibytes("MemAvailable")
+    assert 200 < before < pair.first.hardware.memory_mib
+    take = "import time; x = b'x' * (300 << 20); time.sleep(600)"
+    pair.first.run(["systemd-run", "--quiet", "--unit=heavy", "python3", "-c", take])
+    eventually("it is less", lambda: mebibytes("MemAvailable") < before - 250)
+    pair.first.run(["systemctl", "stop", "heavy.service"])
+    eventually("it is there again", lambda: mebibytes("MemAvailable") > before - 50)
+    # A service with a /proc of its own, as the release agent is, sees the same.
+    confined = [
+        "systemd-run",
+        "--quiet",
+        "--pipe",
+        "--wait",
+        "--property=ProtectProc=invisible",
+        "cat",
+        "/proc/meminfo",
+    ]
+    assert f"MemTotal:       {pair.first.hardware.memory_mib * 1024:>8} kB\n" in pair.first.run(confined).stdout
 
 
 def test_status_names_the_droplets(pair: Pair) -> None:

@@ -13,6 +13,7 @@ from sandbox import (
     inherited,
     layer,
     lifetime,
+    meminfo,
     metadata,
     names,
     network,
@@ -226,6 +227,61 @@ def test_limits_on_version_2(unified: Path) -> None:
     assert (group / "memory.max").read_text() == str(512 * 1024 * 1024)
     assert (group / "cpu.max").read_text() == "100000 100000"
     assert cgroups.exec_files("d1", unified) == [group / "exec" / "cgroup.procs"]
+
+
+def put(folder: Path, files: dict[str, object]) -> None:
+    """Write what the kernel says of a group."""
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / name).write_text(f"{text}\n")
+
+
+MIB = 2**20
+VERSION_2 = {
+    "memory.max": 512 * MIB,
+    "memory.current": 500 * MIB,
+    "memory.stat": f"anon {300 * MIB}\ninactive_file {60 * MIB}\nactive_file {40 * MIB}\nslab_reclaimable {50 * MIB}",
+}
+VERSION_1 = {
+    "memory.limit_in_bytes": 512 * MIB,
+    "memory.usage_in_bytes": 500 * MIB,
+    "memory.kmem.usage_in_bytes": 100 * MIB,
+    "memory.stat": f"cache 1\ntotal_rss {300 * MIB}\ntotal_inactive_file {60 * MIB}\ntotal_active_file {40 * MIB}",
+}
+
+
+@pytest.mark.parametrize("version", [VERSION_1, VERSION_2])
+def test_a_machine_has_what_it_can_drop(tmp_path: Path, version: dict[str, object]) -> None:
+    """Of 512 MiB, 300 are the programs'; on version 1 half of the kernel's can be dropped, as on the whole machine."""
+    if version is VERSION_2:
+        (tmp_path / "cgroup.controllers").touch()
+    put(tmp_path / ("" if version is VERSION_2 else "memory") / cgroups.TOP / "d1", version)
+    whole = tmp_path / "meminfo"
+    whole.write_text("Slab: 90 kB\nSReclaimable: 50 kB\nKernelStack: 5 kB\nPageTables: 5 kB\nHugePages_Total: 0\n")
+    expected = cgroups.Room(limit=512 * MIB, free=12 * MIB, files=100 * MIB, available=162 * MIB)
+    assert cgroups.room("d1", tmp_path, whole) == expected
+
+
+def test_a_machines_memory_is_written_as_the_kernel_writes_it(tmp_path: Path) -> None:
+    """Lines that `free` and the agent read, in a file that stays the same one, since the machine has it mounted."""
+    (tmp_path / "cgroup.controllers").touch()
+    group, folder = tmp_path / cgroups.TOP / "d1", tmp_path / "machines/d1"
+    put(group, VERSION_2)
+    put(folder, {"meminfo": ""})
+    file = meminfo.file_of(folder)
+    inode = file.stat().st_ino
+    meminfo.write(folder, tmp_path)
+    first = file.read_text()
+    assert first.splitlines()[:3] == [
+        "MemTotal:         524288 kB",
+        "MemFree:           12288 kB",
+        "MemAvailable:     165888 kB",
+    ]
+    (group / "memory.current").write_text(str(512 * MIB))
+    meminfo.write(folder, tmp_path)
+    second = file.read_text()
+    assert (len(second), file.stat().st_ino) == (len(first), inode)
+    assert "MemFree:               0 kB" in second
 
 
 def test_missing_controllers_are_named(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ class FakeMachine(Machine):
         self.printed: dict[str, str] = {}  # command of manage.py -> what it says
         self.crowded = False  # whether there is no room for a candidate
         self.unfinished: Callable[[], str | None] = lambda: None  # what is missing to serve
+        self.narrow: Callable[[], str | None] = lambda: None  # what leaves too little memory
         self.uv.parent.mkdir(parents=True)
         self.uv.touch()
         self.id = "7"
@@ -203,6 +204,10 @@ class FakeMachine(Machine):
     def sync(self, _folder: Path) -> None:
         """Do without."""
 
+    def missing_to_import(self) -> str | None:
+        """Say what is to leave too little memory."""
+        return self.narrow()
+
     def missing_to_serve(self) -> str | None:
         """Say what is to be missing of the installation."""
         return self.unfinished()
@@ -231,7 +236,7 @@ class FakeMachine(Machine):
         """Record it."""
         self.record(f"start candidate {folder.name}", {})
         if self.crowded:
-            raise TooLittleMemory("gunicorn-candidate.service: ended for lack of memory")
+            raise TooLittleMemory("gunicorn-candidate.service: was killed for lack of memory")
 
     def end_candidate(self) -> None:
         """Record it."""

@@ -150,6 +150,21 @@ def test_a_build_waits_for_uv(world: World, monkeypatch: pytest.MonkeyPatch) -> 
     assert world.report["error"].startswith(f"{world.machine.uv}: must be installed, is not, for 0 s; see ")
 
 
+def test_the_app_waits_for_memory_that_the_installation_has(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the smallest Droplet nothing of the app runs beside apt: the kernel would end that, and the release."""
+    monkeypatch.setattr(rollout, "time", SimpleNamespace(sleep=lambda _seconds: None, monotonic=time.monotonic))
+    seen: list[tuple[bool, str]] = []
+
+    def missing() -> str | None:
+        seen.append((world.ran("manage.py"), world.report["phase"]))
+        return "cloud-final.service: must have ended" if len(seen) < 3 else None
+
+    world.machine.narrow = missing
+    world.desire(1)
+    assert world.run()[-1] == "done"
+    assert seen == [(False, "build")] * 3
+
+
 def test_an_installation_that_does_not_end_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is missing and where to look; nothing was switched on."""
     monkeypatch.setattr(rollout, "INSTALLATION_DEADLINE", 0)

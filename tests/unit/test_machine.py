@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import machine
-from agent.app import sessions
+from agent.app import memory, sessions
 from agent.errors import AgentError
 from agent.machine import Machine
 
@@ -80,6 +80,27 @@ def test_what_an_installation_misses_is_asked_of_systemd(
     found = watched.missing_to_serve()
     assert (found and missing and found.startswith(missing)) or found is missing
     assert (tmp_path / "asked").read_text().endswith(" nginx.service certificate.service\n")
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "state", "waits"),
+    [
+        (960, "activating", False),
+        (460, "activating", True),
+        (460, "active", False),
+        (460, "failed", False),  # which the next wait finds
+    ],
+)
+def test_an_installation_has_ended_before_the_app_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mebibytes: int, state: str, *, waits: bool
+) -> None:
+    """On the smallest Droplet, which has not enough for both."""
+    (tmp_path / "meminfo").write_text(f"MemTotal:  {mebibytes * 1024} kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    here = Machine(root=tmp_path)
+    monkeypatch.setattr(here, "system", lambda *command: f"{state}\n" if command[-1] == "cloud-final.service" else "")
+    said = "cloud-final.service: must have ended where a Droplet has less than 768 MiB, is activating"
+    assert here.missing_to_import() == (said if waits else None)
 
 
 def test_a_journal_of_any_bytes_is_read(watched: Watched, tmp_path: Path) -> None:

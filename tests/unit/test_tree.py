@@ -26,6 +26,7 @@ LONG_FILES = {
     "tests/stack/drift.py": "one table of changes",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
     "tests/unit/test_certificate.py": "what a Droplet does about its certificate: one world, one list",
+    "tests/unit/test_follow_failures.py": "what a Droplet says of each failure: one world, one list",
     "tests/unit/test_rollout.py": "what the runner does about one document: one world, one list",
 }
 # What has more in it, and why it has no folders inside.

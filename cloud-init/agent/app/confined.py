@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from agent.app.memory import too_little
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def require_memory(machine: "Machine", name: str) -> None:
     Without a memory controller systemd knows of the signal only; nobody else has sent that one so far.
     """
     if re.search("result 'oom-kill'|status=9/KILL|Perhaps out of memory", machine.journal(name)):
-        raise TooLittleMemory(f"{name}.service: ended for lack of memory; choose a larger web.size")
+        raise TooLittleMemory(f"{name}.service: was killed {too_little()}")
 
 
 def end(machine: "Machine", name: str) -> None:

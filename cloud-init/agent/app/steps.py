@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from agent.app.memory import failed
 from agent.app.process import AppProcess, Outcome, Popen
 from agent.errors import AgentError
 
@@ -134,6 +135,6 @@ class AppSteps:
         if outcome.late:
             raise AgentError(f"`{name}` did not end within {seconds:g} s\n{outcome.output}")
         if outcome.reply is None:
-            raise AgentError(f"`{name}` ended with status {outcome.status}, before its time\n{outcome.output}")
+            raise failed(name, outcome.status, outcome.output, how=", before its time")
         if status := outcome.reply["status"]:
-            raise AgentError(f"`{name}` ended with status {status}\n{outcome.output}")
+            raise failed(name, status, outcome.output)

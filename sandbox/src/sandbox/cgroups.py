@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.world import WorldError
@@ -20,6 +21,16 @@ EXEC_LEAF = "exec"  # on version 2, where commands from outside go: inner nodes 
 
 class CgroupError(WorldError):
     """The machine's control groups can't be used; the text says what is missing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """What a group has of its memory's limit, in bytes."""
+
+    limit: int
+    free: int  # what nothing uses
+    files: int  # what holds parts of files, and can be dropped
+    available: int  # what its programs can still have: free, files, and what the kernel can drop of its own
 
 
 def is_unified(root: Path = ROOT) -> bool:
@@ -99,11 +110,40 @@ def memory(name: str, root: Path = ROOT) -> int:
     """Memory that a group holds without caches that can be dropped, in bytes; 0 when there is no such group."""
     folder = _group("memory", name, root)
     try:
-        pairs = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        stat = _numbers((folder / "memory.stat").read_text())
     except FileNotFoundError:
         return 0
-    stat = {key: int(value) for key, value in pairs}
     return stat["anon"] if is_unified(root) else stat["total_rss"]
+
+
+def room(name: str, root: Path = ROOT, meminfo: Path = Path("/proc/meminfo")) -> Room:
+    """Return what a group has of its memory's limit; FileNotFoundError when there is no such group."""
+    folder = _group("memory", name, root)
+    stat = _numbers((folder / "memory.stat").read_text())
+    if is_unified(root):
+        limit, used = (int((folder / file).read_text()) for file in ("memory.max", "memory.current"))
+        files = stat["inactive_file"] + stat["active_file"]
+        kernel = stat["slab_reclaimable"]
+    else:
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.kmem.usage_in_bytes")
+        limit, used, kernel = (int((folder / file).read_text()) for file in names)
+        files = stat["total_inactive_file"] + stat["total_active_file"]
+        # Version 1 does not say how much of the kernel's part can be dropped: as much, say, as of all that is here.
+        whole = _numbers(meminfo.read_text().replace(":", ""))
+        kernel = kernel * whole["SReclaimable"] // (whole["Slab"] + whole["KernelStack"] + whole["PageTables"])
+    free = max(0, limit - used)
+    return Room(limit=limit, free=free, files=files, available=min(limit, free + files + kernel))
+
+
+def kills(name: str, root: Path = ROOT) -> int:
+    """How many processes of a group the kernel has ended for the group's memory."""
+    file = "memory.events" if is_unified(root) else "memory.oom_control"
+    return _numbers((_group("memory", name, root) / file).read_text())["oom_kill"]
+
+
+def _numbers(text: str) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    return {words[0]: int(words[1]) for words in map(str.split, text.splitlines())}
 
 
 def kill(name: str = "", root: Path = ROOT) -> None:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sandbox import certificates, inherited
+from sandbox import certificates, inherited, meminfo
 from sandbox.world import RESOLVER, World, WorldError
 
 AUTHORITIES = "usr/local/share/ca-certificates"
@@ -40,6 +40,7 @@ def files(world: World, extra: Iterable[str], environ: Mapping[str, str]) -> dic
         "etc/apt/sources.list": "".join(f"{line}\n" for line in inherited.debian_sources("trixie")),
         "etc/cloud/cloud.cfg.d/91_sandbox.cfg": CLOUD_INIT,
         "etc/environment": "".join(f'{key}="{value}"\n' for key, value in variables.items()),
+        "etc/fstab": meminfo.FSTAB,
         "etc/pip.conf": inherited.pip_configuration(home),
         "etc/resolv.conf": f"nameserver {RESOLVER}\n",
         # PAM reads /etc/environment, services do not.

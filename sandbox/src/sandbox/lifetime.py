@@ -26,6 +26,7 @@ from sandbox import (
     inside,
     layer,
     machine,
+    meminfo,
     metadata,
     names,
     network,
@@ -201,6 +202,8 @@ def _up_full(world: World, report: Report) -> None:
             ),
         ]
         _all(parts)
+    meminfo.start(world, supervisor)
+    report("meminfo", "machines see the memory of their plan")
     _start_api(world, supervisor)
     report("api", f"https://{API_HOST} in namespace {network.INTERNET}")
     for name in status.machines_off(world):

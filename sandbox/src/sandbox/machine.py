@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox import cgroups, layer, network
+from sandbox import cgroups, layer, meminfo, network
 from sandbox.supervisor import Program, Supervisor
 from sandbox.world import GATEWAY, World, WorldError, load
 
@@ -274,6 +274,8 @@ def run(home: Path, name: str) -> None:
     # A systemd-nspawn that was killed leaves its machine running: two systems on one disk.
     cgroups.kill(name)
     cgroups.create(name, memory_mib=hardware.memory_mib, vcpus=hardware.vcpus)
+    meminfo.file_of(here).touch(0o644)
+    meminfo.write(here)
     network.flush_machine(name)
     root, work = here / "root", here / "work"
     for path in (root, work):
@@ -289,6 +291,7 @@ def run(home: Path, name: str) -> None:
         "--boot",
         f"--machine=dosb-{name}",
         f"--directory={root}",
+        f"--bind-ro={meminfo.file_of(here)}:{meminfo.INSIDE}",
         "--register=no",
         "--keep-unit",
         "--resolv-conf=off",

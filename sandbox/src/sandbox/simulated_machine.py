@@ -148,7 +148,7 @@ class _Machine:
         """Lack nothing: a simulated node has nothing to install."""
         return None
 
-    missing_to_serve = missing_to_build
+    missing_to_import = missing_to_serve = missing_to_build
 
     def journal(self, name: str) -> str:
         """Return no words of Gunicorn: it does not run."""

@@ -21,6 +21,7 @@ PRODUCTS = {
     "ceph-osd": ("Spaces: disk", ""),
     "dns": ("DNS", f"{GATEWAY}:53, {RESOLVER}:53"),
     "front": ("TLS front and CDN", f"{GATEWAY}:443"),
+    "meminfo": ("Machines' own view of their memory", ""),
     "metadata": ("Metadata service", METADATA),
     "pebble": ("Let's Encrypt", "acme-v02.api.letsencrypt.org"),
     "proxy": ("Proxy for a browser", ""),
