@@ -15,10 +15,13 @@ import httpx
 import pytest
 import yaml
 
+from agent.app.steps import AppSteps
+from agent.machine import Machine
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.package import package_key
 from protocol.release import artifact_key, release_id
 from sandbox import ports
+from sandbox.simulated_machine import _Machine, _Steps
 from sandbox.supervisor import Supervisor
 from tests.agent_package import START, archive, package
 from tests.sandbox.api_client import DROPLET, Api, Body, until
@@ -350,3 +353,13 @@ def test_proxy_leads_nowhere_else(api: Api) -> None:
             browser.get("https://example.org/")
         with pytest.raises(httpx.ProxyError, match="403"):
             browser.get("https://127.0.0.1:22/")
+
+
+def test_a_simulated_machine_plays_whatever_the_agent_asks_of_one() -> None:
+    """What it does not play would be the real thing, on this machine; the rest is asked for by what is played only."""
+
+    def asked(kind: type) -> set[str]:
+        return {name for name in vars(kind) if not name.startswith("_")}
+
+    assert asked(Machine) - asked(_Machine) == {"candidate_fits", "free_memory", "popen", "system"}
+    assert asked(AppSteps) == asked(_Steps)

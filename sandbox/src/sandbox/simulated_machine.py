@@ -175,6 +175,11 @@ class _Machine:
         logger.info("simulated: health of %s, %s, on %s%s: %s", which, release, domain, page.path, said)
         return None if serves else importlib.import_module("agent.health").Problem(text=said)
 
+    def shortcomings(self, domain: str, page: Any) -> list[str]:  # noqa: ANN401 - the agent's
+        """Find nothing that visitors would miss: there is no page."""
+        logger.info("simulated: what %s%s names is looked at", domain, page.path)
+        return []
+
 
 class _Steps:
     """The app's own steps, of which a simulated node says that they would be made."""
@@ -190,6 +195,10 @@ class _Steps:
     def static_settings(self) -> tuple[str, str]:
         """Return STATIC_ROOT and STATIC_URL as the agent reads them of such an app."""
         return "None", "None"
+
+    def stranger(self) -> str:
+        """Know no superuser but the one that was just made."""
+        return ""
 
     def close(self) -> None:
         """End nothing."""
