@@ -24,7 +24,7 @@ from sandbox import world as worlds
 
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do"
-RELEASES = 3
+RELEASES = 2
 WEIGHT = 250  # MiB
 URLS, REQUEST = "with its URLs", "with a request"  # when a process takes so much
 TAKE = f"""
@@ -203,7 +203,7 @@ def main() -> None:
         "memory",
         "What does a release of a heavy app do to the one that serves?",
         f"An app of {WEIGHT} MiB for each worker, released {RELEASES} times while a visitor asks five times a second. "
-        "The kernel of a VM keeps some 40 MiB of its memory for itself, which a machine of the sandbox has, too."
+        "Of a VM the kernel keeps some 40 MiB for itself, which programs have in a machine of the sandbox."
         "\n\n" + table(head, rows),
     )
     served = all({part.split()[2] for part in str(row[5]).split(", ")} == {"200"} for row in rows)
