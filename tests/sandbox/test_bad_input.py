@@ -138,7 +138,7 @@ def stranger() -> Iterator[Stranger]:
     shutil.rmtree(parent)
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_setup_without_root_says_what_is_left_out(stranger: Stranger) -> None:
     """The packages are named with the command that installs them; everything else is set up."""
     done = stranger.run("scripts/setup")
@@ -146,7 +146,7 @@ def test_setup_without_root_says_what_is_left_out(stranger: Stranger) -> None:
     assert "systemd-container" in done.stdout
 
 
-@pytest.mark.full
+@pytest.mark.root
 @pytest.mark.parametrize("command", [["sandbox", "up", "--depth", "full"], ["make", "up"]])
 def test_depth_full_without_root(stranger: Stranger, command: list[str]) -> None:
     """It says what needs root, and which depth doesn't; nothing is made."""
@@ -155,7 +155,7 @@ def test_depth_full_without_root(stranger: Stranger, command: list[str]) -> None
     assert not (stranger.checkout.parent / "home/.local/state").exists()
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_preview_without_root(stranger: Stranger) -> None:
     """All stacks are reported on, after the provider plugin; the world of the preview is gone afterwards."""
     done = stranger.run("make", "preview")
@@ -165,7 +165,7 @@ def test_preview_without_root(stranger: Stranger) -> None:
     assert not (stranger.checkout.parent / "home/.local/state/django-do/preview").exists()
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_depth_api_without_root(stranger: Stranger) -> None:
     """A world starts, answers and ends."""
     stranger.run("sandbox", "up", "--depth", "api")
@@ -208,7 +208,7 @@ def test_a_world_that_was_killed_may_move_to_another_port(own_world: World) -> N
 # 3. A missing mirror, missing tools.
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_a_missing_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The text of mmdebstrap is shown, no half image is left, and the next run builds."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -228,7 +228,7 @@ def test_a_missing_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert images.ensure("base", lambda _: None).is_dir()
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_missing_tools_are_named_together(home: Path) -> None:
     """With the one command that installs them; nothing is made."""
     hidden = [shutil.which(tool, path=f"{PATH}:/usr/sbin:/sbin") for tool in ("nft", "systemd-nspawn", "pebble")]
@@ -240,7 +240,7 @@ def test_missing_tools_are_named_together(home: Path) -> None:
     assert not home.exists()
 
 
-@pytest.mark.full
+@pytest.mark.root
 def test_root_of_a_container_without_its_powers(home: Path) -> None:
     """It says which capability is missing, and how to get it."""
     drop = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]

@@ -8,7 +8,6 @@ import pytest
 from sandbox import (
     cgroups,
     config_drive,
-    full,
     images,
     inherited,
     layer,
@@ -21,7 +20,7 @@ from sandbox import (
     plans,
 )
 from sandbox import world as worlds
-from sandbox.realiser import DropletSpec, RealiserError
+from sandbox.realiser import DropletSpec
 from sandbox.store import Store
 from sandbox.topology import Cluster, Record, Topology
 
@@ -64,12 +63,6 @@ def test_config_drive_names_interfaces_by_their_hardware_addresses() -> None:
 def test_config_drive_without_user_data_has_no_such_file() -> None:
     """An empty file would be user data that cloud-init complains about."""
     assert f"{config_drive.FOLDER}/user_data" not in config_drive.render(spec(user_data=""), mtu=1400)
-
-
-def test_only_debian_13_is_realised() -> None:
-    """Another image is refused with the ones that there are."""
-    with pytest.raises(RealiserError, match='must be one of debian-13-x64, got "ubuntu-24-04-x64"'):
-        full._image(spec(image="ubuntu-24-04-x64"))
 
 
 @pytest.mark.parametrize("name", [packet_filter.droplet_machine(4294967295), packet_filter.cluster_machine("f" * 36)])
