@@ -13,12 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import publish, table
+from benchmarks.machine import CACHE, ROOT, command, publish, table
 from sandbox import machine, status
 from sandbox import world as worlds
 
-ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do"
 FIRST_PAGE = 'until curl --silent --fail --max-time 2 --output /dev/null "$1"; do sleep 0.05; done; date +%s.%N'
 
 
@@ -29,11 +27,6 @@ class Event:
     at: float
     where: str
     what: str
-
-
-def command(*argv: str) -> list[str]:
-    """Return a command as scripts/up runs it."""
-    return [str(ROOT / argv[0]) if argv[0].startswith("scripts/") else argv[0], *argv[1:]]
 
 
 def world_events(began: float) -> list[Event]:

@@ -5,7 +5,14 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do"
 RESULTS = Path(__file__).parent / "results"
+
+
+def command(*argv: str) -> list[str]:
+    """Return a command as scripts/up runs it."""
+    return [str(ROOT / argv[0]) if argv[0].startswith("scripts/") else argv[0], *argv[1:]]
 
 
 def machine() -> str:

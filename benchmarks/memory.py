@@ -18,12 +18,10 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.machine import publish, table
+from benchmarks.machine import CACHE, ROOT, command, publish, table
 from sandbox import cgroups, machine
 from sandbox import world as worlds
 
-ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do"
 RELEASES = 2
 WEIGHT = 250  # MiB
 URLS, REQUEST = "with its URLs", "with a request"  # when a process takes so much
@@ -108,11 +106,6 @@ class Trial:
         log = subprocess.run(["dmesg"], capture_output=True, text=True, check=True).stdout
         kills = [kill for kill in KILL.finditer(log) if kill["name"] == self.droplet.name]
         return Counter(WHOSE.get(int(kill["score"]), "other") for kill in kills)
-
-
-def command(*argv: str) -> list[str]:
-    """Return a command as scripts/up runs it."""
-    return [str(ROOT / argv[0]) if argv[0].startswith("scripts/") else argv[0], *argv[1:]]
 
 
 def visit(script: str, *arguments: str) -> list[str]:

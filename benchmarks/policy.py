@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.machine import publish, table
-from benchmarks.preview import CACHE, ROOT, by_turns, run
+from benchmarks.machine import CACHE, ROOT, publish, table
+from benchmarks.preview import by_turns, run
 
 ROUNDS = 7
 LIMIT = 2.0  # seconds more than without the pack

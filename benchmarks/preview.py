@@ -15,10 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.machine import publish, table
+from benchmarks.machine import CACHE, ROOT, publish, table
 
-ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do"
 ROUNDS = 7
 LIMIT = 2.35  # times the empty program
 EMPTY = """\
