@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import CACHE, ROOT, command, publish, table
-from sandbox import machine, status
-from sandbox import world as worlds
+from sandbox.command_line import status
+from sandbox.machines import machine
+from sandbox.world import world as worlds
 
 FIRST_PAGE = 'until curl --silent --fail --max-time 2 --output /dev/null "$1"; do sleep 0.05; done; date +%s.%N'
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import yaml
 
 from benchmarks.machine import CACHE, ROOT, command, publish, table
-from sandbox import cgroups, machine
-from sandbox import world as worlds
+from sandbox.machines import cgroups, machine
+from sandbox.world import world as worlds
 
 RELEASES = 2
 WEIGHT = 250  # MiB

@@ -12,10 +12,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from sandbox import plugin
-from sandbox import world as worlds
-from sandbox.store import Bodies, Store
-from sandbox.world import World
+from sandbox.client import plugin
+from sandbox.model.store import Bodies, Store
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 from tests.commands import run
 from tests.traces import traces
 

@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import run
 
 # What every piece may use. The clients are configured as the program's are: names, no endpoints of the sandbox's own.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT, environment, run
 from tests.sandbox.api_client import connect
 

@@ -6,24 +6,25 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox import cgroups, forwarding, network
+from sandbox.machines import cgroups
+from sandbox.network import forwarding, namespaces
 
-OURS = re.compile(f"{network.HOST_TABLE}|{forwarding.COMMENT}")
+OURS = re.compile(f"{namespaces.HOST_TABLE}|{forwarding.COMMENT}")
 FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
 
 
 def traces(home: Path) -> dict[str, set[str]]:
     """List processes, mounts, namespaces, groups, links, routes, rules, settings and files of a world in this home."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    device, _ = network.host_uplink()
+    device, _ = namespaces.host_uplink()
     return {
         "processes": set(_commands(str(home))),
-        "mounts": {line for line in mounts if str(home) in line or network.ROUTER in line},
-        "namespaces": set(network.namespaces()),
-        "resolvers": {str(path) for path in Path("/etc/netns").glob(f"{network.ROUTER}*")},
+        "mounts": {line for line in mounts if str(home) in line or namespaces.ROUTER in line},
+        "namespaces": set(namespaces.namespaces()),
+        "resolvers": {str(path) for path in Path("/etc/netns").glob(f"{namespaces.ROUTER}*")},
         "groups": {str(path) for root in cgroups.hierarchies() if (path := root / cgroups.TOP).exists()},
-        "links": {link["ifname"] for link in _ip("link") if link["ifname"].startswith(network.ROUTER)},
-        "routes": {str(route) for route in _ip("route", "show", "table", "all") if network.ROUTER in str(route)},
+        "links": {link["ifname"] for link in _ip("link") if link["ifname"].startswith(namespaces.ROUTER)},
+        "routes": {str(route) for route in _ip("route", "show", "table", "all") if namespaces.ROUTER in str(route)},
         "rules": {line for line in _run("nft", "list", "ruleset").splitlines() if OURS.search(line)},
         "settings": {f"{name} {Path(FORWARDING.format(name)).read_text().strip()}" for name in ("all", device)},
         "files": {str(home)} if home.exists() else set(),

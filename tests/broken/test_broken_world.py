@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import cgroups, machine, network
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.machines import cgroups, machine
+from sandbox.network import namespaces
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from tests.commands import PATH, run
 from tests.conftest import Deployment
 from tests.internet_side import python
@@ -141,7 +142,7 @@ def test_half_a_reboot_that_left_the_network(deployed: Deployment) -> None:
     end_all_processes(deployed.world)
     told = run("sandbox", "status", home=deployed.world.home, check=False)
     assert (told.returncode, told.stdout) == (3, f"full world in {deployed.world.home}: stopped\n")
-    assert network.ROUTER in network.namespaces()
+    assert namespaces.ROUTER in namespaces.namespaces()
     comes_back(deployed, before)
 
 
@@ -152,10 +153,10 @@ def test_half_a_reboot_that_left_the_disk(deployed: Deployment) -> None:
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         if str(deployed.world.home) in line:
             subprocess.run(["umount", "--lazy", line.split()[4]], check=True)
-    for name in network.namespaces():
+    for name in namespaces.namespaces():
         subprocess.run(["ip", "netns", "del", name], check=True)
     cgroups.remove()
-    subprocess.run(["nft", "delete", "table", "ip", network.HOST_TABLE], check=True)
+    subprocess.run(["nft", "delete", "table", "ip", namespaces.HOST_TABLE], check=True)
     comes_back(deployed, before)
 
 
@@ -181,7 +182,7 @@ def test_a_docker_hosts_forward_policy(deployed: Deployment) -> None:
                             capture_output=True, text=True, check=True).stdout  # fmt: skip
     rules = [line.strip() for line in listed.splitlines() if "accept" in line]
     assert len(rules) == 2
-    assert all(network.HOST_LINK in rule and "django-do" in rule for rule in rules)
+    assert all(namespaces.HOST_LINK in rule and "django-do" in rule for rule in rules)
 
 
 def test_two_at_once_are_one_too_many(deployed: Deployment) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import world as worlds
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 from tests.commands import run
 from tests.conftest import last_request
 from tests.processes import session

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox import world as worlds
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 from tests.commands import run
 from tests.processes import plugins
 from tests.pulumi_stack import PulumiStack

@@ -16,7 +16,7 @@ from config.stack import StackConfig
 from operations.preview import events
 from operations.preview.meaning import Level, effects
 from operations.settings_docs import settings as all_settings
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.changes.page import HEAD, Row, page, without_seconds
 from tests.changes.settings import CHANGES, Change, Given, Outcome
 from tests.changes.watch import APP_ROLE, Away, Watched, watch

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from sandbox import ports
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world import ports
+from sandbox.world.world import World
 
 APP_ROLE = DATABASE = "app"  # as components/database.py has them
 # Seconds between two questions. Of the database none is missed in between: what came back is another one than before.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import world as worlds
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 from tests.commands import CACHE, PATH, ROOT, run
 from tests.docs.blocks import KINDS, OTHER_LANGUAGES, Block, blocks, pages
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import world as worlds
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 from tests.commands import ROOT, run
 from tests.github.github_api import REPOSITORY, TOKEN, State, serving
 from tests.github.workflows import STACKS, Job, job, run_step

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from droplet.user_data import UserDataSpec, render_user_data
-from sandbox import certificates, images, inherited
+from sandbox.machines import images, inherited
+from sandbox.world import certificates
 
 SPEC = UserDataSpec(
     region="nyc3",

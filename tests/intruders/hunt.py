@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
 
 Secrets = Mapping[str, str]  # name -> value
 

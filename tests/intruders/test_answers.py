@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.intruders.hunt import Secrets, found_in

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from sandbox import clusters, network
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
+from sandbox.network import namespaces
+from sandbox.parts.databases import clusters
 from tests.intruders.hunt import as_user
 
 pytestmark = pytest.mark.full
@@ -82,7 +83,7 @@ def url_at(url: str, address: str, *, port: int | None = None, database: str | N
 
 def attempt(web: Machine, url: str, *statements: str) -> dict[str, str]:
     """Try statements from the web Droplet's place in the network, by this machine's client."""
-    argv = network.in_namespace(network.machine_namespace(web.name), [sys.executable, "-c", TRY, url])
+    argv = namespaces.in_namespace(namespaces.machine_namespace(web.name), [sys.executable, "-c", TRY, url])
     done = subprocess.run(argv, input=json.dumps(statements), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     answers: dict[str, str] = json.loads(done.stdout)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
 from tests.intruders.hunt import Secrets, as_user, found_in, found_on
 
 pytestmark = pytest.mark.full

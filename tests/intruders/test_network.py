@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox import clusters, machine, network
-from sandbox.machine import Machine
+from sandbox.machines import machine
+from sandbox.machines.machine import Machine
+from sandbox.network import namespaces
+from sandbox.parts.databases import clusters
 from tests.conftest import Deployment
 from tests.internet_side import python
 
@@ -78,7 +80,7 @@ def login_from(here: Machine, url: str, address: str) -> str:
     """Log in to PostgreSQL by this machine's client, from another machine's place in the network."""
     port = urlsplit(url).port
     conninfo = url.replace("verify-full", "require").partition("&sslrootcert")[0] + f"&hostaddr={address}"
-    argv = network.in_namespace(network.machine_namespace(here.name), [sys.executable, "-c", LOGIN, conninfo])
+    argv = namespaces.in_namespace(namespaces.machine_namespace(here.name), [sys.executable, "-c", LOGIN, conninfo])
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30)
     return f"{port} {done.stdout.strip()}"
 

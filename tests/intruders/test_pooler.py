@@ -17,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from sandbox import clusters, inside, network
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
+from sandbox.network import inside, namespaces
+from sandbox.parts.databases import clusters
 
 pytestmark = pytest.mark.full
 
@@ -200,5 +201,5 @@ def test_the_pooler_refuses_and_goes_on(
     """Nobody stops it for the others without a password, or becomes another with one's own."""
     process = ["systemctl", "show", "--property=MainPID", "--value", "pgbouncer"]
     before = cluster.run(process).stdout
-    inside.call(network.machine_namespace(web.name), lambda: survives(attack, target))
+    inside.call(namespaces.machine_namespace(web.name), lambda: survives(attack, target))
     assert cluster.run(process).stdout == before, "it ended, and systemd started it again"

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox.machine import Machine
-from sandbox.world import INTERNET_SIDE
+from sandbox.machines.machine import Machine
+from sandbox.world.world import INTERNET_SIDE
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.intruders.visits import status, wait_for

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.machine import Machine
+from sandbox.machines.machine import Machine
 from tests.conftest import Deployment
 from tests.internet_side import python
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox import plugin
+from sandbox.client import plugin
 
 
 @pytest.fixture(scope="session", autouse=True)

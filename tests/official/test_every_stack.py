@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.store import Store
+from sandbox.model.store import Store
 from tests.commands import run
 from tests.conftest import start
 from tests.pulumi_stack import PulumiStack, Step

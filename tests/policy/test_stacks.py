@@ -13,7 +13,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime.proto import analyzer_pb2_grpc
 
 from policy.pack import NAME, RULES
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT, run
 from tests.conftest import start
 from tests.pulumi_stack import PulumiStack, Secret

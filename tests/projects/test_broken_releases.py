@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import clusters
+from sandbox.parts.databases import clusters
 from tests.commands import ROOT
 from tests.conftest import Deployment
 from tests.internet_side import python

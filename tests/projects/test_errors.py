@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import machine
+from sandbox.machines import machine
 from tests.commands import ROOT
 from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack

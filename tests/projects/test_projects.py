@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from sandbox import machine
+from sandbox.machines import machine
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack, Secret, Settings

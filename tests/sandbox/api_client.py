@@ -12,7 +12,7 @@ from botocore.config import Config
 from mypy_boto3_s3 import S3Client
 from pydo import Client
 
-from sandbox.world import World
+from sandbox.world.world import World
 
 T = TypeVar("T")
 Body = dict[str, Any]

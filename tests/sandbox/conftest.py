@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.sandbox.api_client import Api, connect
 
 

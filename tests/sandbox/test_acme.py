@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from cryptography import x509
 
-from sandbox.supervisor import Supervisor
-from sandbox.world import INTERNET_SIDE, World
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import INTERNET_SIDE, World
 from tests.commands import run
 from tests.internet_side import python
 

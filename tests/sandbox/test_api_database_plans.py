@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from sandbox import environment
-from sandbox import world as worlds
-from sandbox.calls import Cloud
-from sandbox.errors import ApiError
-from sandbox.products import database_plans
-from sandbox.simulated import SimulatedRealiser
-from sandbox.store import Store
-from sandbox.supervisor import Supervisor
+from sandbox.api.calls import Cloud
+from sandbox.api.errors import ApiError
+from sandbox.api.products import database_plans
+from sandbox.client import environment
+from sandbox.model.store import Store
+from sandbox.simulated.realiser import SimulatedRealiser
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
 from tests.commands import run
 from tests.sandbox.api_client import CLUSTER, Api, Body
 

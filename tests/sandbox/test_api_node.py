@@ -20,9 +20,9 @@ from agent.machine import Machine
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.package import package_key
 from protocol.release import artifact_key, release_id
-from sandbox import ports
-from sandbox.simulated_machine import _Machine, _Steps
-from sandbox.supervisor import Supervisor
+from sandbox.simulated.machine import _Machine, _Steps
+from sandbox.world import ports
+from sandbox.world.supervisor import Supervisor
 from tests.agent_package import START, archive, package
 from tests.sandbox.api_client import DROPLET, Api, Body, until
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox import world as worlds
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from tests.commands import run
 from tests.sandbox.api_client import CLUSTER, DROPLET, Api, until
 

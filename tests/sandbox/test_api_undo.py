@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox import world as worlds
-from sandbox.api import create_app
-from sandbox.realiser import ClusterSpec, RealiserError
-from sandbox.simulated import SimulatedRealiser
-from sandbox.store import Store
-from sandbox.supervisor import Supervisor
-from sandbox.topology import Topology
+from sandbox.api.server import create_app
+from sandbox.model.realiser import ClusterSpec, RealiserError
+from sandbox.model.store import Store
+from sandbox.model.topology import Topology
+from sandbox.simulated.realiser import SimulatedRealiser
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
 from tests.sandbox.api_client import CLUSTER, until
 
 

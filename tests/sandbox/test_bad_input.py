@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import images, inherited
-from sandbox import world as worlds
-from sandbox.store import Store
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.machines import images, inherited
+from sandbox.model.store import Store
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from tests.commands import CACHE, PATH, ROOT, run
 from tests.conftest import Deployment
 

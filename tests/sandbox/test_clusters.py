@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sandbox import images
-from sandbox.clusters import Clusters
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.machines import images
+from sandbox.parts.databases.clusters import Clusters
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from sizing.editions import STANDARD
 from tests.internet_side import python
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from sandbox import front
-from sandbox.topology import CdnEndpoint, Topology
-from sandbox.world import World
+from sandbox.model.topology import CdnEndpoint, Topology
+from sandbox.parts.front import front
+from sandbox.world.world import World
 from tests.internet_side import python
 
 pytestmark = pytest.mark.full

@@ -1,11 +1,11 @@
 """What is asserted about DigitalOcean is on one page, which is what the code says."""
 
-from sandbox import provenance
+from sandbox.api import provenance
 from tests.commands import ROOT
 
 
 def test_the_page_is_current() -> None:
-    """`python -m sandbox.provenance > docs/provenance.md` would change nothing."""
+    """`python -m sandbox.api.provenance > docs/provenance.md` would change nothing."""
     assert (ROOT / "docs" / "provenance.md").read_text() == provenance.page()
 
 

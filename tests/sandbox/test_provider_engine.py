@@ -17,7 +17,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import PATH, ROOT, run
 from tests.sandbox.api_client import Api, connect, until
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbox import rate_limit, switches
-from sandbox import world as worlds
-from sandbox.api import create_app
-from sandbox.rate_limit import RateLimit
-from sandbox.simulated import SimulatedRealiser
-from sandbox.store import Store
-from sandbox.supervisor import Supervisor
+from sandbox.api import rate_limit, switches
+from sandbox.api.rate_limit import RateLimit
+from sandbox.api.server import create_app
+from sandbox.model.store import Store
+from sandbox.simulated.realiser import SimulatedRealiser
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
 
 
 def test_one_call_too_many_is_refused_and_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

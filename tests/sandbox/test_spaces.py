@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from tests.internet_side import python
 
 pytestmark = pytest.mark.full

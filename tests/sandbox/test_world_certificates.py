@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from sandbox import certificates
-from sandbox import world as worlds
-from sandbox.world import World
+from sandbox.world import certificates
+from sandbox.world import world as worlds
+from sandbox.world.world import World
 
 
 @pytest.fixture

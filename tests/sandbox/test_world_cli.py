@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from sandbox import checks, environment, inherited, network, plugin, switches
-from sandbox import world as worlds
-from sandbox.cli import main
-from sandbox.store import Store
-from sandbox.switches import Switches
-from sandbox.world import Depth, WorldError
+from sandbox.api import switches
+from sandbox.api.switches import Switches
+from sandbox.client import environment, plugin
+from sandbox.command_line import checks
+from sandbox.command_line.cli import main
+from sandbox.machines import inherited
+from sandbox.model.store import Store
+from sandbox.network import namespaces
+from sandbox.world import world as worlds
+from sandbox.world.world import Depth, WorldError
 
 
 def sandbox(*argv: str) -> tuple[int, str]:
@@ -131,7 +135,7 @@ def test_all_problems_are_said_together(tmp_path: Path, monkeypatch: pytest.Monk
     """A missing tool and a busy port are one message, each with its remedy."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(checks, "TOOLS", {"no-such-tool": "its-package"})
-    monkeypatch.setattr(network, "namespaces", list)
+    monkeypatch.setattr(namespaces, "namespaces", list)
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -144,7 +148,7 @@ def test_all_problems_are_said_together(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_resolver_inside_the_public_range_is_noticed() -> None:
     """Mirror names that lead into the world's own range would never be reached."""
-    assert network.overlaps(["192.0.2.1", "198.51.100.77"]) == ["198.51.100.77"]
+    assert namespaces.overlaps(["192.0.2.1", "198.51.100.77"]) == ["198.51.100.77"]
 
 
 @pytest.mark.parametrize("depth", ["full", "api"])

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from sandbox import cgroups, config_drive, machine, meminfo
-from sandbox import world as worlds
-from sandbox.machine import Machine
-from sandbox.packet_filter import cluster_machine, droplet_machine
-from sandbox.supervisor import Supervisor
-from sandbox.world import World
+from sandbox.machines import cgroups, config_drive, machine, meminfo
+from sandbox.machines.machine import Machine
+from sandbox.network.packet_filter import cluster_machine, droplet_machine
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import Supervisor
+from sandbox.world.world import World
 from tests.commands import run
 
 pytestmark = pytest.mark.full

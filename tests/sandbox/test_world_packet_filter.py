@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox import packet_filter
-from sandbox.topology import Cluster, Droplet, Firewall, FirewallRule, ReservedIp, Topology, TrustedSource, Vpc
+from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, ReservedIp, Topology, TrustedSource, Vpc
+from sandbox.network import packet_filter
 
 ANYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 

@@ -5,24 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import (
-    cgroups,
-    config_drive,
-    images,
-    inherited,
-    layer,
-    lifetime,
-    meminfo,
-    metadata,
-    names,
-    network,
-    packet_filter,
-    plans,
-)
-from sandbox import world as worlds
-from sandbox.realiser import DropletSpec
-from sandbox.store import Store
-from sandbox.topology import Cluster, Record, Topology
+from sandbox.command_line import lifetime
+from sandbox.machines import cgroups, config_drive, images, inherited, layer, meminfo
+from sandbox.model import plans
+from sandbox.model.realiser import DropletSpec
+from sandbox.model.store import Store
+from sandbox.model.topology import Cluster, Record, Topology
+from sandbox.network import namespaces, packet_filter
+from sandbox.parts import metadata, names
+from sandbox.world import world as worlds
 
 
 def spec(**changes: object) -> DropletSpec:
@@ -52,7 +43,9 @@ def test_config_drive_names_interfaces_by_their_hardware_addresses() -> None:
     data = json.loads(files[f"{config_drive.FOLDER}/network_data.json"])
     macs = [link["ethernet_mac_address"] for link in data["links"]]
     assert (
-        macs == list(network.mac_addresses("198.51.100.10", "10.10.0.10")) == ["02:0d:c6:33:64:0a", "02:0d:0a:0a:00:0a"]
+        macs
+        == list(namespaces.mac_addresses("198.51.100.10", "10.10.0.10"))
+        == ["02:0d:c6:33:64:0a", "02:0d:0a:0a:00:0a"]
     )
     assert [(item["ip_address"], item["netmask"]) for item in data["networks"]] == [
         ("198.51.100.10", "255.255.255.0"),
@@ -68,7 +61,7 @@ def test_config_drive_without_user_data_has_no_such_file() -> None:
 @pytest.mark.parametrize("name", [packet_filter.droplet_machine(4294967295), packet_filter.cluster_machine("f" * 36)])
 def test_names_of_links_fit_the_kernel(name: str) -> None:
     """Linux takes 15 characters for a device, and cuts nothing off by itself."""
-    assert all(len(link) <= 15 for link in network.router_links(name))
+    assert all(len(link) <= 15 for link in namespaces.router_links(name))
 
 
 def test_mirrors_of_this_machine_are_inherited(tmp_path: Path) -> None:
@@ -130,7 +123,7 @@ def test_image_version_is_its_content() -> None:
 def test_commands_of_the_internet_side_ask_the_worlds_dns_only(tmp_path: Path) -> None:
     """systemd-resolved's own module for host names would lead to the real DigitalOcean; other lines stay."""
     (tmp_path / "nsswitch.conf").write_text("passwd: files\nhosts: mymachines resolve [!UNAVAIL=return] files dns\n")
-    assert network.internet_side_files(tmp_path) == {
+    assert namespaces.internet_side_files(tmp_path) == {
         "resolv.conf": "nameserver 198.51.100.1\n",
         "nsswitch.conf": "passwd: files\nhosts: files dns\n",
     }

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import world as worlds
-from sandbox.supervisor import ProcessStatus, Program, Supervisor, SupervisorError
+from sandbox.world import world as worlds
+from sandbox.world.supervisor import ProcessStatus, Program, Supervisor, SupervisorError
 
 
 @pytest.fixture

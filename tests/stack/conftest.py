@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import run
 from tests.conftest import start
 from tests.sandbox.api_client import Api, connect

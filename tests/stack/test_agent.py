@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sandbox import machine
-from sandbox.machine import Machine
+from sandbox.machines import machine
+from sandbox.machines.machine import Machine
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from policy.pack import NAME
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world.world import World
 from tests.commands import ROOT, run
 from tests.pulumi_stack import PulumiStack
 

@@ -16,7 +16,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from operations.backend import PAUSE
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import PATH, ROOT, run
 from tests.sandbox.api_client import Api, until
 

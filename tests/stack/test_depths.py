@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from sandbox.store import Bodies, Store
-from sandbox.world import World
+from sandbox.model.store import Bodies, Store
+from sandbox.world.world import World
 from tests.commands import run
 from tests.conftest import Deployment, last_request
 from tests.pulumi_stack import PulumiStack

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world.world import World
 from sizing.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
 from tests.commands import run
 from tests.conftest import last_request

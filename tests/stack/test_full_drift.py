@@ -2,8 +2,9 @@
 
 import pytest
 
-from sandbox import clusters, machine
-from sandbox.world import INTERNET_SIDE
+from sandbox.machines import machine
+from sandbox.parts.databases import clusters
+from sandbox.world.world import INTERNET_SIDE
 from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import run
 from tests.sandbox.api_client import Api, connect
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import run
 from tests.pulumi_stack import PulumiStack
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack, Settings
 

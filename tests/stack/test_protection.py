@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.store import Bodies, Store
-from sandbox.world import World
+from sandbox.model.store import Bodies, Store
+from sandbox.world.world import World
 from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack
 from tests.sandbox.api_client import Api

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT, environment, run
 from tests.processes import plugins, session
 from tests.pulumi_stack import PulumiStack

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from operations.preview import events, report
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack, Settings
 

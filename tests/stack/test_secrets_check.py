@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.world import World
+from sandbox.world.world import World
 from tests.commands import ROOT, run
 
 # Each secret is shown in one way, unless `leaks` is false. None is a setting: those Pulumi masks in what it prints.

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sandbox import clusters, front, images, machine
-from sandbox.machine import Machine
+from sandbox.machines import images, machine
+from sandbox.machines.machine import Machine
+from sandbox.parts.databases import clusters
+from sandbox.parts.front import front
 from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
 

@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from sandbox.store import Store
-from sandbox.world import World
+from sandbox.model.store import Store
+from sandbox.world.world import World
 from tests.commands import ROOT, run
 from tests.conftest import Deployment
 from tests.traces import traces

@@ -15,7 +15,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from sandbox import certificates, world
+from sandbox.world import certificates, world
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
-"""The program is a house: a module uses what is below it, and nobody needs to know what is above."""
+"""Program and sandbox are houses: a module uses what is below it, and nobody needs to know what is above."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -19,6 +19,18 @@ FLOORS = (
     {"components", "policy"},
     {"operations"},
     {"__main__.py"},
+)
+# The sandbox's own; a world of depth `api` and one of depth `full` are on one floor.
+SANDBOX_FLOORS = (
+    {"world"},
+    {"model"},
+    {"network"},
+    {"machines"},
+    {"client", "parts"},
+    {"simulated"},
+    {"api"},
+    {"command_line"},
+    {"__main__"},
 )
 ELSEWHERE = {"app", "cloud-init"}  # programs of their own, on the Droplet
 Graph = dict[str, set[str]]
@@ -64,6 +76,18 @@ def program() -> Graph:
     return graph
 
 
+def sandbox() -> Graph:
+    """The sandbox's modules, by what they are called inside it."""
+    place = "sandbox/src/sandbox"
+    graph = graph_of(
+        {module_of(path): path.read_text() for path in files(place) if path != ROOT / place / "__init__.py"}
+    )
+    return {
+        module.removeprefix("sandbox."): {used.removeprefix("sandbox.") for used in uses}
+        for module, uses in graph.items()
+    }
+
+
 def circle(graph: Graph) -> list[str]:
     """Modules that need each other, in the order in which they do; none if there is no such circle."""
     try:
@@ -73,9 +97,9 @@ def circle(graph: Graph) -> list[str]:
     return []
 
 
-def upward(graph: Graph) -> list[str]:
+def upward(graph: Graph, floors: Sequence[set[str]] = FLOORS) -> list[str]:
     """Arrows to another room that is not on a lower floor."""
-    floor = {room.removesuffix(".py"): number for number, rooms in enumerate(FLOORS) for room in rooms}
+    floor = {room.removesuffix(".py"): number for number, rooms in enumerate(floors) for room in rooms}
     arrows = ((module, used, module.split(".")[0], used.split(".")[0]) for module in graph for used in graph[module])
     return [
         f"{module} -> {used}" for module, used, room, other in arrows if room != other and floor[room] <= floor[other]
@@ -96,9 +120,17 @@ def test_no_arrow_goes_up() -> None:
     assert upward(graph) == []
 
 
-def test_no_modules_need_each_other() -> None:
+def test_no_arrow_of_the_sandbox_goes_up() -> None:
+    """And each of its rooms has a floor."""
+    graph = sandbox()
+    assert {module.split(".")[0] for module in graph} == {room for floor in SANDBOX_FLOORS for room in floor}
+    assert upward(graph, SANDBOX_FLOORS) == []
+
+
+@pytest.mark.parametrize("house", [program, sandbox])
+def test_no_modules_need_each_other(house: Callable[[], Graph]) -> None:
     """Not even for their types."""
-    assert circle(program()) == []
+    assert circle(house()) == []
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ DIAGRAM = 80  # lines
 LONG_FUNCTIONS = {
     "components/database.py: Database.__init__": "the order in which a cluster gets closed is read in one place",
     "components/object_storage.py: ObjectStorage.__init__": "four Spaces, their keys and the CDN: a list, no logic",
-    "sandbox/src/sandbox/ceph.py: configuration": "one configuration file, as text",
-    "sandbox/src/sandbox/front_configuration.py: _main": "one configuration file, as text",
-    "sandbox/src/sandbox/topology_of.py: topology": "one value from one pass over the store",
+    "sandbox/src/sandbox/parts/spaces/ceph.py: configuration": "one configuration file, as text",
+    "sandbox/src/sandbox/parts/front/configuration.py: _main": "one configuration file, as text",
+    "sandbox/src/sandbox/model/topology_of.py: topology": "one value from one pass over the store",
 }
 LONG_FILES = {
     "app/polls/tests.py": "Django looks for an app's tests in one module",
-    "sandbox/src/sandbox/network.py": "one network: its parts are named, and used, together",
+    "sandbox/src/sandbox/network/namespaces.py": "one network: its parts are named, and used, together",
     "tests/stack/drift.py": "one table of changes",
     "tests/sandbox/test_bad_input.py": "one table of wrong inputs",
     "tests/unit/test_certificate.py": "what a Droplet does about its certificate: one world, one list",
@@ -35,8 +35,7 @@ LARGE_FOLDERS = {
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
-    "sandbox/src/sandbox": "its own rooms are to come",
-    "sandbox/src/sandbox/products": "a file for each product of DigitalOcean",
+    "sandbox/src/sandbox/api/products": "a file for each product of DigitalOcean",
     "tests/components": "a file for each component, and the whole",
     "tests/sandbox": "goes into the sandbox's own rooms, with what it tests",
     "tests/stack": "a file for each thing that happens to a stack",

@@ -1,5 +1,5 @@
 """`python -m sandbox` is the command `sandbox`."""
 
-from sandbox.cli import main
+from sandbox.command_line.cli import main
 
 main()

@@ -1,0 +1,1 @@
+"""DigitalOcean's API: routes, checks, errors, limits and faults."""

@@ -1,0 +1,51 @@
+"""Addresses and ids of new things: the lowest that is free, so that two runs of one program agree."""
+
+from ipaddress import IPv4Network, ip_network
+
+from sandbox.api import errors
+from sandbox.model.store import Resource, Store
+
+_PUBLIC = IPv4Network("198.51.100.0/24")
+# Last octets in the public range; .1 is the gateway and .2 the internet side.
+_DROPLETS = range(10, 100)
+_CLUSTERS = range(100, 150)
+_RESERVED = range(200, 250)
+_FIRST_HOST = 10  # of a VPC: its first addresses are the gateway's and kept free, as in the cloud
+
+
+def _lowest(candidates: range, taken: set[str], what: str, network: IPv4Network = _PUBLIC) -> str:
+    for number in candidates:
+        address = str(network.network_address + number)
+        if address not in taken:
+            return address
+    raise errors.unprocessable(f"{what}: this world has no free address left in {network}; delete some first")
+
+
+def _clusters(store: Store) -> list[Resource]:
+    """Return clusters, those included whose machine is just going away."""
+    return store.list("database") + store.list("database_leaving")
+
+
+def droplet(store: Store) -> str:
+    """Return a public address for a Droplet."""
+    return _lowest(_DROPLETS, {d.private["public_ip"] for d in store.list("droplet")}, "droplets")
+
+
+def cluster(store: Store) -> str:
+    """Return a public address for a database cluster."""
+    return _lowest(_CLUSTERS, {c.private["public_ip"] for c in _clusters(store)}, "databases")
+
+
+def reserved(store: Store) -> str:
+    """Return a Reserved IP."""
+    return _lowest(_RESERVED, {ip.id for ip in store.list("reserved_ip")}, "reserved_ips")
+
+
+def private(store: Store, vpc_id: str, ip_range: str) -> str:
+    """Return an address inside a VPC."""
+    network = ip_network(ip_range)
+    assert isinstance(network, IPv4Network)
+    members = [d for d in store.list("droplet") if d.body["vpc_uuid"] == vpc_id]
+    members += [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
+    hosts = range(_FIRST_HOST, network.num_addresses - 1)
+    return _lowest(hosts, {member.private["private_ip"] for member in members}, "vpc", network)

@@ -1,0 +1,246 @@
+"""Domains and their DNS records."""
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Literal
+
+from starlette.responses import Response
+
+from sandbox.api import errors
+from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.model.store import Body, Resource, Store
+from sandbox.model.topology_of import fully_qualified
+
+router = Router("Domain")
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_DOMAIN = re.compile(rf"({_LABEL}\.)+{_LABEL}", re.IGNORECASE)
+_RECORD = re.compile(rf"@|\*|(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
+_NAMESERVERS = ("ns1.digitalocean.com", "ns2.digitalocean.com", "ns3.digitalocean.com")
+_TTL = 1800  # seconds, of records made without one
+_MIN_TTL = 30
+_HOST_TYPES = ("CNAME", "MX", "NS", "SRV")
+
+
+class _Create(Fields):
+    name: str
+    ip_address: str | None = None
+
+
+class _Record(Fields):
+    type: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"]
+    name: str
+    data: str
+    ttl: int | None = None
+    priority: int | None = None
+    port: int | None = None
+    weight: int | None = None
+    flags: int | None = None
+    tag: str | None = None
+
+
+class _Change(Fields):
+    type: str | None = None
+    name: str | None = None
+    data: str | None = None
+    ttl: int | None = None
+    priority: int | None = None
+    port: int | None = None
+    weight: int | None = None
+    flags: int | None = None
+    tag: str | None = None
+
+
+@router.add("POST", "/domains", "domains_create")
+async def create(call: Call) -> Response:
+    """Create a zone, with the records that every zone has."""
+    fields = call.fields(_Create)
+    if not _DOMAIN.fullmatch(fields.name):
+        raise errors.unprocessable(f'name: must be a domain name, got "{fields.name}"')
+    if call.store.get("domain", fields.name):
+        raise errors.unprocessable(f'name: "{fields.name}" name already exists')
+    if fields.ip_address:
+        _check_data("A", fields.ip_address)
+    domain = call.store.put("domain", fields.name, {"name": fields.name, "ttl": _TTL})
+    _put(call.store, domain, _record("SOA", "@", str(_TTL)))
+    for server in _NAMESERVERS:
+        _put(call.store, domain, _record("NS", "@", server))
+    if fields.ip_address:
+        _put(call.store, domain, _record("A", "@", fields.ip_address))
+    await call.cloud.apply()
+    return answer({"domain": _body(call.store, domain)}, 201)
+
+
+@router.add("GET", "/domains", "domains_list", query=PAGING)
+async def list_all(call: Call) -> Response:
+    """List zones."""
+    return call.listing("domains", (_body(call.store, domain) for domain in call.store.list("domain")))
+
+
+@router.add("GET", "/domains/{name}", "domains_get")
+async def get(call: Call) -> Response:
+    """Describe a zone."""
+    return answer({"domain": _body(call.store, call.cloud.find("domain", call.path("name")))})
+
+
+@router.add("DELETE", "/domains/{name}", "domains_delete")
+async def delete(call: Call) -> Response:
+    """Delete a zone and its records."""
+    domain = call.cloud.find("domain", call.path("name"))
+    for record in _records(call.store, domain.id):
+        call.store.delete("domain_record", record.id)
+    call.store.delete("domain", domain.id)
+    await call.cloud.apply()
+    return nothing()
+
+
+@router.add("POST", "/domains/{name}/records", "domains_create_record")
+async def create_record(call: Call) -> Response:
+    """Create a record."""
+    domain = call.cloud.find("domain", call.path("name"))
+    fields = call.fields(_Record)
+    data = _check_data(fields.type, fields.data)
+    body = _record(fields.type, _check_name(fields.name, domain.id), data)
+    body |= {name: value for name, value in fields.model_dump(exclude={"type", "name", "data"}).items() if value}
+    _check_ttl(body["ttl"])
+    _check_cname(call.store, domain, body)
+    record = _put(call.store, domain, body)
+    await call.cloud.apply()
+    return answer({"domain_record": record.body}, 201)
+
+
+@router.add("GET", "/domains/{name}/records", "domains_list_records", query=(*PAGING, "name", "type"))
+async def list_records(call: Call) -> Response:
+    """List records, all or by fully qualified name or type."""
+    domain = call.cloud.find("domain", call.path("name"))
+    name, type_ = call.query("name"), call.query("type")
+    return call.listing(
+        "domain_records",
+        (
+            record.body
+            for record in _records(call.store, domain.id)
+            if (not name or name == fully_qualified(record.body["name"], domain.id))
+            and (not type_ or type_ == record.body["type"])
+        ),
+    )
+
+
+@router.add("GET", "/domains/{name}/records/{id}", "domains_get_record")
+async def get_record(call: Call) -> Response:
+    """Describe a record."""
+    return answer({"domain_record": _wanted(call).body})
+
+
+@router.add("PUT", "/domains/{name}/records/{id}", "domains_update_record")
+async def update_record(call: Call) -> Response:
+    """Change a record; its type stays."""
+    return await _change(call)
+
+
+@router.add("PATCH", "/domains/{name}/records/{id}", "domains_patch_record")
+async def patch_record(call: Call) -> Response:
+    """Do the same as PUT."""
+    return await _change(call)
+
+
+@router.add("DELETE", "/domains/{name}/records/{id}", "domains_delete_record")
+async def delete_record(call: Call) -> Response:
+    """Delete a record."""
+    record = _wanted(call)
+    if record.body["type"] == "SOA":
+        raise errors.unprocessable("the SOA record can't be deleted")
+    call.store.delete("domain_record", record.id)
+    await call.cloud.apply()
+    return nothing()
+
+
+async def _change(call: Call) -> Response:
+    record = _wanted(call)
+    fields = call.fields(_Change)
+    body = record.body | {name: value for name, value in fields.model_dump().items() if value is not None}
+    if body["type"] != record.body["type"]:
+        raise errors.unprocessable(f'type: can\'t change from {record.body["type"]}, got "{fields.type}"')
+    if fields.name is not None:
+        body["name"] = _check_name(fields.name, record.private["domain"])
+    if fields.data is not None:
+        body["data"] = _check_data(body["type"], fields.data)
+    _check_ttl(body["ttl"])
+    changed = call.store.put("domain_record", record.id, body)
+    await call.cloud.apply()
+    return answer({"domain_record": changed.body})
+
+
+def _record(type_: str, name: str, data: str) -> Body:
+    extra = {"priority": None, "port": None, "weight": None, "flags": None, "tag": None}
+    return {"id": 0, "type": type_, "name": name, "data": data, "ttl": _TTL, **extra}
+
+
+def _put(store: Store, domain: Resource, body: Body) -> Resource:
+    record_id = store.next_id("domain_record")
+    return store.put("domain_record", record_id, body | {"id": record_id}, {"domain": domain.id})
+
+
+def _records(store: Store, domain: str) -> list[Resource]:
+    return [record for record in store.list("domain_record") if record.private["domain"] == domain]
+
+
+def _wanted(call: Call) -> Resource:
+    domain = call.cloud.find("domain", call.path("name"))
+    record = call.cloud.find("domain_record", call.path("id"), "domain record")
+    if record.private["domain"] != domain.id:
+        raise errors.not_found("domain record")
+    return record
+
+
+def _check_name(name: str, domain: str) -> str:
+    """Return a record's name as it is stored: below its domain, also when it comes in full, with a dot at the end."""
+    if name == f"{domain}.":
+        return "@"
+    name = name.removesuffix(f".{domain}.")
+    if not _RECORD.fullmatch(name):
+        raise errors.unprocessable(f'name: must be @ or a name below {domain}, got "{name}"')
+    return name
+
+
+def _check_data(type_: str, data: str) -> str:
+    """Return data as it is stored: host names lose the dot that they must come with."""
+    try:
+        if type_ == "A":
+            IPv4Address(data)
+        if type_ == "AAAA":
+            IPv6Address(data)
+    except AddressValueError as error:
+        raise errors.unprocessable(f'data: {type_} records have an address, got "{data}": {error}') from error
+    if type_ in _HOST_TYPES and data != "@":
+        if not data.endswith("."):
+            raise errors.unprocessable(f'data: must be a host name that ends with a dot, or @, got "{data}"')
+        return data.removesuffix(".")
+    return data
+
+
+def _check_ttl(ttl: int) -> None:
+    if ttl < _MIN_TTL:
+        raise errors.unprocessable(f"ttl: must be at least {_MIN_TTL}, got {ttl}")
+
+
+def _check_cname(store: Store, domain: Resource, body: Body) -> None:
+    if (body["type"], body["name"]) == ("CNAME", "@"):
+        raise errors.unprocessable("name: a CNAME record can't be at the apex of a domain")
+    others = {other.body["type"] for other in _records(store, domain.id) if other.body["name"] == body["name"]}
+    if "CNAME" in others or (others and body["type"] == "CNAME"):
+        raise errors.unprocessable(f'name: CNAME records cannot share a name with other records, got "{body["name"]}"')
+
+
+def _body(store: Store, domain: Resource) -> Body:
+    """Answer a domain with its zone file."""
+    lines = [f"$ORIGIN {domain.id}.", f"$TTL {domain.body['ttl']}"]
+    for record in _records(store, domain.id):
+        body = record.body
+        name = f"{fully_qualified(body['name'], domain.id)}."
+        if body["type"] == "SOA":
+            lines.append(f"{name} IN SOA {_NAMESERVERS[0]}. hostmaster.{domain.id}. 1 10800 3600 604800 1800")
+            continue
+        dot = "." if body["type"] in _HOST_TYPES and body["data"] != "@" else ""
+        priority = f"{body['priority']} " if body["priority"] is not None else ""
+        lines.append(f"{name} {body['ttl']} IN {body['type']} {priority}{body['data']}{dot}")
+    return domain.body | {"zone_file": "\n".join(lines) + "\n"}

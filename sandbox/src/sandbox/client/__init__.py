@@ -1,0 +1,1 @@
+"""A client's side of a world: the environment that it needs, the way in, and the plugin."""

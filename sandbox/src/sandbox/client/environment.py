@@ -1,0 +1,74 @@
+"""The environment of `sandbox exec`: credentials, trust, Pulumi's backend and PATH; never another address."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from sandbox.client import plugin
+from sandbox.machines.inherited import PROXIES, TRUST_VARIABLES
+from sandbox.world.world import World
+
+# The engine looks for a plugin on PATH first, unless this is set, and then among those that it installed.
+IGNORE_AMBIENT = "PULUMI_IGNORE_AMBIENT_PLUGINS"
+# They would win over the bundle, lead around the world, or hide the sandbox's own plugin.
+REMOVED = (
+    "SSL_CERT_DIR",
+    *PROXIES,
+    "DIGITALOCEAN_ACCESS_TOKEN",
+    "DIGITALOCEAN_API_URL",
+    "SPACES_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_PROFILE",
+    "PULUMI_ACCESS_TOKEN",
+    "PULUMI_CONFIG_PASSPHRASE",
+    IGNORE_AMBIENT,
+)
+
+
+def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
+    """All variables of a client's command, from those it would have outside."""
+    inherited = {name: value for name, value in base.items() if name not in REMOVED}
+    cache = Path(base.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do" / "bin"
+    official = plugin.choose(base).official
+    variables = {
+        **way(world),
+        "PATH": os.pathsep.join([*([] if official else [str(plugin.OWN)]), str(cache), base.get("PATH", os.defpath)]),
+        "DIGITALOCEAN_TOKEN": world.token,
+        "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
+        "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
+        "PULUMI_HOME": str(plugin.pulumi_home(base)),  # the CLI 3.276 asks the account, not $HOME
+        "PULUMI_BACKEND_URL": f"file://{world.pulumi / 'state'}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(world.pulumi / "passphrase"),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        "SANDBOX_HOME": str(world.home),
+    }
+    if official:
+        variables[IGNORE_AMBIENT] = "true"
+    return inherited | variables
+
+
+def way(world: World) -> dict[str, str]:
+    """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
+    variables = dict.fromkeys(TRUST_VARIABLES, str(world.bundle))
+    if world.depth == "api":
+        # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
+        # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
+        proxy = f"http://127.0.0.1:{world.proxy_port}"
+        variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
+    return variables
+
+
+def prepare_pulumi(world: World) -> None:
+    """Make the folder of Pulumi's backend and the passphrase of its stacks, once."""
+    (world.pulumi / "state").mkdir(parents=True, exist_ok=True, mode=0o700)
+    passphrase = world.pulumi / "passphrase"
+    if not passphrase.exists():
+        descriptor = os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))

@@ -1,0 +1,1 @@
+"""What a person types: `sandbox up`, `down`, `status` and the rest."""

@@ -1,0 +1,1 @@
+"""Machines of a full world: images, limits and what they start with."""

@@ -1,0 +1,89 @@
+"""The topology that a world's store implies."""
+
+from ipaddress import ip_network
+
+from sandbox.model import topology as shape
+from sandbox.model.store import Body, Store
+
+ADDRESS_RECORDS = ("A", "AAAA", "CNAME")
+
+
+def fully_qualified(name: str, domain: str) -> str:
+    """Join a record's name and its domain, without the final dot; "@" is the domain itself."""
+    return domain if name == "@" else f"{name}.{domain}"
+
+
+def _rules(rules: list[Body], side: str) -> tuple[shape.FirewallRule, ...]:
+    return tuple(
+        shape.FirewallRule(
+            protocol=rule["protocol"],
+            ports="" if rule["protocol"] == "icmp" else rule["ports"],
+            addresses=frozenset(rule[side].get("addresses", [])),
+            tags=frozenset(rule[side].get("tags", [])),
+            droplet_ids=frozenset(rule[side].get("droplet_ids", [])),
+        )
+        for rule in rules
+    )
+
+
+def topology(store: Store) -> shape.Topology:
+    """Derive networks, machines, rules and names from what exists."""
+    return shape.Topology(
+        vpcs=tuple(
+            shape.Vpc(id=vpc.id, region=vpc.body["region"], ip_range=str(ip_network(vpc.body["ip_range"])))
+            for vpc in store.list("vpc")
+        ),
+        droplets=tuple(
+            shape.Droplet(
+                id=int(droplet.id),
+                name=droplet.body["name"],
+                public_ip=droplet.private["public_ip"],
+                private_ip=droplet.private["private_ip"],
+                vpc_id=droplet.body["vpc_uuid"],
+                tags=frozenset(droplet.body["tags"]),
+            )
+            for droplet in store.list("droplet")
+        ),
+        firewalls=tuple(
+            shape.Firewall(
+                id=firewall.id,
+                droplet_ids=frozenset(firewall.body["droplet_ids"]),
+                tags=frozenset(firewall.body["tags"]),
+                inbound=_rules(firewall.body["inbound_rules"], "sources"),
+                outbound=_rules(firewall.body["outbound_rules"], "destinations"),
+            )
+            for firewall in store.list("firewall")
+        ),
+        clusters=tuple(
+            shape.Cluster(
+                id=cluster.id,
+                host=cluster.private["host"],
+                private_host=cluster.private["private_host"],
+                public_ip=cluster.private["public_ip"],
+                private_ip=cluster.private["private_ip"],
+                vpc_id=cluster.body["private_network_uuid"],
+                trusted_sources=tuple(
+                    shape.TrustedSource(type=rule["type"], value=rule["value"]) for rule in cluster.private["rules"]
+                ),
+            )
+            for cluster in store.list("database")
+        ),
+        reserved_ips=tuple(
+            shape.ReservedIp(ip=ip.body["ip"], droplet_id=(ip.body["droplet"] or {}).get("id"))
+            for ip in store.list("reserved_ip")
+        ),
+        records=tuple(
+            shape.Record(
+                name=fully_qualified(record.body["name"], record.private["domain"]),
+                type=record.body["type"],
+                data=record.body["data"],
+                ttl=record.body["ttl"],
+            )
+            for record in store.list("domain_record")
+            if record.body["type"] in ADDRESS_RECORDS
+        ),
+        cdn_endpoints=tuple(
+            shape.CdnEndpoint(id=cdn.id, endpoint=cdn.body["endpoint"], origin=cdn.body["origin"], ttl=cdn.body["ttl"])
+            for cdn in store.list("cdn_endpoint")
+        ),
+    )

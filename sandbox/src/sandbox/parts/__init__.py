@@ -1,0 +1,1 @@
+"""The parts that are real: Spaces, databases, the front, DNS, metadata and Let's Encrypt."""

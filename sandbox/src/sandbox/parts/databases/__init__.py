@@ -1,0 +1,1 @@
+"""Managed PostgreSQL: machines of its own in a full world, local servers at depth `api`."""

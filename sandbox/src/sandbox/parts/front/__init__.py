@@ -1,0 +1,1 @@
+"""The door to DigitalOcean's host names."""

@@ -1,0 +1,1 @@
+"""Spaces: Ceph in a full world, moto at depth `api`."""

@@ -1,0 +1,1 @@
+"""What depth `api` has in place of machines."""

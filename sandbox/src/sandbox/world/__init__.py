@@ -1,0 +1,1 @@
+"""The folder of a world with its processes, ports, locks and certificates."""
