@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import pulumi
 
@@ -17,6 +18,8 @@ from config.stack import StackConfig
 SECONDS = 5.0  # for one answer: a preview does not wait longer
 # So long an update holds one resource back until the others were looked for; with `--parallel 1` it comes to that.
 HELD = 5.0
+# How often the stack's outputs are read at most, and the seconds before another time.
+READS, READ_AGAIN = 20, 0.1
 
 
 class Existing:
@@ -151,9 +154,29 @@ def _own_cluster() -> pulumi.Output[str | None]:
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
     async def ask() -> str | None:
-        found = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
-        own: str | None = found["outputs"].get("database_id")
+        own: str | None = (await _outputs(stack))["outputs"].get("database_id")
         return own
 
     asked: pulumi.Output[str | None] = pulumi.Output.from_input(ask())
     return asked
+
+
+async def _outputs(stack: str) -> dict[str, Any]:
+    """Read the stack's outputs, again if an update was just writing them.
+
+    In a backend of files the engine reads a second file with each, which is empty for a moment whenever it writes the
+    state (fileblob of gocloud.dev 0.46: setAttrs); it then fails with "failed to load checkpoint: EOF".
+    """
+    for _ in range(READS - 1):
+        try:
+            return await _invoke(stack)
+        except Exception as error:  # the SDK has no narrower one (3.272, runtime/invoke.py)
+            if not str(error).endswith(": EOF"):
+                raise
+        await asyncio.sleep(READ_AGAIN)
+    return await _invoke(stack)
+
+
+async def _invoke(stack: str) -> dict[str, Any]:
+    found: dict[str, Any] = await pulumi.runtime.invoke_async("pulumi:pulumi:readStackOutputs", {"name": stack})
+    return found

@@ -142,3 +142,47 @@ def test_without_a_token_nobody_is_asked(hooks: Hooks, said: list[str]) -> None:
     """DigitalOcean's provider says what is missing."""
     of_account(token="").refusal("vpc", unreadable)
     assert (outcomes(hooks, "vpc"), said) == ([""], [])
+
+
+EOF = "invoke of pulumi:pulumi:readStackOutputs failed: invocation returned an error: failed to load checkpoint: EOF"
+
+
+@pytest.mark.parametrize(
+    ("failures", "tries"),
+    [([], 1), ([EOF], 2), ([EOF] * 19, 20)],
+    ids=["at once", "while it was written", "at last"],
+)
+def test_a_state_that_is_being_written_is_read_again(
+    monkeypatch: pytest.MonkeyPatch, failures: list[str], tries: int
+) -> None:
+    """A backend of files has half of it for a moment: the engine writes it while the program asks for its outputs."""
+    asked = answering(monkeypatch, failures)
+    assert asyncio.run(existing._outputs("organization/django-do/prod")) == {"outputs": {"database_id": "d"}}
+    assert asked == ["pulumi:pulumi:readStackOutputs organization/django-do/prod"] * tries
+
+
+@pytest.mark.parametrize(
+    ("failures", "tries"), [(["no such stack"], 1), ([EOF] * 20, 20)], ids=["something else", "for ever"]
+)
+def test_what_can_not_be_read_is_an_error(monkeypatch: pytest.MonkeyPatch, failures: list[str], tries: int) -> None:
+    """At once, or after two seconds."""
+    asked = answering(monkeypatch, failures)
+    with pytest.raises(Exception, match=failures[-1]):
+        asyncio.run(existing._outputs("organization/django-do/prod"))
+    assert len(asked) == tries
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, failures: list[str]) -> list[str]:
+    """An engine that fails so often first; returns what it is asked."""
+    asked: list[str] = []
+    left = iter(failures)
+
+    async def invoke(token: str, arguments: dict[str, str]) -> dict[str, dict[str, str]]:
+        asked.append(f"{token} {arguments['name']}")
+        if (failure := next(left, None)) is not None:
+            raise Exception(failure)  # noqa: TRY002 - as the SDK does
+        return {"outputs": {"database_id": "d"}}
+
+    monkeypatch.setattr(pulumi.runtime, "invoke_async", invoke)
+    monkeypatch.setattr(existing, "READ_AGAIN", 0)
+    return asked
