@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +28,7 @@ from sandbox.simulated import realiser
 from sandbox.world import certificates
 from sandbox.world import world as worlds
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import API_HOST, World, WorldError
 
 Report = Callable[[str, str], None]  # part of the world, what became of it
@@ -207,15 +207,15 @@ def _up_full(world: World, report: Report) -> None:
 
 
 def _wait_listening(world: World) -> None:
-    deadline = time.monotonic() + PROXY_DEADLINE
-    while True:
+    def missing() -> str | None:
         try:
-            with socket.create_connection(("127.0.0.1", world.proxy_port), timeout=1):
-                return
+            socket.create_connection(("127.0.0.1", world.proxy_port), timeout=1).close()
         except OSError as error:
-            if time.monotonic() > deadline:
-                raise WorldError(f"the proxy does not listen: {error}; see {world.logs / 'proxy.log'}") from error
-        time.sleep(0.02)
+            return str(error)
+        return None
+
+    log = world.logs / "proxy.log"
+    until(missing, PROXY_DEADLINE, lambda last: WorldError(f"the proxy does not listen: {last}; see {log}"))
 
 
 def _start_api(world: World, supervisor: Supervisor) -> None:
@@ -223,28 +223,24 @@ def _start_api(world: World, supervisor: Supervisor) -> None:
     supervisor.put(
         Program(name="api", command=namespaces.in_namespace(namespaces.ROUTER, command), stop_wait=20, priority=900)
     )
-    deadline = time.monotonic() + API_DEADLINE
 
-    def answer() -> int:
+    def missing() -> str | None:
         connection = http.client.HTTPConnection("127.0.0.1", API_PORT, timeout=5)
         try:
             connection.request("GET", "/v2/account", headers={"Authorization": f"Bearer {world.token}"})
-            return connection.getresponse().status
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return str(error)
         finally:
             connection.close()
+        return None if status == http.client.OK else f"status {status}"
 
-    last: object = "nothing"
-    while True:
-        try:
-            last = inside.call(namespaces.ROUTER, answer)
-        except (OSError, http.client.HTTPException) as error:
-            last = error
-        if last == http.client.OK:
-            return
-        if time.monotonic() > deadline:
-            log = world.logs / "api.log"
-            raise WorldError(f"the API does not answer after {API_DEADLINE:.0f} s, last {last}; see {log}")
-        time.sleep(0.05)
+    log = world.logs / "api.log"
+    until(
+        lambda: inside.call(namespaces.ROUTER, missing),
+        API_DEADLINE,
+        lambda last: WorldError(f"the API does not answer after {API_DEADLINE:.0f} s, last {last}; see {log}"),
+    )
 
 
 def _down_full(world: World, supervisor: Supervisor, report: Report) -> None:

@@ -4,10 +4,10 @@ import contextlib
 import errno
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.world.waiting import until
 from sandbox.world.world import WorldError
 
 ROOT = Path("/sys/fs/cgroup")
@@ -148,14 +148,19 @@ def _numbers(text: str) -> dict[str, int]:
 
 def kill(name: str = "", root: Path = ROOT) -> None:
     """End every process of a group at once, and wait until they are gone."""
-    deadline = time.monotonic() + KILL_DEADLINE
-    while remaining := pids(name, root) - {os.getpid()}:
+
+    def missing() -> str | None:
+        remaining = pids(name, root) - {os.getpid()}
         for pid in remaining:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        if time.monotonic() > deadline:
-            raise CgroupError(f"processes {sorted(remaining)} of group {TOP}/{name} survive SIGKILL; see `ps -fp`")
-        time.sleep(0.01)
+        return str(sorted(remaining)) if remaining else None
+
+    until(
+        missing,
+        KILL_DEADLINE,
+        lambda last: CgroupError(f"processes {last} of group {TOP}/{name} survive SIGKILL; see `ps -fp`"),
+    )
 
 
 def remove(name: str = "", root: Path = ROOT) -> None:
@@ -168,19 +173,18 @@ def remove(name: str = "", root: Path = ROOT) -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    deadline = time.monotonic() + KILL_DEADLINE
-    while True:
+    def missing() -> str | None:
         try:
             folder.rmdir()
         except FileNotFoundError:
-            return
+            return None
         except OSError as error:
-            # The kernel holds a group a moment longer than its last process.
-            if error.errno != errno.EBUSY or time.monotonic() > deadline:
+            if error.errno != errno.EBUSY:  # the kernel holds a group a moment longer than its last process
                 raise
-            time.sleep(0.01)
-        else:
-            return
+            return str(error)
+        return None
+
+    until(missing, KILL_DEADLINE, lambda last: CgroupError(f"{folder}: can't be removed: {last}"))
 
 
 def _group(controller: str, name: str, root: Path) -> Path:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from sandbox.machines import cgroups, layer, meminfo
 from sandbox.network import namespaces
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import GATEWAY, World, WorldError, load
 
 REBOOT = 133  # what systemd-nspawn exits with when the machine rebooted under --keep-unit
@@ -174,16 +174,16 @@ class Machine:
 
     def wait_booted(self, timeout: float = 60) -> None:
         """Wait until systemd inside answers; timeout in seconds."""
-        deadline = time.monotonic() + timeout
-        while True:
-            if self.running():
-                done = self.run(["systemctl", "is-system-running"], check=False)
-                if done.stdout.strip() in {"starting", "running", "degraded"}:
-                    return
-            if time.monotonic() > deadline:
-                log = self.world.logs / f"{self.program}.log"
-                raise MachineError(f"machine {self.name}: did not boot within {timeout:.0f} s; see {log}")
-            time.sleep(0.05)
+
+        def missing() -> str | None:
+            if not self.running():
+                return "it is off"
+            said = self.run(["systemctl", "is-system-running"], check=False).stdout.strip()
+            return None if said in {"starting", "running", "degraded"} else f'systemd is "{said}"'
+
+        late = f"machine {self.name}: did not boot within {timeout:.0f} s"
+        log = self.world.logs / f"{self.program}.log"
+        until(missing, timeout, lambda last: MachineError(f"{late}, {last}; see {log}"))
 
     def journal(self, *arguments: str) -> str:
         """Read the machine's journal, also of one that is off; arguments are journalctl's."""
@@ -258,13 +258,19 @@ def mounted(path: Path) -> bool:
 
 def unmount(path: Path) -> None:
     """Take a machine's disk apart, if it is mounted; its last process may still be going."""
-    deadline = time.monotonic() + STOPPED_DEADLINE
-    while mounted(path):
-        done = subprocess.run(["umount", str(path)], check=False, capture_output=True, text=True)
-        if done.returncode and time.monotonic() > deadline:
-            raise MachineError(f"{path}: can't be unmounted: {done.stderr.strip()}; see `fuser -vm {path}`")
-        if done.returncode:
-            time.sleep(0.05)
+
+    def missing() -> str | None:
+        while mounted(path):  # once for each time that it was mounted
+            done = subprocess.run(["umount", str(path)], check=False, capture_output=True, text=True)
+            if done.returncode:
+                return done.stderr.strip()
+        return None
+
+    until(
+        missing,
+        STOPPED_DEADLINE,
+        lambda last: MachineError(f"{path}: can't be unmounted: {last}; see `fuser -vm {path}`"),
+    )
 
 
 def run(home: Path, name: str) -> None:

@@ -9,13 +9,13 @@ import hashlib
 import http.client
 import json
 import ssl
-import time
 
 from sandbox.model.realiser import RealiserError
 from sandbox.network import inside
 from sandbox.network.namespaces import INTERNET, in_namespace
 from sandbox.world import certificates
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import ACME_HOST, GATEWAY, INTERNET_SIDE, World
 
 PORT = 14000
@@ -70,23 +70,19 @@ def _collect(world: World, namespace: str, kind: str) -> list[str]:
     kept.mkdir(exist_ok=True)
     trust = ssl.create_default_context(cafile=world.ca / "ca.crt")
 
-    def fetch() -> bytes:
+    def missing() -> str | None:
         connection = http.client.HTTPSConnection("127.0.0.1", _MANAGEMENT_PORT, timeout=5, context=trust)
         try:
             connection.request("GET", f"/{kind}/0")
-            return connection.getresponse().read()
+            certificate = connection.getresponse().read()
+        except OSError as error:
+            return str(error)
         finally:
             connection.close()
+        (kept / f"{hashlib.sha256(certificate).hexdigest()[:16]}.pem").write_bytes(certificate)
+        return None
 
-    deadline = time.monotonic() + _DEADLINE
-    while True:
-        try:
-            certificate = inside.call(namespace, fetch)
-            break
-        except OSError as error:
-            if time.monotonic() > deadline:
-                log = world.logs / "pebble.log"
-                raise RealiserError(f"Pebble does not answer after {_DEADLINE:.0f} s: {error}; see {log}") from error
-            time.sleep(0.03)
-    (kept / f"{hashlib.sha256(certificate).hexdigest()[:16]}.pem").write_bytes(certificate)
+    late = f"Pebble does not answer after {_DEADLINE:.0f} s"
+    log = world.logs / "pebble.log"
+    until(lambda: inside.call(namespace, missing), _DEADLINE, lambda last: RealiserError(f"{late}: {last}; see {log}"))
     return [path.read_text() for path in sorted(kept.iterdir())]

@@ -2,12 +2,12 @@
 
 import re
 import subprocess
-import time
 from pathlib import Path
 
 from sandbox.model.topology import Topology
 from sandbox.network import inside, namespaces
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import ACME_HOST, API_HOST, GATEWAY, RESOLVER, SPACES_DOMAIN, World, WorldError
 
 PROGRAM = "dns"
@@ -26,11 +26,12 @@ def start(world: World, supervisor: Supervisor) -> None:
     configuration.write_text(render_configuration(hosts, namespaces.upstream_resolvers(), _version()))
     command = ["dnsmasq", "--keep-in-foreground", f"--conf-file={configuration}"]
     supervisor.put(Program(name=PROGRAM, command=namespaces.in_namespace(namespaces.ROUTER, command), priority=20))
-    deadline = time.monotonic() + DEADLINE
-    while not inside.listens(namespaces.ROUTER, GATEWAY, PORT):  # TCP and UDP at the same time
-        if time.monotonic() > deadline:
-            raise WorldError(f"dnsmasq does not answer after {DEADLINE:.0f} s; see {world.logs / PROGRAM}.log")
-        time.sleep(0.02)
+    until(
+        # It listens by TCP and UDP at the same time.
+        lambda: None if inside.listens(namespaces.ROUTER, GATEWAY, PORT) else "does not answer",
+        DEADLINE,
+        lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / PROGRAM}.log"),
+    )
 
 
 def apply(world: World, supervisor: Supervisor, topology: Topology) -> None:

@@ -6,7 +6,6 @@ import shutil
 import ssl
 import sys
 import threading
-import time
 
 from sandbox.model.plans import SPACES_REGIONS
 from sandbox.model.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, PoolSpec, RealiserError
@@ -15,6 +14,7 @@ from sandbox.model.topology import Topology
 from sandbox.parts.databases.local_postgres import LocalPostgres
 from sandbox.world import certificates, ports
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import API_HOST, SPACES_DOMAIN, World
 
 logger = logging.getLogger("sandbox.simulated")
@@ -30,18 +30,17 @@ def start(world: World, supervisor: Supervisor) -> None:
     for name, module in (("spaces", "parts.spaces.local"), ("api", "api.server"), ("proxy", "client.proxy")):
         command = [sys.executable, "-m", f"sandbox.{module}"]
         supervisor.put(Program(name=name, command=[*command, "--home", str(world.home)], stop_wait=8, priority=200))
-    _wait(world)
+    _wait(world, "api", API_HOST)
+    _wait(world, "spaces", f"{SPACES_REGIONS[0]}.{SPACES_DOMAIN}")
 
 
-def _wait(world: World) -> None:
-    deadline = time.monotonic() + _DEADLINE
+def _wait(world: World, name: str, host: str) -> None:
     context = ssl.create_default_context(cafile=str(world.ca / "ca.crt"))
-    for name, host in (("api", API_HOST), ("spaces", f"{SPACES_REGIONS[0]}.{SPACES_DOMAIN}")):
-        while (problem := _unanswered(world, host, context)) is not None:
-            if time.monotonic() > deadline:
-                log = world.logs / f"{name}.log"
-                raise RealiserError(f"{host} does not answer after {_DEADLINE:.0f} s: {problem}; see {log}")
-            time.sleep(0.05)
+    late = f"{host} does not answer after {_DEADLINE:.0f} s"
+    log = world.logs / f"{name}.log"
+    until(
+        lambda: _unanswered(world, host, context), _DEADLINE, lambda last: RealiserError(f"{late}: {last}; see {log}")
+    )
 
 
 def _unanswered(world: World, host: str, context: ssl.SSLContext) -> str | None:

@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 import xmlrpc.client
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from supervisor.xmlrpc import Faults, SupervisorTransport  # type: ignore[import-untyped]
 
+from sandbox.world.waiting import until
 from sandbox.world.world import World, WorldError
 
 SOCKET_PATH_MAX = (
@@ -87,11 +87,12 @@ class Supervisor:
         done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise SupervisorError(f"supervisord did not start: {(done.stderr or done.stdout).strip()}")
-        deadline = time.monotonic() + START_DEADLINE
-        while not self.running():
-            if time.monotonic() > deadline:
-                raise SupervisorError(f"supervisord does not answer; see {self.world.logs / 'supervisord.log'}")
-            time.sleep(0.02)
+        log = self.world.logs / "supervisord.log"
+        until(
+            lambda: None if self.running() else "does not answer",
+            START_DEADLINE,
+            lambda last: SupervisorError(f"supervisord {last}; see {log}"),
+        )
 
     def stop(self) -> None:
         """Stop every program and supervisord itself, and wait until it is gone."""
@@ -101,12 +102,14 @@ class Supervisor:
             pid = rpc.getPID()
             rpc.stopAllProcesses(False)  # noqa: FBT003 - do not wait; left alone, shutdown() stops one after the other
             rpc.shutdown()
-        deadline = time.monotonic() + SHUTDOWN_DEADLINE
-        while _alive(pid):
+
+        def missing() -> str | None:
+            if not _alive(pid):
+                return None
             self.running()  # wakes supervisord, which else looks once a second whether a program has ended
-            if time.monotonic() > deadline:
-                raise SupervisorError(f"supervisord (pid {pid}) did not stop within {SHUTDOWN_DEADLINE:.0f} s")
-            time.sleep(0.02)
+            return f"supervisord (pid {pid}) did not stop within {SHUTDOWN_DEADLINE:.0f} s"
+
+        until(missing, SHUTDOWN_DEADLINE, SupervisorError)
 
     def running(self) -> bool:
         """Whether supervisord answers."""

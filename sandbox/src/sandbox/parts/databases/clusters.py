@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from sandbox.network import namespaces
 from sandbox.network.packet_filter import cluster_machine
 from sandbox.world import certificates
 from sandbox.world.supervisor import Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import World
 
 logger = logging.getLogger("sandbox.clusters")
@@ -285,18 +285,18 @@ class Clusters:
         return done.stdout
 
     def _wait_ready(self, machine: Machine) -> None:
-        deadline = time.monotonic() + _READY_DEADLINE
-        while True:
-            states = [
-                machine.run(["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode
-                for port in (PORT, POOL_PORT)
-            ]
-            if not any(states):
-                return
-            if time.monotonic() > deadline:
-                units = machine.run(["systemctl", "status", "postgresql@*", "pgbouncer"], check=False).stdout
-                raise RealiserError(f"machine {machine.name}: ports {PORT}, {POOL_PORT} don't answer:\n{units}")
-            time.sleep(0.05)
+        def missing() -> str | None:
+            for port in (PORT, POOL_PORT):
+                asked = machine.run(["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False)
+                if asked.returncode:
+                    return f"port {port} does not answer"
+            return None
+
+        def failure(last: str) -> RealiserError:
+            units = machine.run(["systemctl", "status", "postgresql@*", "pgbouncer"], check=False).stdout
+            return RealiserError(f"machine {machine.name}: {last}:\n{units}")
+
+        until(missing, _READY_DEADLINE, failure)
 
     def _machine(self, cluster_id: str) -> Machine:
         path = self._spec_file(cluster_id)

@@ -6,7 +6,6 @@ import secrets
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from sandbox.model.plans import ADVANCED, RESERVED_CONNECTIONS
 from sandbox.model.realiser import ClusterSpec, RealiserError
 from sandbox.world import certificates, ports
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import World
 
 _DEADLINE = 30.0  # seconds until a server that was started must answer
@@ -232,16 +232,15 @@ class LocalPostgres:
         self._wait(cluster_id)
 
     def _wait(self, cluster_id: str) -> None:
-        deadline = time.monotonic() + _DEADLINE
-        while True:
+        def missing() -> str | None:
             try:
                 with self._session(cluster_id):
-                    return
+                    return None
             except RealiserError as error:
-                if time.monotonic() > deadline:
-                    log = self._world.logs / f"{self._name(cluster_id)}.log"
-                    raise RealiserError(f"PostgreSQL does not answer: {error}; see {log}") from error
-            time.sleep(0.05)
+                return str(error)
+
+        log = self._world.logs / f"{self._name(cluster_id)}.log"
+        until(missing, _DEADLINE, lambda last: RealiserError(f"PostgreSQL does not answer: {last}; see {log}"))
 
     @contextmanager
     def _session(self, cluster_id: str, database: str = "postgres") -> Iterator[psycopg.Connection]:

@@ -9,7 +9,6 @@ and signed URLs are never cached.
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -24,6 +23,7 @@ from sandbox.parts.spaces import gateway
 from sandbox.world import certificates
 from sandbox.world.locks import exclusive
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import ACME_HOST, API_HOST, SPACES_DOMAIN, World
 
 _DEADLINE = 20.0  # seconds for nginx to serve a configuration
@@ -105,19 +105,17 @@ def _wait_served(world: World) -> None:
     expected = generation_of((_folder(world) / "nginx.conf").read_text())
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    def served() -> str:
+    def missing() -> str | None:
         try:
             with opener.open(f"http://{LOOPBACK}:{GENERATION_PORT}/", timeout=5) as response:
-                return str(response.read().decode())
+                served = str(response.read().decode())
         except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
             return f"nothing ({error})"
+        return None if served == expected else served
 
-    deadline = time.monotonic() + _DEADLINE
-    while (last := inside.call(_namespace(world), served)) != expected:
-        if time.monotonic() > deadline:
-            log = world.logs / "front.log"
-            raise RealiserError(f"nginx serves {last} after {_DEADLINE:.0f} s, expected {expected}; see {log}")
-        time.sleep(0.02)
+    late = f"after {_DEADLINE:.0f} s, expected {expected}; see {world.logs / 'front.log'}"
+    namespace = _namespace(world)
+    until(lambda: inside.call(namespace, missing), _DEADLINE, lambda last: RealiserError(f"nginx serves {last} {late}"))
 
 
 def wake(world: World, region: str) -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -29,6 +28,7 @@ from sandbox.network.namespaces import ROUTER, in_namespace
 from sandbox.parts.spaces import access, ceph
 from sandbox.world.locks import exclusive
 from sandbox.world.supervisor import Program, Supervisor
+from sandbox.world.waiting import until
 from sandbox.world.world import World
 
 DEFAULT_REGIONS = ("nyc3",)
@@ -252,11 +252,11 @@ def _ask(namespace: str, region: str, call: Callable[[], None]) -> None:
 
 
 def _wait(what: str, log: Path, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _DEADLINE
-    while not ready():
-        if time.monotonic() > deadline:
-            raise RealiserError(f"{what} does not answer after {_DEADLINE:.0f} s; see {log}")
-        time.sleep(0.03)
+    until(
+        lambda: None if ready() else "does not answer",
+        _DEADLINE,
+        lambda last: RealiserError(f"{what} {last} after {_DEADLINE:.0f} s; see {log}"),
+    )
 
 
 def _answers(namespace: str, region: str) -> bool:
