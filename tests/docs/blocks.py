@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.commands import ROOT
 
 KINDS = {"api", "cloud", "tested"}
-OTHER_LANGUAGES = {"json", "python", "text", "yaml"}
+OTHER_LANGUAGES = {"hcl", "json", "python", "text", "yaml"}
 _BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"\s+#\s.*$", re.MULTILINE)
 

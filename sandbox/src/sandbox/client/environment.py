@@ -55,13 +55,15 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
 
 def way(world: World) -> dict[str, str]:
     """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
-    variables = dict.fromkeys(TRUST_VARIABLES, str(world.bundle))
-    if world.depth == "api":
-        # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
-        # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
-        proxy = f"http://127.0.0.1:{world.proxy_port}"
-        variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
-    return variables
+    # At depth `full` commands run where the names are real.
+    return dict.fromkeys(TRUST_VARIABLES, str(world.bundle)) | (proxies(world) if world.depth == "api" else {})
+
+
+def proxies(world: World) -> dict[str, str]:
+    """Return what leads programs outside the world's network to its names: by the proxy, which leads nowhere else."""
+    # Upper case only, because curl takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
+    proxy = f"http://127.0.0.1:{world.proxy_port}"
+    return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
 
 
 def prepare_pulumi(world: World) -> None:

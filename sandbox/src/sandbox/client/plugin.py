@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sandbox.world.world import WorldError
 
 CHOICE = "SANDBOX_PLUGIN"  # the variable that a person sets
 CHOICES = ("auto", "own", "official")
-OWN = Path(__file__).parents[3] / "provider"
+_PACKAGED = Path(__file__).parents[1] / "provider"  # where a wheel has it (pyproject.toml)
+OWN = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[3] / "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Plugin:
 
     def __str__(self) -> str:
         """Say it in one line."""
-        name = f"the official {_version()}" if self.official else "the sandbox's own"
+        name = "the sandbox's own" if not self.official else f"the official {_version() or 'one'}"
         return f"provider plugin: {name}, {self.reason}"
 
 
@@ -30,6 +31,10 @@ def choose(base: Mapping[str, str]) -> Plugin:
     choice = base.get(CHOICE) or "auto"
     if choice not in CHOICES:
         raise WorldError(f'{CHOICE}: must be one of {", ".join(CHOICES)}, got "{choice}"')
+    if _version() is None:  # a sandbox by itself, without what its own plugin is made with
+        if choice == "own":
+            raise WorldError(f"{CHOICE}: the sandbox's own plugin needs the extra `program`, which is not installed")
+        return Plugin(official=True, reason="of the version that your program asks for: the sandbox has none installed")
     folder = _official(base)
     # The engine overlooks a folder with such a file beside it: its installation was interrupted.
     installed = folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists()
@@ -54,5 +59,9 @@ def _official(base: Mapping[str, str]) -> Path:
     return pulumi_home(base) / "plugins" / f"resource-digitalocean-v{_version()}"
 
 
-def _version() -> str:
-    return version("pulumi-digitalocean")  # the engine takes a plugin of this very version, or one on PATH
+def _version() -> str | None:
+    """Return the SDK's version, or None without it: the engine takes a plugin of this very version, or one on PATH."""
+    try:
+        return version("pulumi-digitalocean")
+    except PackageNotFoundError:
+        return None

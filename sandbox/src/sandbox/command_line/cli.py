@@ -134,6 +134,21 @@ def execute(home: Path | None, depth: Depth | None, command: tuple[str, ...]) ->
         sys.exit(127)
 
 
+@main.command("env")
+@_world_options
+@click.option("--json", "as_json", is_flag=True, help="For programs; null means that the variable must go.")
+def print_environment(home: Path | None, depth: Depth | None, *, as_json: bool) -> None:
+    """Print what a client needs: eval "$(sandbox env)" makes this shell one, for as long as it lives.
+
+    Secrets of the world are among it. Where one command is enough, `sandbox exec` gives it the same.
+    """
+    from sandbox.client import exports  # noqa: PLC0415 - the same
+
+    with _clear_errors():
+        changed = exports.changes(_running(home, depth), os.environ)
+    click.echo(json.dumps(changed) if as_json else "\n".join(exports.lines(changed)))
+
+
 @main.command()
 @_world_options
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
