@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,7 +26,7 @@ from sandbox.api.rate_limit import RateLimit
 from sandbox.model.realiser import Realiser
 from sandbox.model.store import Store
 from sandbox.simulated.realiser import SimulatedRealiser
-from sandbox.world import certificates, ports
+from sandbox.world import certificates, ports, serving
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import API_HOST, World, load
 
@@ -220,29 +219,17 @@ def serve(world: World) -> None:
         port = ports.reserve(world, "api")
         crt, key = certificates.issue(world, [API_HOST], world.ca / "api")
     store = Store(world.database)
-    config = uvicorn.Config(
-        create_app(world, store, realiser),
-        host="127.0.0.1",
-        port=port,
-        http="h11",  # _drop relies on its request cycle
-        ssl_certfile=crt,
-        ssl_keyfile=key,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=5,
-    )
-    server = uvicorn.Server(config)
-    server.run()
+    served = serving.serve(create_app(world, store, realiser), "127.0.0.1", port, certificate=crt, key=key)
     store.close()
-    if not server.started:
+    if not served:
         sys.exit(1)
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world.")
+@serving.home_option
 def main(home: Path) -> None:
     """Serve the API of the world in HOME."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    serving.log_to_output()
     serve(load(home))
 
 

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import re
 import socket
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from sandbox.model.store import Store
 from sandbox.model.topology import Topology
 from sandbox.model.topology_of import topology
 from sandbox.network import inside
-from sandbox.world import ports
+from sandbox.world import ports, serving
 from sandbox.world.world import ACME_HOST, API_HOST, GATEWAY, SPACES_DOMAIN, World, load
 
 logger = logging.getLogger("sandbox.proxy")
@@ -170,11 +169,11 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, text: str) -> None:
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world.")
+@serving.home_option
 @click.option("--netns", help="Network namespace to connect from; the proxy listens outside.")
 def main(home: Path, netns: str | None) -> None:
     """Serve the proxy of the world in HOME on its loopback port."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    serving.log_to_output()
     world = load(home)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

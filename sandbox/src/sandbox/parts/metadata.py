@@ -1,17 +1,21 @@
 """The metadata service of Droplets, 169.254.169.254: each one learns about itself, known by its address."""
 
-import argparse
 import ipaddress
-import json
 import logging
 import sys
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import click
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
 from sandbox.model.store import Resource, Store
 from sandbox.network import namespaces
+from sandbox.world import serving
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.world import GATEWAY, METADATA, RESOLVER, World, load
 
@@ -100,52 +104,38 @@ def _interface(kind: str, mac: str, address: str, gateway: str) -> dict[str, Any
     return {"ipv4": ipv4, "mac": mac, "type": kind}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    world: World
+def create_app(world: World) -> Starlette:
+    """Build the service: each Droplet is told about itself, and nobody about another."""
 
-    def do_GET(self) -> None:
-        """Answer the Droplet at the other end."""
-        if not self.world.database.exists():
-            self._say(HTTPStatus.SERVICE_UNAVAILABLE, "the API has no Droplets yet")
-            return
-        store = Store(self.world.database, read_only=True)
+    def describe(request: Request) -> Response:
+        assert request.client is not None, "it is served by TCP"
+        address = request.client.host
+        logger.info("%s %s", address, request.url.path)
+        if not world.database.exists():
+            return PlainTextResponse("the API has no Droplets yet", HTTPStatus.SERVICE_UNAVAILABLE)
+        store = Store(world.database, read_only=True)
         try:
-            droplet = find(store, str(self.client_address[0]))
+            droplet = find(store, address)
             if droplet is None:
-                self._say(HTTPStatus.NOT_FOUND, "not a Droplet")
-                return
+                return PlainTextResponse("not a Droplet", HTTPStatus.NOT_FOUND)
             content = document(store, droplet)
         finally:
             store.close()
-        if self.path == f"{ROOT}.json":
-            self._say(HTTPStatus.OK, json.dumps(content), "application/json")
-            return
-        text = answer(content, self.path.removeprefix(ROOT)) if self.path.startswith(ROOT) else None
-        if text is None:
-            self._say(HTTPStatus.NOT_FOUND, "not found")
-        else:
-            self._say(HTTPStatus.OK, text)
+        path = request.url.path
+        if path == f"{ROOT}.json":
+            return JSONResponse(content)
+        text = answer(content, path.removeprefix(ROOT)) if path.startswith(ROOT) else None
+        return PlainTextResponse("not found", HTTPStatus.NOT_FOUND) if text is None else PlainTextResponse(text)
 
-    def _say(self, status: HTTPStatus, text: str, content_type: str = "text/plain; charset=utf-8") -> None:
-        body = text.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        logger.info("%s %s", self.client_address[0], format % args)
+    return Starlette(routes=[Route("/{path:path}", describe)])
 
 
-def main() -> None:
-    """Serve until told to stop."""
-    parser = argparse.ArgumentParser(description="Answer Droplets about themselves.")
-    parser.add_argument("--home", type=Path, required=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    _Handler.world = load(parser.parse_args().home)
-    ThreadingHTTPServer((METADATA, PORT), _Handler).serve_forever()
+@click.command()
+@serving.home_option
+def main(home: Path) -> None:
+    """Answer Droplets of the world in HOME about themselves."""
+    serving.log_to_output()
+    serving.serve(create_app(load(home)), METADATA, PORT)
 
 
 if __name__ == "__main__":

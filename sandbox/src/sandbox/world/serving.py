@@ -1,0 +1,38 @@
+"""How a world's own HTTP services are run: uvicorn, with the log that the supervisor keeps."""
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import uvicorn
+from starlette.types import ASGIApp
+
+home_option = click.option(
+    "--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world."
+)
+
+
+def log_to_output() -> None:
+    """Write the log to the standard output, which the supervisor keeps."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+
+
+def serve(
+    app: ASGIApp, host: str, port: int, *, certificate: Path | None = None, key: Path | None = None, grace: int = 5
+) -> bool:
+    """Serve until told to stop, and let calls under way end for `grace` seconds; return whether it ever served."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http="h11",  # the API's way to cut a connection relies on its request cycle
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=grace,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return server.started
