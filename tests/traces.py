@@ -6,11 +6,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from sandbox.machines import cgroups
+from sandbox.machines import cgroups, inotify
 from sandbox.network import forwarding, namespaces
 
 OURS = re.compile(f"{namespaces.HOST_TABLE}|{forwarding.COMMENT}")
-FORWARDING = "/proc/sys/net/ipv4/conf/{}/forwarding"
+SETTINGS = ("/proc/sys/net/ipv4/conf/all/forwarding", "/proc/sys/net/ipv4/conf/{}/forwarding", str(inotify.LIMIT))
 
 
 def traces(home: Path) -> dict[str, set[str]]:
@@ -26,7 +26,7 @@ def traces(home: Path) -> dict[str, set[str]]:
         "links": {link["ifname"] for link in _ip("link") if link["ifname"].startswith(namespaces.ROUTER)},
         "routes": {str(route) for route in _ip("route", "show", "table", "all") if namespaces.ROUTER in str(route)},
         "rules": {line for line in _run("nft", "list", "ruleset").splitlines() if OURS.search(line)},
-        "settings": {f"{name} {Path(FORWARDING.format(name)).read_text().strip()}" for name in ("all", device)},
+        "settings": {f"{name} {Path(name.format(device)).read_text().strip()}" for name in SETTINGS},
         "files": {str(home)} if home.exists() else set(),
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.command_line import lifetime
-from sandbox.machines import cgroups, config_drive, images, inherited, layer, meminfo
+from sandbox.machines import cgroups, config_drive, images, inherited, inotify, layer, meminfo
 from sandbox.model import plans
 from sandbox.model.realiser import DropletSpec
 from sandbox.model.store import Store
@@ -340,3 +340,37 @@ def test_world_json_is_the_owners(tmp_path: Path) -> None:
     world = worlds.create(tmp_path / "w", "api", proxy_port=1)
     assert (world.home / "world.json").stat().st_mode & 0o777 == 0o600
     assert worlds.load(world.home) == world
+
+
+def test_room_for_machines_is_made_and_given_back(tmp_path: Path) -> None:
+    """By the kernel's limit of inotify instances; one that is high enough already is left alone."""
+    world = worlds.create(tmp_path / "w", "full", proxy_port=1)
+    world.run.mkdir(exist_ok=True)
+    limit = tmp_path / "limit"
+    limit.write_text("128\n")
+    assert inotify.make_room(world, limit)
+    assert inotify.ceiling(limit) > 100  # one for every address of the world
+    assert inotify.make_room(world, limit)  # `sandbox up` of a world that is up
+    inotify.put_back(world, limit)
+    assert limit.read_text() == "128"
+    limit.write_text("4096\n")
+    assert inotify.make_room(world, limit)
+    inotify.put_back(world, limit)
+    assert limit.read_text() == "4096\n"
+
+
+def test_a_machine_that_would_not_boot_is_refused(tmp_path: Path) -> None:
+    """Before it is made, with the setting to raise."""
+    limit = tmp_path / "limit"
+    limit.write_text("128\n")
+    inotify.check(20, limit)
+    with pytest.raises(inotify.NoRoomError, match=r"21 machines run, .*\.max_user_instances is 128, a machine needs 6"):
+        inotify.check(21, limit)
+
+
+@pytest.mark.root
+def test_a_limit_that_can_not_be_raised_is_no_error(tmp_path: Path) -> None:
+    """A file that even root can't write stands for a container's."""
+    world = worlds.create(tmp_path / "w", "full", proxy_port=1)
+    assert not inotify.make_room(world, Path("/proc/sys/kernel/random/entropy_avail"))
+    inotify.put_back(world)

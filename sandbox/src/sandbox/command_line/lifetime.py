@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from sandbox.client import environment
 from sandbox.command_line import checks, status
-from sandbox.machines import cgroups, images, layer, machine, meminfo
+from sandbox.machines import cgroups, images, inotify, layer, machine, meminfo
 from sandbox.model.realiser import RealiserError
 from sandbox.model.topology import Topology
 from sandbox.network import inside, namespaces, packet_filter
@@ -191,6 +191,8 @@ def _up_full(world: World, report: Report) -> None:
             ),
         ]
         _all(parts)
+    if not inotify.make_room(world):
+        report("machines", f"at most {inotify.ceiling()}: {inotify.LIMIT} can't be raised from here")
     meminfo.start(world, supervisor)
     report("meminfo", "machines see the memory of their plan")
     _start_api(world, supervisor)
@@ -255,6 +257,7 @@ def _down_full(world: World, supervisor: Supervisor, report: Report) -> None:
     report("processes", "ended, machines too")
     if ours:
         namespaces.stop(world)
+        inotify.put_back(world)
         cgroups.remove()
         report("network", "namespaces, links, tables, control groups removed")
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sandbox.machines import cgroups, layer, meminfo
+from sandbox.machines import cgroups, inotify, layer, meminfo
 from sandbox.network import namespaces
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
@@ -80,6 +80,7 @@ class Machine:
         """
         if self.upper.is_dir():
             return
+        inotify.check(len(list(self.folder.parent.glob("*/upper"))))
         part = self.folder / "upper.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
