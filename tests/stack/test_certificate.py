@@ -219,6 +219,7 @@ def test_the_kept_certificate_is_nobody_elses(deployed: Deployment) -> None:
     assert [line for line in found["document"]["privkey"].splitlines()[1:-1] if line in journal] == []
 
 
+@pytest.mark.prove
 def test_without_a_kept_certificate_https_is_away(deployed: Deployment, tmp_path: Path) -> None:
     """The control: the visitors above would notice. The new Droplet obtains one, and keeps it."""
     before = shown(deployed)
