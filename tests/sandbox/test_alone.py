@@ -57,10 +57,10 @@ def test_a_shell_becomes_a_client(stranger: dict[str, str]) -> None:
 
 
 def test_env_is_what_exec_gives(stranger: dict[str, str]) -> None:
-    """The same variables, no more and no fewer."""
+    """The same variables, no more and no fewer, but for where Pulumi's plugins are."""
     inside = shell(stranger, "sandbox exec env --null").split("\0")
     given = shell(stranger, 'eval "$(sandbox env)"; env --null').split("\0")
-    own = ("_=", "SHLVL=", "PWD=", "OLDPWD=")  # of bash, which runs the second
+    own = ("_=", "SHLVL=", "PWD=", "OLDPWD=", "PULUMI_HOME=")  # bash, which runs the second, sets most of them
     assert sorted(line for line in given if not line.startswith(own)) == sorted(
         line for line in inside if not line.startswith(own)
     )
@@ -87,7 +87,12 @@ def test_a_shell_outside_is_led_by_the_proxy(tmp_path: Path, depth: worlds.Depth
     assert changed["HTTPS_PROXY"] == "http://127.0.0.1:4242"
     assert changed["AWS_PROFILE"] is None
     assert "unset AWS_PROFILE" in exports.lines(changed)
-    assert environment.clients(world, {}).keys() <= changed.keys() | {"PATH"}
+    assert environment.clients(world, {}).keys() <= changed.keys() | {"PATH", "PULUMI_HOME"}
+
+
+def test_the_shell_keeps_its_path(stranger: dict[str, str]) -> None:
+    """Where nothing is added to it: `sandbox env` may be run in a container, whose programs are elsewhere."""
+    assert "PATH" not in json.loads(shell(stranger, "sandbox env --json"))
 
 
 def test_values_survive_the_shell() -> None:

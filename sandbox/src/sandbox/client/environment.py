@@ -35,9 +35,10 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in base.items() if name not in REMOVED}
     cache = Path(base.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "django-do" / "bin"
     official = plugin.choose(base).official
+    added = [str(folder) for folder in ([] if official else [plugin.OWN]) + [cache] if folder.is_dir()]
     variables = {
         **way(world),
-        "PATH": os.pathsep.join([*([] if official else [str(plugin.OWN)]), str(cache), base.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([*added, base.get("PATH", os.defpath)]),
         "DIGITALOCEAN_TOKEN": world.token,
         "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
         "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
