@@ -1,6 +1,6 @@
 """The API's errors: a status, an id and a message, in the body that DigitalOcean documents."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 class ApiError(Exception):
@@ -29,9 +29,15 @@ def forbidden(message: str) -> ApiError:
     return ApiError(403, "forbidden", message)
 
 
-def not_found(what: str = "resource") -> ApiError:
-    """Build the answer to an id that names nothing."""
-    return ApiError(404, "not_found", f"The {what} you were accessing could not be found.")
+def not_found() -> ApiError:
+    """Build the answer to an id that names nothing, or a path that isn't DigitalOcean's."""
+    return ApiError(404, "not_found", "The resource you were accessing could not be found.")
+
+
+def method_not_allowed(allowed: Iterable[str]) -> ApiError:
+    """Build the answer to a path that has other methods."""
+    methods = ", ".join(sorted(allowed))
+    return ApiError(405, "method_not_allowed", f"this path has {methods}", {"allow": methods})
 
 
 def conflict(message: str) -> ApiError:

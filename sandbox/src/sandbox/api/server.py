@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.api import errors, own_routes, switches
+from sandbox.api import errors, operations, own_routes, switches
 from sandbox.api.calls import Call, Cloud, Endpoint
 from sandbox.api.faults import Fault
 from sandbox.api.products import ROUTERS, databases, droplets, reserved_ips
@@ -56,9 +56,8 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
         yield
         await cloud.stop()
 
-    routes = [Route(e.path, _handler(cloud, e), methods=[e.method], name=e.operation) for e in endpoints()]
     app = Starlette(
-        routes=[*routes, *own_routes.routes(cloud)],
+        routes=[*_routes(cloud), *own_routes.routes(cloud)],
         lifespan=lifespan,
         exception_handlers={errors.ApiError: _explain, HTTPException: _unknown_route, Exception: _crashed},
     )
@@ -66,9 +65,18 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
     return _Gate(app, cloud)
 
 
+def _routes(cloud: Cloud) -> list[Route]:
+    """Return the routes of all products, those with literal parts before those that would take any name there."""
+    found = sorted(endpoints(), key=lambda endpoint: operations.specificity(endpoint.path))
+    return [Route(e.path, _handler(cloud, e), methods=[e.method], name=e.operation) for e in found]
+
+
 def _handler(cloud: Cloud, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        call = Call(cloud, request, await request.body(), endpoint.query)
+        known = operations.at(request.url.path).get(endpoint.method)
+        if known and known.id != endpoint.operation:  # such as /droplets/autoscale, where a Droplet's id may be
+            raise _missing(known)
+        call = Call(cloud, request, await request.body(), endpoint)
         with cloud.store.undone_on_failure():
             return await endpoint.handler(call)
 
@@ -87,8 +95,14 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), error
-    text = f"{request.method} {request.url.path} is not one of the calls that the sandbox answers"
-    return _error(request, errors.not_implemented(text))
+    methods = operations.at(request.url.path)
+    if known := methods.get(request.method):
+        return _error(request, _missing(known))
+    return _error(request, errors.method_not_allowed(methods) if methods else errors.not_found())
+
+
+def _missing(known: operations.Operation) -> errors.ApiError:
+    return errors.not_implemented(f"{known.method} {known.path}: DigitalOcean has {known.id}, the sandbox doesn't")
 
 
 async def _crashed(request: Request, error: Exception) -> Response:
@@ -108,6 +122,7 @@ class _Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["path"] = scope["path"].rstrip("/") or "/"
         state = scope.setdefault("state", {})
         try:
             state["request_id"] = f"{self._cloud.store.next_id('request'):08x}"

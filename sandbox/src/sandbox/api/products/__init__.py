@@ -30,7 +30,7 @@ ROUTERS = tuple(
         tags,
         ssh_keys,
         droplets,
-        database_plans,  # before what has a cluster's id in the place of "options"
+        database_plans,
         databases,
         database_storage,
         database_contents,

@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Router, answer
+from sandbox.api.calls import Call, Router, answer
 from sandbox.model import plans
 from sandbox.model.store import Body
 
@@ -55,19 +55,19 @@ async def get_account(_call: Call) -> Response:
     )
 
 
-@router.add("GET", "/regions", "regions_list", query=PAGING)
+@router.add("GET", "/regions", "regions_list")
 async def list_regions(call: Call) -> Response:
     """List regions."""
     return call.listing("regions", [plans.region_body(slug) for slug in plans.REGIONS])
 
 
-@router.add("GET", "/sizes", "sizes_list", query=PAGING)
+@router.add("GET", "/sizes", "sizes_list")
 async def list_sizes(call: Call) -> Response:
     """List Droplet plans."""
     return call.listing("sizes", [plan.body() for plan in plans.DROPLET_PLANS.values()])
 
 
-@router.add("GET", "/images", "images_list", query=(*PAGING, "type"))
+@router.add("GET", "/images", "images_list", query=("type",))
 async def list_images(call: Call) -> Response:
     """List base images."""
     return call.listing("images", [plans.image_body(slug) for slug in plans.IMAGES])
@@ -80,10 +80,10 @@ async def get_image(call: Call) -> Response:
         body = plans.image_body(slug)
         if call.path("image") in {slug, str(body["id"])}:
             return answer({"image": body})
-    raise errors.not_found("image")
+    raise errors.not_found()
 
 
-@router.add("GET", "/projects", "projects_list", query=PAGING)
+@router.add("GET", "/projects", "projects_list")
 async def list_projects(call: Call) -> Response:
     """List projects: there is only the default one."""
     return call.listing("projects", [_project()])
@@ -93,5 +93,5 @@ async def list_projects(call: Call) -> Response:
 async def get_project(call: Call) -> Response:
     """Describe the default project, by its id or as "default"."""
     if call.path("project") not in {"default", DEFAULT_PROJECT}:
-        raise errors.not_found("project")
+        raise errors.not_found()
     return answer({"project": _project()})

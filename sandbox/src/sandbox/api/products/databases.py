@@ -8,7 +8,7 @@ import re
 from starlette.responses import Response
 
 from sandbox.api import addresses, errors, switches
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.api.products import (
     account,
     database_firewalls,
@@ -42,8 +42,6 @@ _HOUR = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_restore", "do_settings"})
-
     name: str
     engine: str
     version: str | None = None
@@ -131,7 +129,7 @@ async def create(call: Call) -> Response:
     return answer({"database": _body(call.cloud, cluster)}, 201)
 
 
-@router.add("GET", "/databases", "databases_list_clusters", query=(*PAGING, "tag_name"))
+@router.add("GET", "/databases", "databases_list_clusters", query=("tag_name",))
 async def list_all(call: Call) -> Response:
     """List clusters, all or by tag."""
     tag = call.query("tag_name")
@@ -197,7 +195,7 @@ async def maintenance(call: Call) -> Response:
     return nothing()
 
 
-@router.add("PUT", "/databases/{id}/upgrade", "databases_upgrade_major_version")
+@router.add("PUT", "/databases/{id}/upgrade", "databases_update_major_version")
 async def upgrade(call: Call) -> Response:
     """Record a higher major version; no database is converted at depth "api", where this is allowed."""
     cluster = online(call)
@@ -219,7 +217,7 @@ async def get_ca(call: Call) -> Response:
     if cluster.body["engine"] == plans.ADVANCED:
         played = switches.read(call.store).advanced_ca
         if played == "none":
-            raise errors.not_found("certificate authority of this cluster")
+            raise errors.not_found()
         if played == "empty":
             return answer({"ca": {"certificate": ""}})
     pem = await call.cloud.run(call.cloud.realiser.cluster_ca, cluster.id)

@@ -186,9 +186,9 @@ def _records(store: Store, domain: str) -> list[Resource]:
 
 def _wanted(call: Call) -> Resource:
     domain = call.cloud.find("domain", call.path("name"))
-    record = call.cloud.find("domain_record", call.path("id"), "domain record")
+    record = call.cloud.find("domain_record", call.path("id"))
     if record.private["domain"] != domain.id:
-        raise errors.not_found("domain record")
+        raise errors.not_found()
     return record
 
 

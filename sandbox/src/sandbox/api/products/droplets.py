@@ -9,7 +9,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import addresses, errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.api.products import actions, ssh_keys, tags, vpcs
 from sandbox.machines import images
 from sandbox.model import plans
@@ -25,8 +25,6 @@ _MAX_USER_DATA = 64 * 1024  # bytes
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_policy", "volumes", "names"})
-
     name: str
     region: str | None = None
     size: str
@@ -121,7 +119,16 @@ async def create(call: Call) -> Response:
     return answer({"droplet": body, "links": links}, 202)
 
 
-@router.add("GET", "/droplets", "droplets_list", query=(*PAGING, "tag_name", "name", "type"))
+@router.add(
+    "GET",
+    "/droplets",
+    "droplets_list",
+    query=(
+        "tag_name",
+        "name",
+        "type",
+    ),
+)
 async def list_all(call: Call) -> Response:
     """List Droplets, all or by tag or name."""
     tag, name = call.query("tag_name"), call.query("name")
@@ -151,7 +158,7 @@ async def delete(call: Call) -> Response:
     return nothing()
 
 
-@router.add("GET", "/droplets/{id}/actions", "dropletActions_list", query=PAGING)
+@router.add("GET", "/droplets/{id}/actions", "dropletActions_list")
 async def list_actions(call: Call) -> Response:
     """List what was done to a Droplet, newest first."""
     droplet = call.cloud.find("droplet", call.path("id"))
@@ -163,7 +170,7 @@ async def get_action(call: Call) -> Response:
     """Describe one action of a Droplet."""
     action = call.cloud.find("action", call.path("action"))
     if (action.body["resource_type"], str(action.body["resource_id"])) != ("droplet", call.path("id")):
-        raise errors.not_found("action")
+        raise errors.not_found()
     return answer({"action": action.body})
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.model.store import Body, Store, now
 
 router = Router("Firewall")
@@ -58,7 +58,7 @@ async def create(call: Call) -> Response:
     return answer({"firewall": body}, 202)
 
 
-@router.add("GET", "/firewalls", "firewalls_list", query=PAGING)
+@router.add("GET", "/firewalls", "firewalls_list")
 async def list_all(call: Call) -> Response:
     """List firewalls."""
     return call.listing("firewalls", (firewall.body for firewall in call.store.list("firewall")))

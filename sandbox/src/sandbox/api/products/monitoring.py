@@ -77,13 +77,13 @@ async def list_all(call: Call) -> Response:
 @router.add("GET", "/monitoring/alerts/{id}", "monitoring_get_alertPolicy")
 async def get(call: Call) -> Response:
     """Describe an alert policy."""
-    return answer({"policy": call.cloud.find("alert_policy", call.path("id"), "alert policy").body})
+    return answer({"policy": call.cloud.find("alert_policy", call.path("id")).body})
 
 
 @router.add("PUT", "/monitoring/alerts/{id}", "monitoring_update_alertPolicy")
 async def update(call: Call) -> Response:
     """Replace an alert policy, in place."""
-    policy = call.cloud.find("alert_policy", call.path("id"), "alert policy")
+    policy = call.cloud.find("alert_policy", call.path("id"))
     body = call.fields(_Policy).body(policy.id)
     call.store.put("alert_policy", policy.id, body)
     return answer({"policy": body})
@@ -92,6 +92,6 @@ async def update(call: Call) -> Response:
 @router.add("DELETE", "/monitoring/alerts/{id}", "monitoring_delete_alertPolicy")
 async def delete(call: Call) -> Response:
     """Delete an alert policy."""
-    policy = call.cloud.find("alert_policy", call.path("id"), "alert policy")
+    policy = call.cloud.find("alert_policy", call.path("id"))
     call.store.delete("alert_policy", policy.id)
     return nothing()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model.store import Body, Store
 
 router = Router("Tag")
@@ -38,7 +38,7 @@ async def create(call: Call) -> Response:
     return answer({"tag": _body(call.store, name)}, 201)
 
 
-@router.add("GET", "/tags", "tags_list", query=PAGING)
+@router.add("GET", "/tags", "tags_list")
 async def list_all(call: Call) -> Response:
     """List tags."""
     return call.listing("tags", (_body(call.store, tag.id) for tag in call.store.list("tag")))

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.model import plans
 from sandbox.model.store import Body, Resource, Store, now
 
@@ -45,7 +45,7 @@ async def create(call: Call) -> Response:
     return answer({"vpc": vpc.body}, 201)
 
 
-@router.add("GET", "/vpcs", "vpcs_list", query=PAGING)
+@router.add("GET", "/vpcs", "vpcs_list")
 async def list_all(call: Call) -> Response:
     """List VPCs."""
     return call.listing("vpcs", (vpc.body for vpc in call.store.list("vpc")))
@@ -54,13 +54,13 @@ async def list_all(call: Call) -> Response:
 @router.add("GET", "/vpcs/{id}", "vpcs_get")
 async def get(call: Call) -> Response:
     """Describe a VPC."""
-    return answer({"vpc": call.cloud.find("vpc", call.path("id"), "VPC").body})
+    return answer({"vpc": call.cloud.find("vpc", call.path("id")).body})
 
 
 @router.add("PUT", "/vpcs/{id}", "vpcs_update")
 async def update(call: Call) -> Response:
     """Rename or describe a VPC, or make it its region's default."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
+    vpc = call.cloud.find("vpc", call.path("id"))
     fields = call.fields(_Update)
     if fields.name != vpc.body["name"]:
         _check_name(call.store, fields.name)
@@ -79,7 +79,7 @@ async def update(call: Call) -> Response:
 @router.add("DELETE", "/vpcs/{id}", "vpcs_delete")
 async def delete(call: Call) -> Response:
     """Delete a VPC that has no members."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
+    vpc = call.cloud.find("vpc", call.path("id"))
     if vpc.body["default"]:
         raise errors.forbidden("Can not delete default VPCs")
     if _members(call.store, vpc.id):
@@ -89,10 +89,10 @@ async def delete(call: Call) -> Response:
     return nothing()
 
 
-@router.add("GET", "/vpcs/{id}/members", "vpcs_list_members", query=(*PAGING, "resource_type"))
+@router.add("GET", "/vpcs/{id}/members", "vpcs_list_members", query=("resource_type",))
 async def members(call: Call) -> Response:
     """List Droplets and clusters in a VPC."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
+    vpc = call.cloud.find("vpc", call.path("id"))
     wanted = call.query("resource_type")
     shown = (m for m in _members(call.store, vpc.id) if not wanted or m["urn"].startswith(f"do:{wanted}:"))
     return call.listing("members", shown)
