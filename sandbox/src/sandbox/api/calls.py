@@ -130,13 +130,17 @@ class Call:
                 allowed = ", ".join(sorted(endpoint.query)) or "none"
                 raise errors.unprocessable(f"{name}: unknown query parameter; known here: {allowed}")
 
-    def path(self, name: str) -> str:
-        """Return a variable part of the path."""
-        return str(self._request.path_params[name])
+    def path(self, name: str, absent: str | None = None) -> str:
+        """Return a variable part of the path, or what is given for a path without it."""
+        return str(self._request.path_params[name] if absent is None else self._request.path_params.get(name, absent))
 
     def query(self, name: str) -> str | None:
         """Return a query parameter, or None."""
         return self._request.query_params.get(name)
+
+    def header(self, name: str) -> str | None:
+        """Return a header of the request, or None."""
+        return self._request.headers.get(name)
 
     def fields(self, model: type[F]) -> F:
         """Return the checked body, or raise 422 with every problem that it has."""

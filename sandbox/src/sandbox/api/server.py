@@ -16,10 +16,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Host, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.api import errors, operations, own_routes, switches
+from sandbox.api import errors, operations, own_routes, switches, token
 from sandbox.api.calls import Call, Cloud, Endpoint
 from sandbox.api.faults import Fault
 from sandbox.api.products import ROUTERS, databases, droplets, reserved_ips
@@ -29,7 +29,7 @@ from sandbox.model.store import Store
 from sandbox.simulated.realiser import SimulatedRealiser
 from sandbox.world import certificates, ports
 from sandbox.world.supervisor import Supervisor
-from sandbox.world.world import API_HOST, World, load
+from sandbox.world.world import API_HOST, CLOUD_HOST, World, load
 
 logger = logging.getLogger("sandbox.api")
 
@@ -57,7 +57,7 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
         await cloud.stop()
 
     app = Starlette(
-        routes=[*_routes(cloud), *own_routes.routes(cloud)],
+        routes=[Host(CLOUD_HOST, Router([token.route()])), *_routes(cloud), *own_routes.routes(cloud)],
         lifespan=lifespan,
         exception_handlers={errors.ApiError: _explain, HTTPException: _unknown_route, Exception: _crashed},
     )
@@ -95,7 +95,7 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), error
-    methods = operations.at(request.url.path)
+    methods = operations.at(request.url.path) if request.url.hostname != CLOUD_HOST else {}
     if known := methods.get(request.method):
         return _error(request, _missing(known))
     return _error(request, errors.method_not_allowed(methods) if methods else errors.not_found())
@@ -233,7 +233,7 @@ def serve(world: World) -> None:
     else:
         realiser = SimulatedRealiser(world, supervisor)
         port = ports.reserve(world, "api")
-        crt, key = certificates.issue(world, [API_HOST], world.ca / "api")
+        crt, key = certificates.issue(world, [API_HOST, CLOUD_HOST], world.ca / "api")
     store = Store(world.database)
     config = uvicorn.Config(
         create_app(world, store, realiser),

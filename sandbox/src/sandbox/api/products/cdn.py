@@ -22,6 +22,10 @@ class _Create(Fields):
     ttl: int | None = None
 
 
+class _Purge(Fields):
+    files: list[str]
+
+
 class _Update(Fields):
     ttl: int | None = None
 
@@ -79,6 +83,19 @@ async def delete(call: Call) -> Response:
     cdn = call.cloud.find("cdn_endpoint", call.path("id"))
     call.store.delete("cdn_endpoint", cdn.id)
     await call.cloud.apply()
+    return nothing()
+
+
+@router.add("DELETE", "/cdn/endpoints/{id}/cache", "cdn_purge_cache")
+async def purge(call: Call) -> Response:
+    """Forget files that are kept, by their paths; a final * stands for all below."""
+    cdn = call.cloud.find("cdn_endpoint", call.path("id"))
+    files = call.fields(_Purge).files
+    if not files:
+        raise errors.unprocessable("files: at least one path is required")
+    if wrong := [file for file in files if "*" in file.removesuffix("*")]:
+        raise errors.unprocessable(f'files: a * may stand at the end only, got "{wrong[0]}"')
+    await call.cloud.run(call.cloud.realiser.purge_cdn, cdn.id, files)
     return nothing()
 
 

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from sandbox.api import addresses, errors
 from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
-from sandbox.api.products import account, actions, vpcs
+from sandbox.api.products import actions, projects, vpcs
 from sandbox.model import plans
 from sandbox.model.store import Body, Resource, Store
 
@@ -39,9 +39,9 @@ async def create(call: Call) -> Response:
         "region": plans.region_body(region),
         "droplet": None,
         "locked": False,
-        "project_id": account.project(fields.project_id),
+        "project_id": projects.of_new(call.store, fields.project_id),
     }
-    reserved = call.store.put("reserved_ip", ip, body)
+    reserved = call.store.put("reserved_ip", ip, body, {"project_id": body["project_id"]})
     reply: Body = {"reserved_ip": body}
     if droplet:
         action = _begin(call.store, reserved, "assign_ip")
@@ -144,4 +144,4 @@ def _droplet(store: Store, droplet_id: int | None) -> Resource:
 
 def _body(store: Store, reserved: Resource) -> Body:
     droplet = store.get("droplet", (reserved.body["droplet"] or {}).get("id", 0))
-    return reserved.body | {"droplet": droplet.body if droplet else None}
+    return reserved.body | projects.of(store, reserved) | {"droplet": droplet.body if droplet else None}
