@@ -33,6 +33,7 @@ _DELETED_IN_ORDER = {
     "database": "databases",
     "vpc": "vpcs",
     "tag": "tags",
+    "project": "projects",
 }
 
 

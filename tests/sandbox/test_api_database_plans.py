@@ -88,7 +88,13 @@ def test_a_small_cluster_may_grow(api: Api) -> None:
 
 def test_switches_are_strict(api: Api) -> None:
     """A name or value that is none is refused and changes nothing; DELETE sets all as in a new world."""
-    new = {"old_clusters": False, "advanced_pools": True, "advanced_ca": "none", "rate_limit": False}
+    new = {
+        "old_clusters": False,
+        "advanced_pools": True,
+        "advanced_ca": "none",
+        "droplet_limit": "90",
+        "rate_limit": False,
+    }
     assert api.raw.get("/_sandbox/switches").json() == new
     for fields in ({"old_cluster": True}, {"old_clusters": "yes"}, {"advanced_ca": "other"}, ["old_clusters"]):
         answer = api.raw.put("/_sandbox/switches", json=fields)

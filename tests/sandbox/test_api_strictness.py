@@ -5,19 +5,47 @@ from http import HTTPStatus
 import httpx
 import pytest
 
+from sandbox.api.calls import Endpoint
+from sandbox.api.server import endpoints
 from tests.sandbox.api_client import DROPLET, Api
 
 
-def test_unknown_route_is_501_and_named(api: Api) -> None:
-    """A call that the sandbox doesn't have is never answered as if it had it."""
-    response = api.raw.get("/v2/kubernetes/clusters")
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [
+        ("GET", "/v2/kubernetes/clusters", "kubernetes_list_clusters"),
+        ("POST", "/v2/volumes", "volumes_create"),
+        ("DELETE", "/v2/load_balancers/4de7ac8b-495b-4884-9a69-1050c6793cd6", "loadBalancers_delete"),
+        ("GET", "/v2/droplets/autoscale", "autoscalepools_list"),  # where a Droplet's id would be
+        ("PUT", "/v2/images/7555620", "images_update"),  # a path that has other methods here
+    ],
+)
+def test_what_digitalocean_has_and_the_sandbox_has_not_is_501(api: Api, method: str, path: str, operation: str) -> None:
+    """It is refused by its name, never as if it were wrong or not there."""
+    response = api.raw.request(method, path)
     assert response.status_code == HTTPStatus.NOT_IMPLEMENTED
-    assert "GET /v2/kubernetes/clusters" in response.json()["message"]
+    assert f"DigitalOcean has {operation}, the sandbox doesn't" in response.json()["message"]
 
 
-def test_unknown_method_of_a_known_route_is_501(api: Api) -> None:
-    """The same for a method."""
-    assert api.raw.delete("/v2/account").status_code == HTTPStatus.NOT_IMPLEMENTED
+@pytest.mark.parametrize("path", ["/v2/droplet", "/v2/droplets/1/reboot", "/v3/droplets", "/"])
+def test_what_digitalocean_has_not_is_404(api: Api, path: str) -> None:
+    """A typing error in a path is one there, too."""
+    response = api.raw.get(path)
+    assert response.status_code == HTTPStatus.NOT_FOUND
+    assert response.json()["message"] == "The resource you were accessing could not be found."
+
+
+def test_another_method_than_a_path_has_is_405(api: Api) -> None:
+    """The answer has those that there are, also where they aren't claimed."""
+    response = api.raw.delete("/v2/account")
+    assert (response.status_code, response.headers["allow"]) == (HTTPStatus.METHOD_NOT_ALLOWED, "GET")
+    response = api.raw.patch("/v2/images/7555620")
+    assert (response.status_code, response.headers["allow"]) == (HTTPStatus.METHOD_NOT_ALLOWED, "DELETE, GET, PUT")
+
+
+def test_a_slash_at_the_end_changes_nothing(api: Api) -> None:
+    """Some clients write one."""
+    assert api.raw.get("/v2/account/").json() == api.raw.get("/v2/account").json()
 
 
 def test_errors_have_the_documented_body(api: Api) -> None:
@@ -82,6 +110,12 @@ def test_token_that_looks_real_is_refused_with_a_reason(api: Api) -> None:
 def test_no_limit_is_shown_that_is_not_kept(api: Api) -> None:
     """A new world counts no calls, so its answers name no limit."""
     assert not [name for name in api.raw.get("/v2/account").headers if name.startswith("ratelimit")]
+
+
+@pytest.mark.parametrize("endpoint", [e for e in endpoints() if "_list" in e.operation], ids=lambda e: e.operation)
+def test_every_list_takes_a_page_and_its_size(endpoint: Endpoint) -> None:
+    """Also those that come in one piece: Go's clients ask all of them so."""
+    assert {"page", "per_page"} <= endpoint.query
 
 
 def test_lists_come_in_pages_with_links(api: Api) -> None:

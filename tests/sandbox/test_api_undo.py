@@ -9,13 +9,13 @@ import httpx
 import pytest
 
 from sandbox.api.server import create_app
-from sandbox.model.realiser import ClusterSpec, RealiserError
+from sandbox.model.realiser import ClusterSpec, DropletSpec, RealiserError
 from sandbox.model.store import Store
 from sandbox.model.topology import Topology
 from sandbox.simulated.realiser import SimulatedRealiser
 from sandbox.world import world as worlds
 from sandbox.world.supervisor import Supervisor
-from tests.sandbox.api_client import CLUSTER, until
+from tests.sandbox.api_client import CLUSTER, DROPLET, until
 
 
 class Broken(SimulatedRealiser):
@@ -29,8 +29,16 @@ class Broken(SimulatedRealiser):
             raise RealiserError("out of order")
         super().apply(topology)
 
+    def create_droplet(self, spec: DropletSpec) -> None:
+        """Succeed at once."""
+
     def create_cluster(self, spec: ClusterSpec) -> None:
         """Succeed at once."""
+
+    def destroy_droplet(self, droplet_id: int) -> None:
+        """Fail, while a part is out of order."""
+        if self.broken:
+            raise RealiserError(f"{droplet_id}: out of order")
 
     def resize_cluster(self, spec: ClusterSpec) -> None:
         """Fail."""
@@ -105,3 +113,21 @@ def test_a_failed_resize_is_said(server: Server) -> None:
     assert server.call("PUT", f"{path}/resize", {"size": "db-s-2vcpu-4gb", "num_nodes": 1}).status_code == 202
     answer = until(lambda: server.call("GET", path), lambda answer: answer.status_code == 500)
     assert "main: out of order" in answer.json()["message"]
+
+
+def test_a_droplet_that_could_not_be_destroyed_is_tried_again(server: Server) -> None:
+    """The status says that it failed, and the second attempt is told from the first."""
+    server.realiser.broken = False
+    droplet = server.call("POST", "/v2/droplets", DROPLET).json()["droplet"]["id"]
+    path = f"/v2/droplets/{droplet}"
+    until(lambda: server.call("GET", path).json()["droplet"]["status"], lambda status: status == "active")
+    server.realiser.broken = True
+    path = f"{path}/destroy_with_associated_resources"
+    assert server.call("DELETE", f"{path}/selective", {}).status_code == 202
+    status = until(lambda: server.call("GET", f"{path}/status").json(), lambda found: bool(found["completed_at"]))
+    assert (status["failures"], status["droplet"]["destroyed_at"]) == (1, None)
+    assert "could not be destroyed" in status["droplet"]["error_message"]
+    server.realiser.broken = False
+    assert server.call("POST", f"{path}/retry").status_code == 202
+    until(lambda: server.call("GET", f"/v2/droplets/{droplet}").status_code, lambda code: code == 404)
+    assert server.call("GET", f"{path}/status").json()["failures"] == 0

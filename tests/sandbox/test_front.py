@@ -164,6 +164,32 @@ answer = [*seen, last]
     assert answer == ["first", "first", "second"]
 
 
+def test_a_purged_object_is_asked_for_anew(full_world: World, cdn: Cdn) -> None:
+    """What it keeps of other objects stays; a wildcard means all below."""
+    answer = python(
+        full_world,
+        """
+def seen():
+    return [fetch(given["url"] + key)[2] for key in keys]
+
+keys = ("one.txt", "css/a%20b.css")
+for name in ("one.txt", "css/a b.css"):
+    s3().put_object(Bucket=given["bucket"], Key=name, Body=b"first", ACL="public-read")
+answer = [seen()]
+for name in ("one.txt", "css/a b.css"):
+    s3().put_object(Bucket=given["bucket"], Key=name, Body=b"second", ACL="public-read")
+for files in ([], ["css/*"], ["one.txt"]):
+    if files:
+        api("DELETE", "/v2/cdn/endpoints/" + given["id"] + "/cache", {"files": files})
+    answer.append(seen())
+""",
+        url=cdn.url(""),
+        bucket=cdn.bucket,
+        id=cdn.id,
+    )
+    assert answer == [["first", "first"], ["first", "first"], ["first", "second"], ["second", "second"]]
+
+
 def test_a_cdn_name_without_endpoint_is_not_found(full_world: World) -> None:
     """An endpoint that was never made, or no longer exists, is 404 under a valid certificate."""
     answer = python(full_world, 'answer = fetch("https://nobody.nyc3.cdn.digitaloceanspaces.com/")[0]')

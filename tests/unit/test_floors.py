@@ -79,9 +79,8 @@ def program() -> Graph:
 def sandbox() -> Graph:
     """The sandbox's modules, by what they are called inside it."""
     place = "sandbox/src/sandbox"
-    graph = graph_of(
-        {module_of(path): path.read_text() for path in files(place) if path != ROOT / place / "__init__.py"}
-    )
+    modules = [path for path in files(place) if path.suffix == ".py" and path != ROOT / place / "__init__.py"]
+    graph = graph_of({module_of(path): path.read_text() for path in modules})
     return {
         module.removeprefix("sandbox."): {used.removeprefix("sandbox.") for used in uses}
         for module, uses in graph.items()

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
-from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, tag_set, unordered
+from digitalocean_provider.schema import REQUIRED, Field, Schema, tag_set, unordered
 from plugin_base.wire import Properties
 
 SCHEMA = Schema(
@@ -19,7 +20,6 @@ SCHEMA = Schema(
         "enabled": Field(default=True),
         "entities": Field(normalise=unordered),
         "tags": Field(normalise=tag_set),
-        "uuid": Field(role=COMPUTED),
     },
 )
 
@@ -28,12 +28,12 @@ def _body(inputs: Properties) -> dict[str, Any]:
     alerts = inputs["alerts"]
     slacks = [{"channel": slack["channel"], "url": slack["url"]} for slack in alerts.get("slacks") or []]
     return {
-        "alerts": {"email": alerts.get("emails") or [], "slack": slacks},
+        "alerts": {"email": alerts.get("emails") or None, "slack": slacks or None},  # nobody is null to Go
         "compare": inputs["compare"],
         "description": inputs["description"],
         "enabled": inputs["enabled"],
-        "entities": inputs.get("entities", []),
-        "tags": inputs.get("tags", []),
+        "entities": sets.members(inputs.get("entities")),
+        "tags": sets.tags(inputs.get("tags")),
         "type": inputs["type"],
         "value": inputs["value"],
         "window": inputs["window"],
@@ -61,7 +61,6 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
         "entities": policy.get("entities") or [],
         "tags": policy.get("tags") or [],
         "type": policy["type"],
-        "uuid": policy["uuid"],
         "value": policy["value"],
         "window": policy["window"],
     }

@@ -1,5 +1,6 @@
-"""Addresses and ids of new things: the lowest that is free, so that two runs of one program agree."""
+"""Addresses and ids of new things: those that are free in a fixed order, so that two runs of one program agree."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Network, ip_network
 
 from sandbox.api import errors
@@ -13,7 +14,7 @@ _RESERVED = range(200, 250)
 _FIRST_HOST = 10  # of a VPC: its first addresses are the gateway's and kept free, as in the cloud
 
 
-def _lowest(candidates: range, taken: set[str], what: str, network: IPv4Network = _PUBLIC) -> str:
+def _first(candidates: Iterable[int], taken: set[str], what: str, network: IPv4Network = _PUBLIC) -> str:
     for number in candidates:
         address = str(network.network_address + number)
         if address not in taken:
@@ -28,17 +29,21 @@ def _clusters(store: Store) -> list[Resource]:
 
 def droplet(store: Store) -> str:
     """Return a public address for a Droplet."""
-    return _lowest(_DROPLETS, {d.private["public_ip"] for d in store.list("droplet")}, "droplets")
+    return _first(_DROPLETS, {d.private["public_ip"] for d in store.list("droplet")}, "droplets")
 
 
 def cluster(store: Store) -> str:
     """Return a public address for a database cluster."""
-    return _lowest(_CLUSTERS, {c.private["public_ip"] for c in _clusters(store)}, "databases")
+    return _first(_CLUSTERS, {c.private["public_ip"] for c in _clusters(store)}, "databases")
 
 
 def reserved(store: Store) -> str:
-    """Return a Reserved IP."""
-    return _lowest(_RESERVED, {ip.id for ip in store.list("reserved_ip")}, "reserved_ips")
+    """Return a Reserved IP; one that was given back comes again only after all others."""
+    taken = {ip.id for ip in store.list("reserved_ip")}
+    count = len(_RESERVED)
+    # A store's numbers begin with one more than a multiple of this count.
+    in_turn = (_RESERVED[(store.next_id("reserved_ip") - 1) % count] for _ in _RESERVED)
+    return _first(in_turn, taken, "reserved_ips")
 
 
 def private(store: Store, vpc_id: str, ip_range: str) -> str:
@@ -48,4 +53,4 @@ def private(store: Store, vpc_id: str, ip_range: str) -> str:
     members = [d for d in store.list("droplet") if d.body["vpc_uuid"] == vpc_id]
     members += [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
     hosts = range(_FIRST_HOST, network.num_addresses - 1)
-    return _lowest(hosts, {member.private["private_ip"] for member in members}, "vpc", network)
+    return _first(hosts, {member.private["private_ip"] for member in members}, "vpc", network)

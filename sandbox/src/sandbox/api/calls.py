@@ -7,14 +7,14 @@ import subprocess
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sandbox.api import errors
+from sandbox.api import errors, operations
 from sandbox.api.faults import Faults
 from sandbox.model.realiser import Realiser, RealiserError
 from sandbox.model.store import Body, Resource, Store
@@ -35,9 +35,6 @@ class Fields(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    # Fields of the real API that this sandbox doesn't do: clients may send them empty, nothing else.
-    unsupported: ClassVar[frozenset[str]] = frozenset()
-
 
 def _problem(fields: type[Fields], error: ValidationError) -> errors.ApiError:
     texts = []
@@ -51,6 +48,15 @@ def _problem(fields: type[Fields], error: ValidationError) -> errors.ApiError:
         else:
             texts.append(f"{path}: {item['msg']}, got {json.dumps(item['input'], default=str)}")
     return errors.unprocessable("; ".join(texts))
+
+
+def _empty(value: Any) -> bool:  # noqa: ANN401 - what JSON has
+    """Say whether a value is what clients write for what is not set: null, zero, false, or nothing but such."""
+    return (
+        all(map(_empty, value.values() if isinstance(value, dict) else value))
+        if isinstance(value, dict | list)
+        else not value
+    )
 
 
 class Cloud:
@@ -100,34 +106,41 @@ class Cloud:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def find(self, kind: str, id: str | int, what: str | None = None) -> Resource:  # noqa: A002
+    def find(self, kind: str, id: str | int) -> Resource:  # noqa: A002
         """Return a resource that exists, or raise 404."""
         found = self.store.get(kind, id)
         if found is None:
-            raise errors.not_found(what or kind.replace("_", " "))
+            raise errors.not_found()
         return found
 
 
 class Call:
     """One request, with the checks that every product needs."""
 
-    def __init__(self, cloud: Cloud, request: Request, raw: bytes, query: frozenset[str]) -> None:
+    def __init__(self, cloud: Cloud, request: Request, raw: bytes, endpoint: "Endpoint") -> None:
         self.cloud = cloud
         self.store = cloud.store
         self._request = request
         self._raw = raw
+        self._known = operations.by_id()[endpoint.operation]
         for name in request.query_params:
-            if name not in query:
-                allowed = ", ".join(sorted(query)) or "none"
+            if name not in endpoint.query:
+                if name in self._known.query:
+                    raise errors.not_implemented(f"{name}: DigitalOcean has this query parameter, the sandbox doesn't")
+                allowed = ", ".join(sorted(endpoint.query)) or "none"
                 raise errors.unprocessable(f"{name}: unknown query parameter; known here: {allowed}")
 
-    def path(self, name: str) -> str:
-        """Return a variable part of the path."""
-        return str(self._request.path_params[name])
+    def path(self, name: str, absent: str | None = None) -> str:
+        """Return a variable part of the path, or what is given for a path without it."""
+        return str(self._request.path_params[name] if absent is None else self._request.path_params.get(name, absent))
 
     def query(self, name: str) -> str | None:
         """Return a query parameter, or None."""
         return self._request.query_params.get(name)
+
+    def header(self, name: str) -> str | None:
+        """Return a header of the request, or None."""
+        return self._request.headers.get(name)
 
     def fields(self, model: type[F]) -> F:
         """Return the checked body, or raise 422 with every problem that it has."""
@@ -137,8 +150,8 @@ class Call:
             raise errors.bad_request(f"body: must be JSON: {error}") from error
         if not isinstance(content, dict):
             raise errors.bad_request("body: must be a JSON object")
-        for name in sorted(model.unsupported & content.keys()):
-            if content.pop(name):
+        for name in sorted((self._known.fields & content.keys()) - model.model_fields.keys()):
+            if not _empty(content.pop(name)):  # what is sent empty is as if it weren't sent
                 raise errors.not_implemented(f"{name}: DigitalOcean has this field, the sandbox doesn't; leave it out")
         try:
             return model.model_validate(content)
@@ -200,7 +213,8 @@ class Router:
     endpoints: list[Endpoint] = field(default_factory=list)
 
     def add(self, method: str, path: str, operation: str, *, query: Iterable[str] = ()) -> Callable[[Handler], Handler]:
-        """Register a handler for a method and a path below /v2."""
+        """Register a handler for a method and a path below /v2; every list takes `page` and `per_page`."""
+        parameters = frozenset(query) | frozenset(PAGING if "_list" in operation else ())
 
         def register(handler: Handler) -> Handler:
             self.endpoints.append(
@@ -209,7 +223,7 @@ class Router:
                     method=method,
                     path="/v2" + path,
                     operation=operation,
-                    query=frozenset(query),
+                    query=parameters,
                     handler=handler,
                 )
             )

@@ -58,22 +58,84 @@ RULES = (
     _spec("API", "per_page is 1-200, 20 by default; links.pages and meta.total", "shared/parameters.yml"),
     _spec("API", "429 has id too_many_requests and a retry-after header", "shared/responses/too_many_requests.yml"),
     _assumed("API", "an unknown field is 422; the real API ignores many", "strict on purpose: it shows typing errors"),
+    _docs(
+        "API",
+        "what isn't there is 404, The resource you were accessing could not be found.",
+        "import_droplet_test.go of the provider expects it; shared/models/error.yml",
+    ),
+    _assumed("API", "another method than a path has is 405, with those that it has", "the description is silent"),
+    _docs("API", "a slash at the end of a path changes nothing", "python-digitalocean asks so, issue 264"),
+    _spec("API", "lists without page and per_page in the description take them, and answer all", "databases_list"),
     _spec("VPC", "names are unique and have letters, digits, dashes and periods", "vpcs_create"),
     _spec("VPC", "ranges are RFC 1918, /16 to /28, and don't overlap within the account", "vpcs_create"),
     _docs("VPC", "10.244.0.0/16, 10.245.0.0/16, 10.246.0.0/24 and 10.229.0.0/16 are reserved", "VPC limits"),
     _docs("VPC", "a VPC with members can't be deleted: 409", "terraform-provider-digitalocean issues 488, 1368"),
+    _spec("VPC", "a description has at most 255 characters", "vpcs_create"),
     _assumed("VPC", "a VPC made through the API isn't the region's default one", "the default one is made on demand"),
     _spec("Tag", "names have letters, digits, colons, dashes and underscores, up to 255", "tags_create"),
+    _spec(
+        "Tag", "one that can't be is 400, with its causes", "tags_create; of a Droplet: supergiant/control issue 883"
+    ),
     _assumed("Tag", "creating an existing tag answers 201 with that tag", "godo's users depend on it"),
+    _spec("Tag", "last_tagged_uri is of each kind and of all; none without a resource", "tags_get"),
     _spec("Droplet", "backups are a feature, switched by enable_backups and disable_backups", "dropletActions_post"),
     _assumed("Droplet", "with backups enabled the sandbox takes none", "nothing here restores one"),
+    _spec("Droplet", "backups are daily unless a policy says otherwise, kept for 7 or 28 days", "droplets_create"),
+    _assumed("Droplet", "a policy without hour or weekday has 0 and SUN; without backups it is 422", "nothing is said"),
+    _spec("Droplet", "names instead of name make up to ten, answered as droplets", "droplets_create"),
+    _spec("Droplet", "a region may be a city, such as nyc, or left out", "droplets_create"),
+    _docs(
+        "Droplet",
+        "more than the account's limit is 422, creating this/these droplet(s) will exceed your droplet limit",
+        "pry0cc/axiom issue 422; OpenRouterLabs/spawn issue 2516",
+    ),
+    _assumed("Droplet", "every Droplet has hardware of its own: no neighbours", "an empty list is what that means"),
+    _spec("Droplet", "there are no kernels to choose from", "models/kernel: internal since March 2017"),
+    _assumed("Droplet", "no snapshots, no backups", "the sandbox takes none"),
+    _spec("Droplet", "X-Dangerous must be true to destroy all that belongs to one", "parameters/x_dangerous"),
+    _assumed("Droplet", "without that header it is 400; what isn't its own is 422", "the description is silent"),
+    _assumed(
+        "Droplet", "a Reserved IP's id among its resources is its address as a number", "no other call has that id"
+    ),
+    _assumed("Droplet", "a status is known as long as the world", "the description doesn't say for how long"),
     _spec("Monitoring", "an alert policy has all of its fields, empty lists included", "alert_policy_request"),
     _docs("Monitoring", "null for e-mail or Slack is an empty list", "the official provider sends it: godo, Alerts"),
+    _assumed(
+        "Monitoring",
+        "so is the absence of e-mail, Slack, entities or tags",
+        "they are required by the description only",
+    ),
     _assumed(
         "Monitoring", "policies are kept, but nothing is measured and nobody told", "no message leaves the sandbox"
     ),
     _spec("SSH key", "a key is on the account once: 422", "sshKeys_create"),
+    _assumed("Account", "nothing is owed: all amounts are 0.00", "nothing here costs anything"),
+    _docs(
+        "Account",
+        "its token is asked for at cloud.digitalocean.com/v1/oauth/token/info",
+        "doctl auth init: do/oauth.go of doctl, whose fields the answer has",
+    ),
+    _assumed("Account", "images are distributions that all accounts have, without tags", "the sandbox keeps no image"),
+    _spec("Project", "names are unique, 175 characters at most; another purpose is Other: …", "projects_create"),
+    _spec("Project", "an environment is Development, Staging or Production; whatever its case", "projects_create"),
+    _docs("Project", "without an environment it is empty", "resource_project.go of the provider, which sends none"),
+    _spec("Project", "only an empty project can be deleted: 412", "projects_delete"),
+    _assumed("Project", "the default project can't be deleted: 412; nor can it be made none: 422", "words only"),
+    _assumed("Project", "a name that is taken is 409", "words only"),
+    _assumed(
+        "Project",
+        "Droplets, clusters, domains and Reserved IPs are in the project that is default when they are made",
+        "is_default: all resources are added to it if none is named",
+    ),
+    _docs(
+        "Project",
+        "a Reserved IP is do:floatingip:… or do:reservedip:…, as it was assigned",
+        "shared/attributes/urn.yml; reserved_ips.go of godo",
+    ),
+    _docs("Project", "a VPC can't be assigned: 422", "resource_project_test.go of the provider; the status is assumed"),
+    _spec("Project", "an assignment says assigned, already_assigned or not_found of each", "projects/models/resource"),
     _spec("Droplet", "user data is at most 64 KiB", "droplets_create"),
+    _docs("Droplet", "images of distributions are of type snapshot", "datasource_image_test.go; images' examples"),
     _spec("Droplet", "names are host names", "droplets_create"),
     _docs("Droplet", "an action during another one is 422, already has a pending event", "provider issue 1034"),
     _docs("Droplet", "features lists monitoring and the like as requested", "datasource and resource of the provider"),
@@ -133,8 +195,21 @@ RULES = (
     _assumed("Database", "calls to a cluster that isn't online are 412", "words only"),
     _assumed("Database", "one that could not be made answers 500 until it is deleted", "no failed status exists"),
     _docs("Database", "an empty list of trusted sources lets everybody in", "databases_update_firewall_rules"),
+    _spec("Database", "configuration has the names and bounds of postgres_advanced_config", "databases_patch_config"),
+    _spec("Database", "wal_sender_timeout is 0 or at least 5000; five settings only grow", "databases_patch_config"),
+    _assumed("Database", "configuration is kept and answered, the server isn't changed by it", "nothing here needs it"),
+    _assumed(
+        "Database", "of the configuration only what was set is answered", "the real server's defaults aren't known"
+    ),
+    _assumed("Database", "advanced_pg has the same configuration", "nothing is documented"),
+    _spec("Database", "events are cluster_create, _update and _maintenance_perform", "databases_list_events_logs"),
+    _assumed("Database", "no backups, no replicas: empty lists; updates find nothing to do", "the sandbox makes none"),
+    _assumed("Database", "a cluster that migrates keeps its server; it is in the region's default VPC", "depth api"),
+    _spec("Database", "metrics are at port 9273 of each node, with one login for all", "database_service_endpoint"),
+    _assumed("Database", "nothing listens there", "nothing is measured"),
     _docs("Database", "trusted sources are IPv4 only, at most 100", "limits page"),
     _spec("Spaces key", "the secret is answered once, at creation", "spacesKey_create"),
+    _spec("Spaces key", "fullaccess beside other grants is 400", "spacesKey_create"),
     _docs("Spaces key", "fullaccess has an empty bucket and stands alone", "Spaces, manage access keys"),
     _assumed("Spaces key", "the S3 actions of read and readwrite, PutObjectAcl among the latter", "uploads need it"),
     _assumed("Spaces key", "a limited key creates no bucket", "grants name buckets that exist"),
@@ -150,10 +225,22 @@ RULES = (
     _assumed("CDN", "an object's Cache-Control rules over the TTL; only successes and redirects are kept", "usual"),
     _assumed("CDN", "writing is refused; X-Cache says HIT or MISS", "the real header is the provider's behind it"),
     _assumed("CDN", "a second endpoint for an origin is 409", "words only"),
-    _docs("Firewall", "all ports are answered as 0, and so is icmp", "provider's source, firewall rules"),
+    _spec("CDN", "a path to purge may end with *, which stands for all below", "cdn_purge_cache"),
+    _assumed("CDN", "how often it is purged isn't limited", "strictness that nobody needs here"),
+    _docs(
+        "Firewall",
+        "all ports are answered as 0, and so is icmp without ports; what is said of icmp's is kept",
+        "firewalls.go of the provider, and its test of icmp",
+    ),
     _assumed("Firewall", "a name is used once: 409", "words only"),
+    _assumed("Firewall", "a rule that is added twice is there once; to take away what isn't there is 204", "usual"),
+    _assumed("Firewall", "the last rule may be taken away", "only the creation asks for one"),
     _spec("Reserved IP", "needs a region or a Droplet", "reservedIPs_create"),
     _docs("Reserved IP", "is bound to a region: a Droplet of another one is 422", "Reserved IPs, limits"),
+    _docs("Reserved IP", "also answers as floating IP, its name before June 2022", "Floating IPs, in the description"),
+    _assumed(
+        "Reserved IP", "one that was given back comes again after all others", "the provider's tests look for it then"
+    ),
     _assumed("Reserved IP", "visitors arrive at the Droplet's public address", "the real one has an anchor address"),
     _docs(
         "Metadata", "169.254.169.254 answers /metadata/v1 and v1.json, by the Droplet's address", "Droplet metadata API"
@@ -166,7 +253,14 @@ RULES = (
     _assumed(
         "Domain", "a record's TTL is at least 30 s", "lego's DNS provider asks for 30 s; no smaller one was found"
     ),
-    _spec("Domain", "data of CNAME, MX and NS ends with a dot or is @", "domains_create_record"),
+    _docs(
+        "Domain",
+        "hosts in data end with a dot, or are @; the answer has them without, and the domain's own as @",
+        "doctl issue 919, octodns issue 692 (CAA), resource_record.go and its test of the provider",
+    ),
+    _docs("Domain", "data of a CAA record with the tag iodef stays as it is", "resource_record.go of the provider"),
+    _spec("Domain", "what a record's type does not use is null", "domains_list_records"),
+    _spec("Domain", "MX has a priority, SRV priority and port, CAA flags and tag", "domain_record_types.yml"),
 )
 
 

@@ -15,10 +15,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Host, Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.api import errors, own_routes, switches
+from sandbox.api import errors, operations, own_routes, switches, token
 from sandbox.api.calls import Call, Cloud, Endpoint
 from sandbox.api.faults import Fault
 from sandbox.api.products import ROUTERS, databases, droplets, reserved_ips
@@ -28,7 +28,7 @@ from sandbox.model.store import Store
 from sandbox.simulated.realiser import SimulatedRealiser
 from sandbox.world import certificates, ports, serving
 from sandbox.world.supervisor import Supervisor
-from sandbox.world.world import API_HOST, World, load
+from sandbox.world.world import API_HOST, CLOUD_HOST, World, load
 
 logger = logging.getLogger("sandbox.api")
 
@@ -55,9 +55,8 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
         yield
         await cloud.stop()
 
-    routes = [Route(e.path, _handler(cloud, e), methods=[e.method], name=e.operation) for e in endpoints()]
     app = Starlette(
-        routes=[*routes, *own_routes.routes(cloud)],
+        routes=[Host(CLOUD_HOST, Router([token.route()])), *_routes(cloud), *own_routes.routes(cloud)],
         lifespan=lifespan,
         exception_handlers={errors.ApiError: _explain, HTTPException: _unknown_route, Exception: _crashed},
     )
@@ -65,9 +64,18 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
     return _Gate(app, cloud)
 
 
+def _routes(cloud: Cloud) -> list[Route]:
+    """Return the routes of all products, those with literal parts before those that would take any name there."""
+    found = sorted(endpoints(), key=lambda endpoint: operations.specificity(endpoint.path))
+    return [Route(e.path, _handler(cloud, e), methods=[e.method], name=e.operation) for e in found]
+
+
 def _handler(cloud: Cloud, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
     async def handle(request: Request) -> Response:
-        call = Call(cloud, request, await request.body(), endpoint.query)
+        known = operations.at(request.url.path).get(endpoint.method)
+        if known and known.id != endpoint.operation:  # such as /droplets/autoscale, where a Droplet's id may be
+            raise _missing(known)
+        call = Call(cloud, request, await request.body(), endpoint)
         with cloud.store.undone_on_failure():
             return await endpoint.handler(call)
 
@@ -76,7 +84,7 @@ def _handler(cloud: Cloud, endpoint: Endpoint) -> Callable[[Request], Awaitable[
 
 def _error(request: Request, error: errors.ApiError) -> Response:
     body = {"id": error.id, "message": error.message, "request_id": request.scope["state"]["request_id"]}
-    return JSONResponse(body, status_code=error.status, headers=error.headers)
+    return JSONResponse(body | error.more, status_code=error.status, headers=error.headers)
 
 
 async def _explain(request: Request, error: Exception) -> Response:
@@ -86,8 +94,14 @@ async def _explain(request: Request, error: Exception) -> Response:
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException), error
-    text = f"{request.method} {request.url.path} is not one of the calls that the sandbox answers"
-    return _error(request, errors.not_implemented(text))
+    methods = operations.at(request.url.path) if request.url.hostname != CLOUD_HOST else {}
+    if known := methods.get(request.method):
+        return _error(request, _missing(known))
+    return _error(request, errors.method_not_allowed(methods) if methods else errors.not_found())
+
+
+def _missing(known: operations.Operation) -> errors.ApiError:
+    return errors.not_implemented(f"{known.method} {known.path}: DigitalOcean has {known.id}, the sandbox doesn't")
 
 
 async def _crashed(request: Request, error: Exception) -> Response:
@@ -107,6 +121,7 @@ class _Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope["path"] = scope["path"].rstrip("/") or "/"
         state = scope.setdefault("state", {})
         try:
             state["request_id"] = f"{self._cloud.store.next_id('request'):08x}"
@@ -217,7 +232,7 @@ def serve(world: World) -> None:
     else:
         realiser = SimulatedRealiser(world, supervisor)
         port = ports.reserve(world, "api")
-        crt, key = certificates.issue(world, [API_HOST], world.ca / "api")
+        crt, key = certificates.issue(world, [API_HOST, CLOUD_HOST], world.ca / "api")
     store = Store(world.database)
     served = serving.serve(create_app(world, store, realiser), "127.0.0.1", port, certificate=crt, key=key)
     store.close()

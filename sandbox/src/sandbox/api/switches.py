@@ -27,10 +27,18 @@ class Switches(BaseModel):
         description="what is answered to who asks for an Advanced cluster's authority: "
         "404, an empty certificate, or the one that signs it here",
     )
+    droplet_limit: Literal["90", "3"] = Field(
+        default="90", description="how many Droplets the account may have at once"
+    )
     rate_limit: bool = Field(
         default=False,
         description="the API takes 250 calls a minute and 5,000 an hour, and says in headers how many are left",
     )
+
+    @property
+    def droplets(self) -> int:
+        """The Droplet limit as a number."""
+        return int(self.droplet_limit)
 
 
 def read(store: Store) -> Switches:

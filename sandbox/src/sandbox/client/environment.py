@@ -15,8 +15,8 @@ IGNORE_AMBIENT = "PULUMI_IGNORE_AMBIENT_PLUGINS"
 REMOVED = (
     "SSL_CERT_DIR",
     *PROXIES,
-    "DIGITALOCEAN_ACCESS_TOKEN",
     "DIGITALOCEAN_API_URL",
+    "DIGITALOCEAN_CONTEXT",
     "SPACES_ENDPOINT_URL",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
@@ -40,6 +40,9 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
         **way(world),
         "PATH": os.pathsep.join([*added, base.get("PATH", os.defpath)]),
         "DIGITALOCEAN_TOKEN": world.token,
+        # doctl's name of it, and its file: `doctl auth init` would write the token over the user's own.
+        "DIGITALOCEAN_ACCESS_TOKEN": world.token,
+        "DIGITALOCEAN_CONFIG": str(world.home / "doctl.yaml"),
         "SPACES_ACCESS_KEY_ID": world.spaces_access_key,
         "SPACES_SECRET_ACCESS_KEY": world.spaces_secret_key,
         "PULUMI_HOME": str(plugin.pulumi_home(base)),  # the CLI 3.276 asks the account, not $HOME

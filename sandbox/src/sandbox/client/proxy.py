@@ -15,7 +15,7 @@ from sandbox.model.topology import Topology
 from sandbox.model.topology_of import topology
 from sandbox.network import inside
 from sandbox.world import ports, serving
-from sandbox.world.world import ACME_HOST, API_HOST, GATEWAY, SPACES_DOMAIN, World, load
+from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, SPACES_DOMAIN, World, load
 
 logger = logging.getLogger("sandbox.proxy")
 
@@ -34,10 +34,10 @@ class _RefusedError(Exception):
 def destination(world: World, shape: Topology, host: str, port: int) -> tuple[str, int] | None:
     """Return the address that serves a host name or address of the world, or None for anything else."""
     host = host.lower().rstrip(".")
-    if host in {API_HOST, SPACES_DOMAIN} or host.endswith(f".{SPACES_DOMAIN}"):
+    if host in {API_HOST, CLOUD_HOST, SPACES_DOMAIN} or host.endswith(f".{SPACES_DOMAIN}"):
         if world.depth == "full":
             return GATEWAY, port
-        local = "api" if host == API_HOST else "spaces"
+        local = "api" if host in {API_HOST, CLOUD_HOST} else "spaces"
         return ("127.0.0.1", ports.reserve(world, local)) if port == _HTTPS else None
     if host == ACME_HOST:
         return (GATEWAY, port) if world.depth == "full" else None

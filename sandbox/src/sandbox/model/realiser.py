@@ -138,3 +138,6 @@ class Realiser(Protocol):
 
     def delete_spaces_key(self, region_slugs: list[str], access_key: str) -> None:
         """Revoke a Spaces key; what it wrote stays."""
+
+    def purge_cdn(self, endpoint_id: str, files: list[str]) -> None:
+        """Forget what a CDN endpoint keeps of these paths; a final * stands for all that begin so."""

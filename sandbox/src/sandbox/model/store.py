@@ -96,8 +96,9 @@ class Store:
         return self._select("WHERE kind = ? ORDER BY rowid", (kind,))
 
     def all(self) -> Resources:
-        """Return everything that exists, oldest first; actions are history and switches settings, they don't count."""
-        return self._select("WHERE kind NOT IN ('action', 'switches') ORDER BY rowid", ())
+        """Return everything that exists, oldest first; history and settings don't count."""
+        kinds = "'action', 'droplet_destruction', 'first_project', 'metrics_credentials', 'switches'"
+        return self._select(f"WHERE kind NOT IN ({kinds}) ORDER BY rowid", ())
 
     def delete(self, kind: str, id: str | int) -> None:  # noqa: A002
         """Forget a resource; one that doesn't exist is not an error."""

@@ -8,10 +8,10 @@ from sandbox.model.topology import Topology
 from sandbox.network import inside, namespaces
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
-from sandbox.world.world import ACME_HOST, API_HOST, GATEWAY, RESOLVER, SPACES_DOMAIN, World, WorldError
+from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, RESOLVER, SPACES_DOMAIN, World, WorldError
 
 PROGRAM = "dns"
-FRONT_NAMES = (API_HOST, ACME_HOST, SPACES_DOMAIN)  # and all names below each
+FRONT_NAMES = (API_HOST, CLOUD_HOST, ACME_HOST, SPACES_DOMAIN)  # and all names below each
 PORT = 53
 DEADLINE = 10.0  # seconds
 FILTER_AAAA_SINCE = (2, 87)  # https://thekelleys.org.uk/dnsmasq/CHANGELOG

@@ -129,6 +129,11 @@ class FullRealiser:
         with _explained():
             gateway.delete_key(self._world, region_slugs, access_key)
 
+    def purge_cdn(self, endpoint_id: str, files: list[str]) -> None:
+        """Forget what a CDN endpoint keeps of these paths."""
+        with _explained():
+            front.purge(self._world, endpoint_id, files)
+
     def _machine(self, spec: DropletSpec) -> Machine:
         return Machine(
             self._world,

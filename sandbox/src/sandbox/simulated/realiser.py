@@ -161,6 +161,10 @@ class SimulatedRealiser:
         """Do nothing: a key that isn't in the store is refused."""
         logger.debug("key %s in %s", access_key, region_slugs)
 
+    def purge_cdn(self, endpoint_id: str, files: list[str]) -> None:
+        """Do nothing: no CDN keeps anything at depth api."""
+        logger.info("CDN endpoint %s: nothing is kept at depth api: %s", endpoint_id, files)
+
 
 def _node(droplet_id: int) -> str:
     return f"node-{droplet_id}"

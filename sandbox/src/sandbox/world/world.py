@@ -17,6 +17,7 @@ RESOLVER = "67.207.67.2"  # the resolver that Droplets use (docs: digitalocean.c
 METADATA = "169.254.169.254"
 
 API_HOST = "api.digitalocean.com"
+CLOUD_HOST = "cloud.digitalocean.com"  # of which the world has what `doctl auth init` asks
 ACME_HOST = "acme-v02.api.letsencrypt.org"
 SPACES_DOMAIN = "digitaloceanspaces.com"
 DATABASE_DOMAIN = "db.ondigitalocean.com"

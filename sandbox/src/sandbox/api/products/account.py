@@ -1,46 +1,22 @@
-"""The account, its regions, sizes and images, and its default project: all read only."""
+"""The account and what it has paid, its regions, sizes and images: all read only."""
 
 from starlette.responses import Response
 
-from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Router, answer
+from sandbox.api import errors, switches
+from sandbox.api.calls import Call, Router, answer
 from sandbox.model import plans
-from sandbox.model.store import Body
+from sandbox.model.store import now
 
 router = Router("Account")
 
-DEFAULT_PROJECT = "4e1bfbc3-dc3e-41f2-a18f-1b4d7ba71679"
-
-
-def project(wanted: str | None) -> str:
-    """Return the project of a new resource: the wanted one, else the default one."""
-    if wanted and wanted != DEFAULT_PROJECT:
-        raise errors.unprocessable(f'project_id: no project has the id "{wanted}"')
-    return DEFAULT_PROJECT
-
-
-def _project() -> Body:
-    return {
-        "id": DEFAULT_PROJECT,
-        "owner_uuid": "b3a1d8f0-0000-4000-8000-000000000001",
-        "owner_id": 1,
-        "name": "sandbox",
-        "description": "The default project of this sandbox",
-        "purpose": "Web Application",
-        "environment": "Development",
-        "is_default": True,
-        "created_at": "2026-01-01T00:00:00Z",
-        "updated_at": "2026-01-01T00:00:00Z",
-    }
-
 
 @router.add("GET", "/account", "account_get")
-async def get_account(_call: Call) -> Response:
+async def get_account(call: Call) -> Response:
     """Describe the account."""
     return answer(
         {
             "account": {
-                "droplet_limit": 90,
+                "droplet_limit": switches.read(call.store).droplets,
                 "floating_ip_limit": 50,
                 "reserved_ip_limit": 50,
                 "email": "sandbox@polls.example",
@@ -55,22 +31,33 @@ async def get_account(_call: Call) -> Response:
     )
 
 
-@router.add("GET", "/regions", "regions_list", query=PAGING)
+@router.add("GET", "/customers/my/balance", "balance_get")
+async def get_balance(_call: Call) -> Response:
+    """Say what is owed: nothing here costs anything."""
+    amounts = ("month_to_date_balance", "account_balance", "month_to_date_usage")
+    return answer({**dict.fromkeys(amounts, "0.00"), "generated_at": now()})
+
+
+@router.add("GET", "/regions", "regions_list")
 async def list_regions(call: Call) -> Response:
     """List regions."""
     return call.listing("regions", [plans.region_body(slug) for slug in plans.REGIONS])
 
 
-@router.add("GET", "/sizes", "sizes_list", query=PAGING)
+@router.add("GET", "/sizes", "sizes_list")
 async def list_sizes(call: Call) -> Response:
     """List Droplet plans."""
     return call.listing("sizes", [plan.body() for plan in plans.DROPLET_PLANS.values()])
 
 
-@router.add("GET", "/images", "images_list", query=(*PAGING, "type"))
+@router.add("GET", "/images", "images_list", query=("type", "private", "tag_name"))
 async def list_images(call: Call) -> Response:
-    """List base images."""
-    return call.listing("images", [plans.image_body(slug) for slug in plans.IMAGES])
+    """List base images, which are distributions, nobody's own, and without tags."""
+    type_ = call.query("type")
+    if type_ not in {None, "", "distribution", "application"}:
+        raise errors.unprocessable(f'type: must be application or distribution, got "{type_}"')
+    none = type_ == "application" or call.query("private") == "true" or call.query("tag_name")
+    return call.listing("images", [] if none else [plans.image_body(slug) for slug in plans.IMAGES])
 
 
 @router.add("GET", "/images/{image}", "images_get")
@@ -80,18 +67,4 @@ async def get_image(call: Call) -> Response:
         body = plans.image_body(slug)
         if call.path("image") in {slug, str(body["id"])}:
             return answer({"image": body})
-    raise errors.not_found("image")
-
-
-@router.add("GET", "/projects", "projects_list", query=PAGING)
-async def list_projects(call: Call) -> Response:
-    """List projects: there is only the default one."""
-    return call.listing("projects", [_project()])
-
-
-@router.add("GET", "/projects/{project}", "projects_get")
-async def get_project(call: Call) -> Response:
-    """Describe the default project, by its id or as "default"."""
-    if call.path("project") not in {"default", DEFAULT_PROJECT}:
-        raise errors.not_found("project")
-    return answer({"project": _project()})
+    raise errors.not_found()

@@ -4,14 +4,14 @@ from typing import Literal
 
 from starlette.responses import Response
 
-from sandbox.api.calls import PAGING, Call, Router, answer
+from sandbox.api.calls import Call, Router, answer
 from sandbox.model import plans
 from sandbox.model.store import Resource, Store, now
 
 router = Router("Action")
 
 
-@router.add("GET", "/actions", "actions_list", query=PAGING)
+@router.add("GET", "/actions", "actions_list")
 async def list_all(call: Call) -> Response:
     """List actions of the account, newest first."""
     return call.listing("actions", (action.body for action in reversed(call.store.list("action"))))

@@ -5,7 +5,7 @@ import re
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model import plans
 from sandbox.model.store import now
 from sandbox.world.world import SPACES_DOMAIN
@@ -18,15 +18,15 @@ _ORIGIN = re.compile(rf"([a-z0-9][a-z0-9-]{{1,61}}[a-z0-9])\.([a-z0-9]+)\.{re.es
 
 
 class _Create(Fields):
-    unsupported = frozenset({"certificate_id", "custom_domain"})
-
     origin: str
     ttl: int | None = None
 
 
-class _Update(Fields):
-    unsupported = frozenset({"certificate_id", "custom_domain"})
+class _Purge(Fields):
+    files: list[str]
 
+
+class _Update(Fields):
     ttl: int | None = None
 
 
@@ -54,7 +54,7 @@ async def create(call: Call) -> Response:
     return answer({"endpoint": body}, 201)
 
 
-@router.add("GET", "/cdn/endpoints", "cdn_list_endpoints", query=PAGING)
+@router.add("GET", "/cdn/endpoints", "cdn_list_endpoints")
 async def list_all(call: Call) -> Response:
     """List endpoints."""
     return call.listing("endpoints", (cdn.body for cdn in call.store.list("cdn_endpoint")))
@@ -63,13 +63,13 @@ async def list_all(call: Call) -> Response:
 @router.add("GET", "/cdn/endpoints/{id}", "cdn_get_endpoint")
 async def get(call: Call) -> Response:
     """Describe an endpoint."""
-    return answer({"endpoint": call.cloud.find("cdn_endpoint", call.path("id"), "CDN endpoint").body})
+    return answer({"endpoint": call.cloud.find("cdn_endpoint", call.path("id")).body})
 
 
-@router.add("PUT", "/cdn/endpoints/{id}", "cdn_update_endpoint")
+@router.add("PUT", "/cdn/endpoints/{id}", "cdn_update_endpoints")
 async def update(call: Call) -> Response:
     """Change how long objects are kept."""
-    cdn = call.cloud.find("cdn_endpoint", call.path("id"), "CDN endpoint")
+    cdn = call.cloud.find("cdn_endpoint", call.path("id"))
     fields = call.fields(_Update)
     if fields.ttl is not None:
         cdn = call.store.put("cdn_endpoint", cdn.id, cdn.body | {"ttl": _ttl(fields.ttl)})
@@ -80,9 +80,22 @@ async def update(call: Call) -> Response:
 @router.add("DELETE", "/cdn/endpoints/{id}", "cdn_delete_endpoint")
 async def delete(call: Call) -> Response:
     """Delete an endpoint; the Space stays."""
-    cdn = call.cloud.find("cdn_endpoint", call.path("id"), "CDN endpoint")
+    cdn = call.cloud.find("cdn_endpoint", call.path("id"))
     call.store.delete("cdn_endpoint", cdn.id)
     await call.cloud.apply()
+    return nothing()
+
+
+@router.add("DELETE", "/cdn/endpoints/{id}/cache", "cdn_purge_cache")
+async def purge(call: Call) -> Response:
+    """Forget files that are kept, by their paths; a final * stands for all below."""
+    cdn = call.cloud.find("cdn_endpoint", call.path("id"))
+    files = call.fields(_Purge).files
+    if not files:
+        raise errors.unprocessable("files: at least one path is required")
+    if wrong := [file for file in files if "*" in file.removesuffix("*")]:
+        raise errors.unprocessable(f'files: a * may stand at the end only, got "{wrong[0]}"')
+    await call.cloud.run(call.cloud.realiser.purge_cdn, cdn.id, files)
     return nothing()
 
 

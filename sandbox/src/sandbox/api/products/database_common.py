@@ -9,7 +9,7 @@ from sandbox.api import errors
 from sandbox.api.calls import Call
 from sandbox.model import plans
 from sandbox.model.realiser import ClusterSpec
-from sandbox.model.store import Body, Resource, Store
+from sandbox.model.store import Body, Resource, Store, now
 
 ADMIN = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
@@ -43,6 +43,18 @@ def update(store: Store, cluster_id: str, *, body: Body | None = None, private: 
     """Change a cluster, unless it was deleted meanwhile."""
     if cluster := store.get("database", cluster_id):
         store.put("database", cluster_id, cluster.body | (body or {}), cluster.private | (private or {}))
+
+
+def record(store: Store, cluster_id: str, type_: str) -> None:
+    """Note that something was done to a cluster, for its list of events."""
+    if cluster := store.get("database", cluster_id):
+        event = {
+            "id": f"ev{store.next_id('database_event'):x}",
+            "cluster_name": cluster.body["name"],
+            "event_type": type_,
+            "create_time": now(),
+        }
+        update(store, cluster_id, private={"events": [*cluster.private.get("events", []), event]})
 
 
 def online(call: Call) -> Resource:

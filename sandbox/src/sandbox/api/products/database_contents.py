@@ -23,8 +23,6 @@ class _Database(Fields):
 
 
 class _User(Fields):
-    unsupported = frozenset({"mysql_settings", "settings", "readonly"})
-
     name: str
 
 
@@ -97,8 +95,6 @@ async def get_user(call: Call) -> Response:
 
 class _Reset(Fields):
     """Nothing is said about PostgreSQL: the field of the real API is for MySQL."""
-
-    unsupported = frozenset({"mysql_settings"})
 
 
 @router.add("POST", "/databases/{id}/users/{name}/reset_auth", "databases_reset_auth")

@@ -8,13 +8,13 @@ import re
 from starlette.responses import Response
 
 from sandbox.api import addresses, errors, switches
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.api.products import (
-    account,
     database_firewalls,
     database_plans,
     database_pools,
     database_storage,
+    projects,
     tags,
     vpcs,
 )
@@ -25,25 +25,23 @@ from sandbox.api.products.database_common import (
     connection_body,
     new_password,
     online,
+    record,
     spec,
     update,
 )
 from sandbox.model import plans
 from sandbox.model.realiser import ClusterSpec
-from sandbox.model.store import Body, Resource, Store, now
+from sandbox.model.store import Bodies, Body, Resource, Store, now
 from sandbox.world.world import DATABASE_DOMAIN
 
 router = Router("Database")
 logger = logging.getLogger("sandbox.databases")
 
+_METRICS_PORT = 9273
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_HOUR = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?")
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_restore", "do_settings"})
-
     name: str
     engine: str
     version: str | None = None
@@ -63,15 +61,6 @@ class _Resize(Fields):
     size: str
     num_nodes: int
     storage_size_mib: int | str | None = None
-
-
-class _Maintenance(Fields):
-    day: str
-    hour: str
-
-
-class _Upgrade(Fields):
-    version: str
 
 
 @router.add("POST", "/databases", "databases_create_cluster")
@@ -112,7 +101,7 @@ async def create(call: Call) -> Response:
         "tags": cluster_tags,
         "storage_size_mib": storage,
         "autoscale": autoscale,
-        "project_id": account.project(fields.project_id),
+        "project_id": projects.of_new(call.store, fields.project_id),
         "maintenance_window": {"day": "tuesday", "hour": "03:00:00", "pending": False, "description": []},
     }
     private: Body = {
@@ -122,16 +111,18 @@ async def create(call: Call) -> Response:
         "private_ip": addresses.private(call.store, vpc.id, vpc.body["ip_range"]),
         "password": new_password(),
         "rules": rules,
+        "project_id": body["project_id"],
     }
     cluster = call.store.put("database", cluster_id, body, private)
     call.store.put("database_db", f"{cluster_id}/{DEFAULT_DATABASE}", {"name": DEFAULT_DATABASE})
     user = {"name": ADMIN, "role": "primary", "password": private["password"]}
     call.store.put("database_user", f"{cluster_id}/{ADMIN}", user)
+    record(call.store, cluster_id, "cluster_create")
     call.cloud.spawn(_create_cluster(call.cloud, cluster_id))
     return answer({"database": _body(call.cloud, cluster)}, 201)
 
 
-@router.add("GET", "/databases", "databases_list_clusters", query=(*PAGING, "tag_name"))
+@router.add("GET", "/databases", "databases_list_clusters", query=("tag_name",))
 async def list_all(call: Call) -> Response:
     """List clusters, all or by tag."""
     tag = call.query("tag_name")
@@ -177,39 +168,10 @@ async def resize(call: Call) -> Response:
     database_pools.check_size(plan, pools)
     body = cluster.body | {"size": plan.slug, "num_nodes": fields.num_nodes, "storage_size_mib": storage}
     call.store.put("database", cluster.id, body | {"status": "resizing"})
+    record(call.store, cluster.id, "cluster_update")
     same = plan.slug == cluster.body["size"] and not cluster.private.get("failure")
     call.cloud.spawn(_set_online(call.cloud, cluster.id) if same else _resize_cluster(call.cloud, cluster.id))
     return Response(status_code=202)
-
-
-@router.add("PUT", "/databases/{id}/maintenance", "databases_update_maintenanceWindow")
-async def maintenance(call: Call) -> Response:
-    """Set when updates may be installed."""
-    cluster = call.cloud.find("database", call.path("id"))
-    fields = call.fields(_Maintenance)
-    if fields.day.lower() not in _DAYS:
-        raise errors.unprocessable(f'day: must be one of {", ".join(_DAYS)}, got "{fields.day}"')
-    if not _HOUR.fullmatch(fields.hour):
-        raise errors.unprocessable(f'hour: must be HH:MM, got "{fields.hour}"')
-    hour = fields.hour if fields.hour.count(":") > 1 else f"{fields.hour}:00"
-    window = cluster.body["maintenance_window"] | {"day": fields.day.lower(), "hour": hour}
-    call.store.put("database", cluster.id, cluster.body | {"maintenance_window": window})
-    return nothing()
-
-
-@router.add("PUT", "/databases/{id}/upgrade", "databases_upgrade_major_version")
-async def upgrade(call: Call) -> Response:
-    """Record a higher major version; no database is converted at depth "api", where this is allowed."""
-    cluster = online(call)
-    version = call.fields(_Upgrade).version
-    database_plans.check_version(call.cloud, cluster.body["engine"], version)
-    if int(version) <= int(cluster.body["version"]):
-        raise errors.unprocessable(f'version: must be above {cluster.body["version"]}, got "{version}"')
-    if call.cloud.world.depth == "full":
-        raise errors.not_implemented('version: no cluster is upgraded in place at depth "full"; make another one')
-    body = cluster.body | {"version": version, "semantic_version": f"{version}.0"}
-    call.store.put("database", cluster.id, body)
-    return nothing()
 
 
 @router.add("GET", "/databases/{id}/ca", "databases_get_ca")
@@ -219,7 +181,7 @@ async def get_ca(call: Call) -> Response:
     if cluster.body["engine"] == plans.ADVANCED:
         played = switches.read(call.store).advanced_ca
         if played == "none":
-            raise errors.not_found("certificate authority of this cluster")
+            raise errors.not_found()
         if played == "empty":
             return answer({"ca": {"certificate": ""}})
     pem = await call.cloud.run(call.cloud.realiser.cluster_ca, cluster.id)
@@ -238,6 +200,8 @@ def resume(cloud: Cloud) -> None:
             cloud.spawn(_create_cluster(cloud, cluster.id))
         if cluster.body["status"] == "resizing":
             cloud.spawn(_resize_cluster(cloud, cluster.id))
+        if cluster.body["status"] == "migrating":
+            cloud.spawn(_set_online(cloud, cluster.id))
     for leaving in cloud.store.list("database_leaving"):
         cloud.spawn(_destroy_cluster(cloud, leaving.id))
 
@@ -277,7 +241,7 @@ async def _resize_cluster(cloud: Cloud, cluster_id: str) -> None:
 
 
 async def _set_online(cloud: Cloud, cluster_id: str) -> None:
-    """End a resize that leaves the server as it is: more nodes, more storage."""
+    """End what leaves the server as it is: more nodes, more storage, another region."""
     async with cloud.lock(cluster_id):
         if cloud.store.get("database", cluster_id) is not None:
             update(cloud.store, cluster_id, body={"status": "online"})
@@ -298,12 +262,25 @@ def _body(cloud: Cloud, cluster: Resource) -> Body:
         return connection_body(host, endpoint.port, DEFAULT_DATABASE, ADMIN, password)
 
     autoscale = cluster.body.get("autoscale")
-    return cluster.body | {
-        "storage_autoscale": autoscale["storage"] if autoscale else None,  # its name in DigitalOcean's own Go client
-        "connection": connection(endpoint.host),
-        "private_connection": connection(endpoint.private_host),
-        "users": [child.body for child in children(cloud.store, "database_user", cluster.id)],
-        "db_names": [child.body["name"] for child in children(cloud.store, "database_db", cluster.id)],
-        "rules": cluster.private["rules"],
-        "metrics_endpoints": [],
-    }
+    return (
+        cluster.body
+        | projects.of(cloud.store, cluster)
+        | {
+            "storage_autoscale": autoscale["storage"]
+            if autoscale
+            else None,  # its name in DigitalOcean's own Go client
+            "connection": connection(endpoint.host),
+            "private_connection": connection(endpoint.private_host),
+            "users": [child.body for child in children(cloud.store, "database_user", cluster.id)],
+            "db_names": [child.body["name"] for child in children(cloud.store, "database_db", cluster.id)],
+            "rules": cluster.private["rules"],
+            "metrics_endpoints": _metrics_endpoints(cluster),
+        }
+    )
+
+
+def _metrics_endpoints(cluster: Resource) -> Bodies:
+    """Name where metrics would be: nothing listens there."""
+    host = cluster.private["host"]
+    hosts = [host, f"standby-{host}"] if cluster.body["num_nodes"] > 1 else [host]
+    return [{"host": host, "port": _METRICS_PORT} for host in hosts]

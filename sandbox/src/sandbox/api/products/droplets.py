@@ -1,39 +1,39 @@
-"""Droplets and their actions."""
+"""Droplets: making, listing and destroying them."""
 
 import asyncio
 import logging
-import re
+from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Literal
 
 from starlette.responses import Response
 
-from sandbox.api import addresses, errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
-from sandbox.api.products import actions, ssh_keys, tags, vpcs
+from sandbox.api import addresses, errors, switches
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.products import actions, droplet_backups, ssh_keys, tags, vpcs
+from sandbox.api.products.droplet_common import check_idle, check_name, plan, spec, update
 from sandbox.machines import images
 from sandbox.model import plans
 from sandbox.model.realiser import DropletSpec
-from sandbox.model.store import Body, Resource, Store, now
+from sandbox.model.store import Bodies, Body, Resource, Store, now
 from sandbox.world.world import GATEWAY
 
 router = Router("Droplet")
 logger = logging.getLogger("sandbox.droplets")
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
 _MAX_USER_DATA = 64 * 1024  # bytes
+_MAX_NAMES = 10
 
 
 class _Create(Fields):
-    unsupported = frozenset({"backup_policy", "volumes", "names"})
-
-    name: str
+    name: str | None = None
+    names: list[str] | None = None
     region: str | None = None
     size: str
     image: str | int
     ssh_keys: list[str | int] | None = None
     monitoring: bool | None = None
     backups: bool | None = None
+    backup_policy: droplet_backups.Policy | None = None
     ipv6: bool | None = None
     private_networking: bool | None = None
     public_networking: bool | None = None
@@ -43,94 +43,55 @@ class _Create(Fields):
     with_droplet_agent: bool | None = None
 
 
-class _Action(Fields):
-    type: Literal[
-        "power_off",
-        "power_on",
-        "shutdown",
-        "reboot",
-        "power_cycle",
-        "resize",
-        "rename",
-        "enable_backups",
-        "disable_backups",
-    ]
-    disk: bool | None = None
-    size: str | None = None
-    name: str | None = None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """What all Droplets of one creation have, checked."""
+
+    plan: plans.DropletPlan
+    image: str
+    region: str
+    features: list[str]
+    policy: Body | None
+    tags: list[str]
+    vpc: Resource
+    public_keys: list[str]
+    user_data: str
 
 
 @router.add("POST", "/droplets", "droplets_create")
 async def create(call: Call) -> Response:
-    """Create a Droplet; its machine starts after the answer."""
+    """Create a Droplet, or one for each of several names; the machines start after the answer."""
     fields = call.fields(_Create)
-    _check_name(fields.name)
-    plan = _plan(fields.size)
-    image = _image(call, fields.image)
-    region = fields.region or next(iter(plans.REGIONS))
-    vpcs.check_region(region)
-    if fields.ipv6 and call.cloud.world.depth == "full":
-        raise errors.not_implemented(
-            "ipv6: at depth `full` machines have IPv4 alone; a sandbox of depth `api` takes it"
-        )
-    if fields.public_networking is False:
-        raise errors.not_implemented("public_networking: every Droplet of the sandbox has a public address")
-    if len((fields.user_data or "").encode()) > _MAX_USER_DATA:
-        size = len((fields.user_data or "").encode())
-        raise errors.unprocessable(f"user_data: must be at most {_MAX_USER_DATA} bytes, got {size}")
-    keys = [_public_key(call.store, key) for key in fields.ssh_keys or []]
-    vpc = vpcs.vpc_for(call.cloud, fields.vpc_uuid, region)
-    droplet_tags = tags.ensure(call.store, fields.tags)
-    if not keys:
-        logger.info("droplet %s has no SSH key: the real API would mail a root password", fields.name)
-
-    droplet_id = call.store.next_id()
-    body: Body = {
-        "id": droplet_id,
-        "name": fields.name,
-        "memory": plan.memory_mib,
-        "vcpus": plan.vcpus,
-        "disk": plan.disk_gib,
-        "locked": False,
-        "status": "new",
-        "kernel": None,
-        "created_at": now(),
-        "features": _features(fields),
-        "backup_ids": [],
-        "next_backup_window": None,
-        "snapshot_ids": [],
-        "image": plans.image_body(image),
-        "volume_ids": [],
-        "size": plan.body(),
-        "size_slug": plan.slug,
-        "networks": {"v4": [], "v6": []},
-        "region": plans.region_body(region),
-        "tags": droplet_tags,
-        "vpc_uuid": vpc.id,
-    }
-    private: Body = {
-        "public_ip": addresses.droplet(call.store),
-        "private_ip": addresses.private(call.store, vpc.id, vpc.body["ip_range"]),
-        "public_keys": keys,
-        "user_data": fields.user_data or "",
-    }
-    call.store.put("droplet", droplet_id, body, private)
-    action = actions.begin(call.store, "create", "droplet", droplet_id, region)
-    call.cloud.spawn(_create(call.cloud, str(droplet_id), action.id))
-    links = {"actions": [{"id": action.body["id"], "rel": "create", "href": actions.href(action)}]}
-    return answer({"droplet": body, "links": links}, 202)
+    names = _names(fields)
+    _check_limit(call.store, len(names))
+    order = _order(call, fields)
+    if not order.public_keys:
+        logger.info("droplets %s have no SSH key: the real API would mail a root password", ", ".join(names))
+    made: Bodies = []
+    begun: Bodies = []
+    for name in names:
+        droplet = _put(call.store, name, order)
+        action = actions.begin(call.store, "create", "droplet", int(droplet.id), order.region)
+        call.cloud.spawn(_create(call.cloud, droplet.id, action.id))
+        made.append(droplet.body)
+        begun.append({"id": action.body["id"], "rel": "create", "href": actions.href(action)})
+    what: Body = {"droplet": made[0]} if fields.names is None else {"droplets": made}
+    return answer(what | {"links": {"actions": begun}}, 202)
 
 
-@router.add("GET", "/droplets", "droplets_list", query=(*PAGING, "tag_name", "name", "type"))
+@router.add("GET", "/droplets", "droplets_list", query=("tag_name", "name", "type"))
 async def list_all(call: Call) -> Response:
-    """List Droplets, all or by tag or name."""
-    tag, name = call.query("tag_name"), call.query("name")
+    """List Droplets, all or by tag or name; those with a GPU are none."""
+    tag, name, type_ = call.query("tag_name"), call.query("name"), call.query("type")
+    if type_ not in {None, "", "droplets", "gpus"}:
+        raise errors.unprocessable(f'type: must be droplets or gpus, got "{type_}"')
+    found = call.store.list("droplet") if type_ != "gpus" else []
     return call.listing(
         "droplets",
         (
             droplet.body
-            for droplet in call.store.list("droplet")
-            if (not tag or tag in droplet.body["tags"]) and (not name or name == droplet.body["name"])
+            for droplet in found
+            if (not tag or tag in droplet.body["tags"]) and (not name or name.lower() == droplet.body["name"].lower())
         ),
     )
 
@@ -144,68 +105,24 @@ async def get(call: Call) -> Response:
 @router.add("DELETE", "/droplets/{id}", "droplets_destroy")
 async def delete(call: Call) -> Response:
     """Destroy a Droplet; it is found until its machine is gone."""
-    droplet = call.cloud.find("droplet", call.path("id"))
-    _check_idle(call.store, droplet)
-    call.store.put("droplet", droplet.id, droplet.body, droplet.private | {"deleting": True})
-    call.cloud.spawn(_destroy(call.cloud, droplet.id))
+    begin_destruction(call.cloud, [call.cloud.find("droplet", call.path("id"))])
     return nothing()
 
 
-@router.add("GET", "/droplets/{id}/actions", "dropletActions_list", query=PAGING)
-async def list_actions(call: Call) -> Response:
-    """List what was done to a Droplet, newest first."""
-    droplet = call.cloud.find("droplet", call.path("id"))
-    return call.listing("actions", (action.body for action in actions.of(call.store, "droplet", droplet.id)))
+@router.add("DELETE", "/droplets", "droplets_destroy_byTag", query=("tag_name",))
+async def delete_tagged(call: Call) -> Response:
+    """Destroy all Droplets that have a tag."""
+    begin_destruction(call.cloud, tags.droplets(call, call.query("tag_name")))
+    return nothing()
 
 
-@router.add("GET", "/droplets/{id}/actions/{action}", "dropletActions_get")
-async def get_action(call: Call) -> Response:
-    """Describe one action of a Droplet."""
-    action = call.cloud.find("action", call.path("action"))
-    if (action.body["resource_type"], str(action.body["resource_id"])) != ("droplet", call.path("id")):
-        raise errors.not_found("action")
-    return answer({"action": action.body})
-
-
-@router.add("POST", "/droplets/{id}/actions", "dropletActions_post")
-async def act(call: Call) -> Response:
-    """Begin an action; one at a time."""
-    droplet = call.cloud.find("droplet", call.path("id"))
-    fields = call.fields(_Action)
-    _check_idle(call.store, droplet)
-    if fields.type == "resize":
-        plan = _plan(fields.size or "")
-        if droplet.body["status"] != "off":
-            raise errors.unprocessable("Droplet must be powered off to resize")
-        if plan.disk_gib < droplet.body["disk"]:
-            raise errors.unprocessable(f"size: the disk of {plan.slug} is smaller than this Droplet's")
-    if fields.type == "rename":
-        _check_name(fields.name or "")
-    action = actions.begin(call.store, fields.type, "droplet", int(droplet.id), droplet.body["region"]["slug"])
-    call.cloud.spawn(_act(call.cloud, droplet.id, action.id, fields))
-    return answer({"action": action.body}, 201)
-
-
-def spec(store: Store, droplet: Resource) -> DropletSpec:
-    """Collect what a Droplet's machine needs."""
-    vpc = store.get("vpc", droplet.body["vpc_uuid"])
-    assert vpc is not None, "a VPC with members can't be deleted"
-    return DropletSpec(
-        id=int(droplet.id),
-        name=droplet.body["name"],
-        region=droplet.body["region"]["slug"],
-        size=droplet.body["size_slug"],
-        image=droplet.body["image"]["slug"],
-        memory_mib=droplet.body["memory"],
-        vcpus=droplet.body["vcpus"],
-        user_data=droplet.private["user_data"],
-        public_keys=tuple(droplet.private["public_keys"]),
-        tags=tuple(droplet.body["tags"]),
-        public_ip=droplet.private["public_ip"],
-        private_ip=droplet.private["private_ip"],
-        vpc_id=vpc.id,
-        vpc_range=vpc.body["ip_range"],
-    )
+def begin_destruction(cloud: Cloud, found: list[Resource]) -> None:
+    """Let Droplets go, all of them or none."""
+    for droplet in found:
+        check_idle(cloud.store, droplet)
+    for droplet in found:
+        cloud.store.put("droplet", droplet.id, droplet.body, droplet.private | {"deleting": True})
+        cloud.spawn(_destroy(cloud, droplet.id))
 
 
 def existing(store: Store) -> list[DropletSpec]:
@@ -237,11 +154,11 @@ async def _create(cloud: Cloud, droplet_id: str, action_id: str) -> None:
         await cloud.run(cloud.realiser.create_droplet, spec(cloud.store, droplet))
     except errors.ApiError as error:
         logger.error("droplet %s could not be made: %s", droplet_id, error.message)  # noqa: TRY400 - traced already
-        _update(cloud.store, droplet_id, status="off")
+        update(cloud.store, droplet_id, status="off")
         actions.finish(cloud.store, action_id, "errored")
         return
     vpc = cloud.find("vpc", droplet.body["vpc_uuid"])
-    _update(cloud.store, droplet_id, status="active", networks=_networks(droplet, vpc))
+    update(cloud.store, droplet_id, status="active", networks=_networks(droplet, vpc))
     actions.finish(cloud.store, action_id)
 
 
@@ -264,46 +181,86 @@ async def _destroy(cloud: Cloud, droplet_id: str) -> None:
     await cloud.apply()
 
 
-async def _act(cloud: Cloud, droplet_id: str, action_id: str, fields: _Action) -> None:
-    try:
-        await _perform(cloud, droplet_id, fields)
-    except errors.ApiError as error:
-        logger.error("droplet %s: %s failed: %s", droplet_id, fields.type, error.message)  # noqa: TRY400 - traced already
-        actions.finish(cloud.store, action_id, "errored")
-        return
-    actions.finish(cloud.store, action_id)
+def _names(fields: _Create) -> list[str]:
+    if fields.names is None:
+        if fields.name is None:
+            raise errors.unprocessable("name: required, or names of several Droplets")
+        names = [fields.name]
+    else:
+        names = fields.names
+        if fields.name:
+            raise errors.unprocessable("name, names: must be one of them, got both")
+        if not 1 <= len(names) <= _MAX_NAMES:
+            raise errors.unprocessable(f"names: must be 1 to {_MAX_NAMES}, got {len(names)}")
+    for name in names:
+        check_name(name)
+    return names
 
 
-async def _perform(cloud: Cloud, droplet_id: str, fields: _Action) -> None:
-    number = int(droplet_id)
-    if fields.type in {"power_off", "shutdown", "reboot", "power_cycle"}:
-        await cloud.run(cloud.realiser.power_off_droplet, number)
-        _update(cloud.store, droplet_id, status="off")
-    if fields.type in {"power_on", "reboot", "power_cycle"}:
-        await cloud.run(cloud.realiser.power_on_droplet, number)
-        _update(cloud.store, droplet_id, status="active")
-    if fields.type in {"enable_backups", "disable_backups"}:
-        features = set(cloud.find("droplet", droplet_id).body["features"]) - {"backups"}
-        _update(
-            cloud.store,
-            droplet_id,
-            features=sorted(features | {"backups"} if fields.type == "enable_backups" else features),
+def _check_limit(store: Store, more: int) -> None:
+    if len(store.list("droplet")) + more > switches.read(store).droplets:
+        raise errors.unprocessable("creating this/these droplet(s) will exceed your droplet limit")
+
+
+def _order(call: Call, fields: _Create) -> _Order:
+    chosen, image, region = plan(fields.size), _image(call, fields.image), _region(fields.region)
+    if fields.ipv6 and call.cloud.world.depth == "full":
+        raise errors.not_implemented(
+            "ipv6: at depth `full` machines have IPv4 alone; a sandbox of depth `api` takes it"
         )
-    if fields.type == "rename":
-        _update(cloud.store, droplet_id, name=fields.name)
-    if fields.type == "resize":
-        plan = _plan(fields.size or "")
-        # Without `disk` the disk stays as it is, so that the Droplet can be made smaller again.
-        disk = plan.disk_gib if fields.disk else cloud.find("droplet", droplet_id).body["disk"]
-        size = {"size": plan.body(), "size_slug": plan.slug, "memory": plan.memory_mib, "vcpus": plan.vcpus}
-        _update(cloud.store, droplet_id, disk=disk, **size)
-        await cloud.run(cloud.realiser.resize_droplet, spec(cloud.store, cloud.find("droplet", droplet_id)))
+    if fields.public_networking is False:
+        raise errors.not_implemented("public_networking: every Droplet of the sandbox has a public address")
+    if len((fields.user_data or "").encode()) > _MAX_USER_DATA:
+        size = len((fields.user_data or "").encode())
+        raise errors.unprocessable(f"user_data: must be at most {_MAX_USER_DATA} bytes, got {size}")
+    if fields.backup_policy and not fields.backups:
+        raise errors.unprocessable("backup_policy: needs backups")
+    return _Order(
+        plan=chosen,
+        image=image,
+        region=region,
+        features=_features(fields),
+        policy=droplet_backups.checked(fields.backup_policy) if fields.backups else None,
+        public_keys=[_public_key(call.store, key) for key in fields.ssh_keys or []],
+        user_data=fields.user_data or "",
+        vpc=vpcs.vpc_for(call.cloud, fields.vpc_uuid, region),
+        tags=tags.ensure(call.store, fields.tags),
+    )
 
 
-def _update(store: Store, droplet_id: str, **changes: object) -> None:
-    droplet = store.get("droplet", droplet_id)
-    if droplet is not None:
-        store.put("droplet", droplet_id, droplet.body | changes)
+def _put(store: Store, name: str, order: _Order) -> Resource:
+    droplet_id = store.next_id()
+    body: Body = {
+        "id": droplet_id,
+        "name": name,
+        "memory": order.plan.memory_mib,
+        "vcpus": order.plan.vcpus,
+        "disk": order.plan.disk_gib,
+        "locked": False,
+        "status": "new",
+        "kernel": None,
+        "created_at": now(),
+        "features": order.features,
+        "backup_ids": [],
+        "next_backup_window": droplet_backups.window(order.policy),
+        "snapshot_ids": [],
+        "image": plans.image_body(order.image),
+        "volume_ids": [],
+        "size": order.plan.body(),
+        "size_slug": order.plan.slug,
+        "networks": {"v4": [], "v6": []},
+        "region": plans.region_body(order.region),
+        "tags": order.tags,
+        "vpc_uuid": order.vpc.id,
+    }
+    private: Body = {
+        "public_ip": addresses.droplet(store),
+        "private_ip": addresses.private(store, order.vpc.id, order.vpc.body["ip_range"]),
+        "public_keys": order.public_keys,
+        "user_data": order.user_data,
+        "backup_policy": order.policy,
+    }
+    return store.put("droplet", droplet_id, body, private)
 
 
 def _networks(droplet: Resource, vpc: Resource) -> Body:
@@ -329,22 +286,15 @@ def _public_v6(droplet: Resource) -> Body:
     return {"ip_address": f"2001:db8::{number:x}", "netmask": 64, "gateway": "2001:db8::1", "type": "public"}
 
 
-def _check_idle(store: Store, droplet: Resource) -> None:
-    if droplet.private.get("deleting") or actions.pending(store, "droplet", droplet.id):
-        raise errors.unprocessable("Droplet already has a pending event.")
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise errors.unprocessable(
-            f'name: Only valid hostname characters are allowed. (a-z, A-Z, 0-9, . and -), got "{name}"'
-        )
-
-
-def _plan(size: str) -> plans.DropletPlan:
-    if size not in plans.DROPLET_PLANS:
-        raise errors.unprocessable(f'size: must be one of {", ".join(plans.DROPLET_PLANS)}, got "{size}"')
-    return plans.DROPLET_PLANS[size]
+def _region(wanted: str | None) -> str:
+    """Return the region of a new Droplet: the wanted one, one of a city, or any."""
+    if not wanted:
+        return next(iter(plans.REGIONS))
+    city = [slug for slug in plans.REGIONS if slug.rstrip("0123456789") == wanted]
+    if city:
+        return city[0]
+    vpcs.check_region(wanted)
+    return wanted
 
 
 def _features(fields: _Create) -> list[str]:

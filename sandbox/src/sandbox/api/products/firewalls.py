@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.model.store import Body, Store, now
 
 router = Router("Firewall")
@@ -38,10 +38,21 @@ class _Outbound(_Rule):
     destinations: _Peers
 
 
-class _Firewall(Fields):
-    name: str
+class _Rules(Fields):
     inbound_rules: list[_Inbound] | None = None
     outbound_rules: list[_Outbound] | None = None
+
+
+class _Droplets(Fields):
+    droplet_ids: list[int]
+
+
+class _Tags(Fields):
+    tags: list[str]
+
+
+class _Firewall(_Rules):
+    name: str
     droplet_ids: list[int] | None = None
     tags: list[str] | None = None
 
@@ -58,7 +69,7 @@ async def create(call: Call) -> Response:
     return answer({"firewall": body}, 202)
 
 
-@router.add("GET", "/firewalls", "firewalls_list", query=PAGING)
+@router.add("GET", "/firewalls", "firewalls_list")
 async def list_all(call: Call) -> Response:
     """List firewalls."""
     return call.listing("firewalls", (firewall.body for firewall in call.store.list("firewall")))
@@ -90,20 +101,70 @@ async def delete(call: Call) -> Response:
     return nothing()
 
 
-def _content(cloud: Cloud, fields: _Firewall) -> Body:
-    inbound = [_rule(cloud.store, rule, "sources", rule.sources) for rule in fields.inbound_rules or []]
-    outbound = [_rule(cloud.store, rule, "destinations", rule.destinations) for rule in fields.outbound_rules or []]
+@router.add("POST", "/firewalls/{id}/rules", "firewalls_add_rules")
+async def add_rules(call: Call) -> Response:
+    """Add rules; those that are there already are there once."""
+    return await _change(call, _rules(call.store, call.fields(_Rules)), present=True)
+
+
+@router.add("DELETE", "/firewalls/{id}/rules", "firewalls_delete_rules")
+async def remove_rules(call: Call) -> Response:
+    """Take rules away that are the same as those that are named."""
+    return await _change(call, _rules(call.store, call.fields(_Rules)), present=False)
+
+
+@router.add("POST", "/firewalls/{id}/droplets", "firewalls_assign_droplets")
+async def add_droplets(call: Call) -> Response:
+    """Put Droplets behind a firewall."""
+    droplet_ids = call.fields(_Droplets).droplet_ids
+    _check_members(call.store, droplet_ids, [])
+    return await _change(call, {"droplet_ids": droplet_ids}, present=True)
+
+
+@router.add("DELETE", "/firewalls/{id}/droplets", "firewalls_delete_droplets")
+async def remove_droplets(call: Call) -> Response:
+    """Take Droplets from behind a firewall."""
+    return await _change(call, call.fields(_Droplets).model_dump(), present=False)
+
+
+@router.add("POST", "/firewalls/{id}/tags", "firewalls_add_tags")
+async def add_tags(call: Call) -> Response:
+    """Put the Droplets that have a tag behind a firewall, now and later."""
+    tags = call.fields(_Tags).tags
+    _check_members(call.store, [], tags)
+    return await _change(call, {"tags": tags}, present=True)
+
+
+@router.add("DELETE", "/firewalls/{id}/tags", "firewalls_delete_tags")
+async def remove_tags(call: Call) -> Response:
+    """Take the Droplets that have a tag from behind a firewall."""
+    return await _change(call, call.fields(_Tags).model_dump(), present=False)
+
+
+async def _change(call: Call, lists: Body, *, present: bool) -> Response:
+    firewall = call.cloud.find("firewall", call.path("id"))
+    for name, items in lists.items():
+        kept = [item for item in firewall.body[name] if present or item not in items]
+        new = [item for at, item in enumerate(items) if present and item not in kept and item not in items[:at]]
+        firewall.body[name] = kept + new
+    call.store.put("firewall", firewall.id, firewall.body)
+    await call.cloud.apply()
+    return nothing()
+
+
+def _rules(store: Store, fields: _Rules) -> Body:
+    inbound = [_rule(store, rule, "sources", rule.sources) for rule in fields.inbound_rules or []]
+    outbound = [_rule(store, rule, "destinations", rule.destinations) for rule in fields.outbound_rules or []]
     if not inbound and not outbound:
         raise errors.unprocessable("inbound_rules, outbound_rules: at least one rule is required")
+    return {"inbound_rules": inbound, "outbound_rules": outbound}
+
+
+def _content(cloud: Cloud, fields: _Firewall) -> Body:
+    rules = _rules(cloud.store, fields)
     droplet_ids, tags = fields.droplet_ids or [], fields.tags or []
     _check_members(cloud.store, droplet_ids, tags)
-    return {
-        "name": fields.name,
-        "inbound_rules": inbound,
-        "outbound_rules": outbound,
-        "droplet_ids": droplet_ids,
-        "tags": tags,
-    }
+    return {"name": fields.name, **rules, "droplet_ids": droplet_ids, "tags": tags}
 
 
 def _rule(store: Store, rule: _Rule, side: str, peers: _Peers) -> Body:
@@ -130,10 +191,8 @@ def _rule(store: Store, rule: _Rule, side: str, peers: _Peers) -> Body:
 
 
 def _ports(rule: _Rule) -> str:
-    if rule.protocol == "icmp":
-        return "0"  # it has none; what a client says of them (Terraform's "1-65535") is passed over
-    if rule.ports in {"0", "all"}:
-        return "0"
+    if rule.ports in {"0", "all"} or (rule.protocol == "icmp" and not rule.ports):
+        return "0"  # of icmp what is said is kept, though it has no ports
     match = _PORTS.fullmatch(rule.ports or "")
     first, last = (int(match[1]), int(match[3] or match[1])) if match else (0, 0)
     if not 0 < first <= last <= _LAST_PORT:

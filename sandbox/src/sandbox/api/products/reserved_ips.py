@@ -5,8 +5,8 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import addresses, errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
-from sandbox.api.products import account, actions, vpcs
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.products import actions, projects, vpcs
 from sandbox.model import plans
 from sandbox.model.store import Body, Resource, Store
 
@@ -39,9 +39,9 @@ async def create(call: Call) -> Response:
         "region": plans.region_body(region),
         "droplet": None,
         "locked": False,
-        "project_id": account.project(fields.project_id),
+        "project_id": projects.of_new(call.store, fields.project_id),
     }
-    reserved = call.store.put("reserved_ip", ip, body)
+    reserved = call.store.put("reserved_ip", ip, body, {"project_id": body["project_id"]})
     reply: Body = {"reserved_ip": body}
     if droplet:
         action = _begin(call.store, reserved, "assign_ip")
@@ -53,7 +53,7 @@ async def create(call: Call) -> Response:
     return answer(reply, 202)
 
 
-@router.add("GET", "/reserved_ips", "reservedIPs_list", query=PAGING)
+@router.add("GET", "/reserved_ips", "reservedIPs_list")
 async def list_all(call: Call) -> Response:
     """List addresses."""
     return call.listing("reserved_ips", (_body(call.store, ip) for ip in call.store.list("reserved_ip")))
@@ -62,13 +62,13 @@ async def list_all(call: Call) -> Response:
 @router.add("GET", "/reserved_ips/{ip}", "reservedIPs_get")
 async def get(call: Call) -> Response:
     """Describe an address and its Droplet."""
-    return answer({"reserved_ip": _body(call.store, call.cloud.find("reserved_ip", call.path("ip"), "reserved IP"))})
+    return answer({"reserved_ip": _body(call.store, call.cloud.find("reserved_ip", call.path("ip")))})
 
 
 @router.add("DELETE", "/reserved_ips/{ip}", "reservedIPs_delete")
 async def delete(call: Call) -> Response:
     """Give an address back; its Droplet loses it."""
-    reserved = call.cloud.find("reserved_ip", call.path("ip"), "reserved IP")
+    reserved = call.cloud.find("reserved_ip", call.path("ip"))
     call.store.delete("reserved_ip", reserved.id)
     await call.cloud.apply()
     return nothing()
@@ -77,7 +77,7 @@ async def delete(call: Call) -> Response:
 @router.add("POST", "/reserved_ips/{ip}/actions", "reservedIPsActions_post")
 async def act(call: Call) -> Response:
     """Begin to assign or unassign an address."""
-    reserved = call.cloud.find("reserved_ip", call.path("ip"), "reserved IP")
+    reserved = call.cloud.find("reserved_ip", call.path("ip"))
     fields = call.fields(_Action)
     if fields.type == "unassign":
         if reserved.body["droplet"] is None:
@@ -95,10 +95,10 @@ async def act(call: Call) -> Response:
     return answer({"action": action.body}, 201)
 
 
-@router.add("GET", "/reserved_ips/{ip}/actions", "reservedIPsActions_list", query=PAGING)
+@router.add("GET", "/reserved_ips/{ip}/actions", "reservedIPsActions_list")
 async def list_actions(call: Call) -> Response:
     """List what was done to an address, newest first."""
-    reserved = call.cloud.find("reserved_ip", call.path("ip"), "reserved IP")
+    reserved = call.cloud.find("reserved_ip", call.path("ip"))
     found = (a.body for a in reversed(call.store.list("action")) if a.private.get("ip") == reserved.id)
     return call.listing("actions", found)
 
@@ -108,7 +108,7 @@ async def get_action(call: Call) -> Response:
     """Describe one action of an address."""
     action = call.cloud.find("action", call.path("action"))
     if action.private.get("ip") != call.path("ip"):
-        raise errors.not_found("action")
+        raise errors.not_found()
     return answer({"action": action.body})
 
 
@@ -144,4 +144,4 @@ def _droplet(store: Store, droplet_id: int | None) -> Resource:
 
 def _body(store: Store, reserved: Resource) -> Body:
     droplet = store.get("droplet", (reserved.body["droplet"] or {}).get("id", 0))
-    return reserved.body | {"droplet": droplet.body if droplet else None}
+    return reserved.body | projects.of(store, reserved) | {"droplet": droplet.body if droplet else None}

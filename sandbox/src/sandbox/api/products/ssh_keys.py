@@ -7,7 +7,7 @@ import hashlib
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model.store import Resource, Store
 
 router = Router("SSH key")
@@ -38,7 +38,7 @@ async def create(call: Call) -> Response:
     return answer({"ssh_key": call.store.put("ssh_key", key_id, body).body}, 201)
 
 
-@router.add("GET", "/account/keys", "sshKeys_list", query=PAGING)
+@router.add("GET", "/account/keys", "sshKeys_list")
 async def list_all(call: Call) -> Response:
     """List keys."""
     return call.listing("ssh_keys", (key.body for key in call.store.list("ssh_key")))
@@ -75,7 +75,7 @@ def find(store: Store, key: str) -> Resource | None:
 def _wanted(call: Call) -> Resource:
     key = find(call.store, call.path("key"))
     if key is None:
-        raise errors.not_found("SSH key")
+        raise errors.not_found()
     return key
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
-from sandbox.model.store import Body, Store
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
+from sandbox.model.store import Body, Resource, Store
 
 router = Router("Tag")
 
@@ -34,11 +34,13 @@ class _Resources(Fields):
 async def create(call: Call) -> Response:
     """Create a tag; one that exists is answered as it is."""
     name = call.fields(_Create).name
-    ensure(call.store, [name])
+    _check_names([name])
+    if call.store.get("tag", name) is None:
+        call.store.put("tag", name, {"name": name})
     return answer({"tag": _body(call.store, name)}, 201)
 
 
-@router.add("GET", "/tags", "tags_list", query=PAGING)
+@router.add("GET", "/tags", "tags_list")
 async def list_all(call: Call) -> Response:
     """List tags."""
     return call.listing("tags", (_body(call.store, tag.id) for tag in call.store.list("tag")))
@@ -89,29 +91,50 @@ async def _change(call: Call, *, present: bool) -> Response:
         resource = call.cloud.find(item.resource_type, item.resource_id)
         tags = [tag for tag in resource.body["tags"] if tag != name] + ([name] if present else [])
         call.store.put(resource.kind, resource.id, resource.body | {"tags": tags})
+        if present:
+            call.store.put("tag", name, {"name": name}, {"last": [resource.kind, resource.id]})
     await call.cloud.apply()
     return nothing()
+
+
+def droplets(call: Call, name: str | None) -> list[Resource]:
+    """Return the Droplets that have a tag, or raise 422 without one and 404 for one that doesn't exist."""
+    if not name:
+        raise errors.unprocessable("tag_name: required")
+    tag = call.cloud.find("tag", name)
+    return [droplet for droplet in call.store.list("droplet") if tag.id in droplet.body["tags"]]
 
 
 def ensure(store: Store, names: Iterable[str] | None) -> list[str]:
     """Create the tags that don't exist yet, as every creation with tags does; return them without repetition."""
     unique = list(dict.fromkeys(names or ()))
+    _check_names(unique)
     for name in unique:
-        if not _NAME.fullmatch(name):
-            raise errors.unprocessable(
-                f'tags: must have 1-255 letters, digits, colons, dashes and underscores, got "{name}"'
-            )
-    for name in unique:
-        if store.get("tag", name) is None:
-            store.put("tag", name, {"name": name})
+        store.put("tag", name, {"name": name}, {})  # what is being created is what was tagged last
     return unique
 
 
+def _check_names(names: Iterable[str]) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise errors.bad_tag(name)
+
+
 def _body(store: Store, name: str) -> Body:
+    tag = store.get("tag", name)
+    last = tuple(tag.private.get("last", ())) if tag else ()
     counted: Body = {field: {"count": 0} for field in _ABSENT}
+    everything: list[Resource] = []
     for kind, field in _KINDS.items():
-        tagged = [resource.id for resource in store.list(kind) if name in resource.body["tags"]]
-        counted[field] = {"count": len(tagged)}
-        if tagged:
-            counted[field]["last_tagged_uri"] = f"https://api.digitalocean.com/v2/{field}/{tagged[-1]}"
-    return {"name": name, "resources": {"count": sum(item["count"] for item in counted.values()), **counted}}
+        tagged = [resource for resource in store.list(kind) if name in resource.body["tags"]]
+        counted[field] = {"count": len(tagged)} | _last_tagged(tagged, last)
+        everything += tagged
+    return {"name": name, "resources": {"count": len(everything)} | _last_tagged(everything, last) | counted}
+
+
+def _last_tagged(tagged: list[Resource], last: tuple[str, ...]) -> Body:
+    """Say which was tagged last: the last that was given the tag, else the one that was created last with it."""
+    if not tagged:
+        return {}
+    newest = max(reversed(tagged), key=lambda resource: ((resource.kind, resource.id) == last, resource.created_at))
+    return {"last_tagged_uri": f"https://api.digitalocean.com/v2/{_KINDS[newest.kind]}/{newest.id}"}

@@ -6,13 +6,14 @@ from ipaddress import IPv4Network
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Cloud, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.model import plans
 from sandbox.model.store import Body, Resource, Store, now
 
 router = Router("VPC")
 
 _NAME = re.compile(r"[A-Za-z0-9.-]{1,255}")
+_MAX_DESCRIPTION = 255
 _PRIVATE = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
 _RESERVED = tuple(IPv4Network(text) for text in ("10.244.0.0/16", "10.245.0.0/16", "10.246.0.0/24", "10.229.0.0/16"))
 _SMALLEST, _LARGEST = 28, 16  # prefix lengths
@@ -27,10 +28,14 @@ class _Create(Fields):
     description: str | None = None
 
 
-class _Update(Fields):
-    name: str
+class _Patch(Fields):
+    name: str | None = None
     description: str | None = None
     default: bool | None = None
+
+
+class _Update(_Patch):
+    name: str
 
 
 @router.add("POST", "/vpcs", "vpcs_create")
@@ -38,6 +43,7 @@ async def create(call: Call) -> Response:
     """Create a VPC with the given range, or with one that is free."""
     fields = call.fields(_Create)
     _check_name(call.store, fields.name)
+    _check_description(fields.description)
     check_region(fields.region)
     network = _check_range(call.store, fields.ip_range) if fields.ip_range else _free_range(call.store)
     vpc = _put(call.store, fields.name, fields.region, network, fields.description or "")
@@ -45,7 +51,7 @@ async def create(call: Call) -> Response:
     return answer({"vpc": vpc.body}, 201)
 
 
-@router.add("GET", "/vpcs", "vpcs_list", query=PAGING)
+@router.add("GET", "/vpcs", "vpcs_list")
 async def list_all(call: Call) -> Response:
     """List VPCs."""
     return call.listing("vpcs", (vpc.body for vpc in call.store.list("vpc")))
@@ -54,16 +60,26 @@ async def list_all(call: Call) -> Response:
 @router.add("GET", "/vpcs/{id}", "vpcs_get")
 async def get(call: Call) -> Response:
     """Describe a VPC."""
-    return answer({"vpc": call.cloud.find("vpc", call.path("id"), "VPC").body})
+    return answer({"vpc": call.cloud.find("vpc", call.path("id")).body})
 
 
 @router.add("PUT", "/vpcs/{id}", "vpcs_update")
 async def update(call: Call) -> Response:
     """Rename or describe a VPC, or make it its region's default."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
-    fields = call.fields(_Update)
-    if fields.name != vpc.body["name"]:
-        _check_name(call.store, fields.name)
+    return _change(call, call.fields(_Update))
+
+
+@router.add("PATCH", "/vpcs/{id}", "vpcs_patch")
+async def patch(call: Call) -> Response:
+    """Change what is named."""
+    return _change(call, call.fields(_Patch))
+
+
+def _change(call: Call, fields: _Patch) -> Response:
+    vpc = call.cloud.find("vpc", call.path("id"))
+    name = vpc.body["name"] if fields.name is None else fields.name
+    if name != vpc.body["name"]:
+        _check_name(call.store, name)
     if fields.default is False and vpc.body["default"]:
         raise errors.unprocessable("default: make another VPC of the region its default instead")
     if fields.default and not vpc.body["default"]:
@@ -71,15 +87,16 @@ async def update(call: Call) -> Response:
             if other.body["region"] == vpc.body["region"] and other.body["default"]:
                 call.store.put("vpc", other.id, other.body | {"default": False})
         vpc.body["default"] = True
+    _check_description(fields.description)
     description = vpc.body["description"] if fields.description is None else fields.description
-    changed = call.store.put("vpc", vpc.id, vpc.body | {"name": fields.name, "description": description})
+    changed = call.store.put("vpc", vpc.id, vpc.body | {"name": name, "description": description})
     return answer({"vpc": changed.body})
 
 
 @router.add("DELETE", "/vpcs/{id}", "vpcs_delete")
 async def delete(call: Call) -> Response:
     """Delete a VPC that has no members."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
+    vpc = call.cloud.find("vpc", call.path("id"))
     if vpc.body["default"]:
         raise errors.forbidden("Can not delete default VPCs")
     if _members(call.store, vpc.id):
@@ -89,10 +106,10 @@ async def delete(call: Call) -> Response:
     return nothing()
 
 
-@router.add("GET", "/vpcs/{id}/members", "vpcs_list_members", query=(*PAGING, "resource_type"))
+@router.add("GET", "/vpcs/{id}/members", "vpcs_list_members", query=("resource_type",))
 async def members(call: Call) -> Response:
     """List Droplets and clusters in a VPC."""
-    vpc = call.cloud.find("vpc", call.path("id"), "VPC")
+    vpc = call.cloud.find("vpc", call.path("id"))
     wanted = call.query("resource_type")
     shown = (m for m in _members(call.store, vpc.id) if not wanted or m["urn"].startswith(f"do:{wanted}:"))
     return call.listing("members", shown)
@@ -154,6 +171,13 @@ def _check_name(store: Store, name: str) -> None:
         raise errors.unprocessable(f'name: must be 1-255 letters, digits, dashes and periods, got "{name}"')
     if any(vpc.body["name"] == name for vpc in store.list("vpc")):
         raise errors.unprocessable(f'name: must be unique, a VPC is called "{name}" already')
+
+
+def _check_description(description: str | None) -> None:
+    if len(description or "") > _MAX_DESCRIPTION:
+        raise errors.unprocessable(
+            f"description: must have at most {_MAX_DESCRIPTION} characters, got {len(description or '')}"
+        )
 
 
 def _check_range(store: Store, text: str) -> IPv4Network:

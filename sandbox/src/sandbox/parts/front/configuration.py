@@ -9,7 +9,7 @@ from typing import TypedDict
 from sandbox.model.plans import SPACES_REGIONS
 from sandbox.parts import acme
 from sandbox.parts.spaces import ceph, gateway
-from sandbox.world.world import ACME_HOST, API_HOST, GATEWAY, INTERNET_SIDE, SPACES_DOMAIN, World
+from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, INTERNET_SIDE, SPACES_DOMAIN, World
 
 LOOPBACK = "127.0.0.1"
 API_PORT = 8080
@@ -99,7 +99,7 @@ http {{
   }}
   server {{
     listen {GATEWAY}:80;
-    server_name {API_HOST} {ACME_HOST} {hosts} {bucket_hosts} {cdn_hosts};
+    server_name {API_HOST} {CLOUD_HOST} {ACME_HOST} {hosts} {bucket_hosts} {cdn_hosts};
     return 301 https://$host$request_uri;
   }}
   server {{
@@ -108,7 +108,7 @@ http {{
   }}
   server {{
     listen {GATEWAY}:443 ssl http2;
-    server_name {API_HOST};
+    server_name {API_HOST} {CLOUD_HOST};
     location / {{
       proxy_read_timeout 600s;
       proxy_pass http://{LOOPBACK}:{API_PORT};

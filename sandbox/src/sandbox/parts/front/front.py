@@ -18,13 +18,14 @@ from sandbox.model.realiser import RealiserError
 from sandbox.model.topology import Topology
 from sandbox.network import inside
 from sandbox.network.namespaces import ROUTER, in_namespace
+from sandbox.parts.front import cache
 from sandbox.parts.front.configuration import GENERATION_PORT, LOOPBACK, CdnServer, generation_of, render
 from sandbox.parts.spaces import gateway
 from sandbox.world import certificates
 from sandbox.world.locks import exclusive
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
-from sandbox.world.world import ACME_HOST, API_HOST, SPACES_DOMAIN, World
+from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, SPACES_DOMAIN, World
 
 _DEADLINE = 20.0  # seconds for nginx to serve a configuration
 
@@ -36,7 +37,7 @@ def start(world: World, supervisor: Supervisor, *, namespace: str = ROUTER) -> N
     (folder / "namespace").write_text(namespace)
     for name in ("body", "proxy", "unused"):
         (folder / name).mkdir(exist_ok=True)
-    hosts = [API_HOST, ACME_HOST]
+    hosts = [API_HOST, CLOUD_HOST, ACME_HOST]
     for region in SPACES_REGIONS:
         hosts += [f"{region}.{SPACES_DOMAIN}", f"*.{region}.{SPACES_DOMAIN}", f"*.{region}.cdn.{SPACES_DOMAIN}"]
     certificates.issue(world, hosts, folder / "front")
@@ -73,6 +74,11 @@ def apply(world: World, topology: Topology) -> None:
     with exclusive(_folder(world) / "lock"):
         _replace(_folder(world) / "cdn.json", json.dumps(servers, indent=1))
         _reload_when_changed(world)
+
+
+def purge(world: World, endpoint_id: str, files: list[str]) -> None:
+    """Forget what a CDN endpoint keeps of these paths: an answer without its file is asked for anew."""
+    cache.purge(_folder(world) / "cache", endpoint_id, files)
 
 
 def origin_requests(world: World, host: str, path: str) -> int:
