@@ -38,8 +38,8 @@ def destination(world: World, shape: Topology, host: str, port: int) -> tuple[st
     if host in {API_HOST, SPACES_DOMAIN} or host.endswith(f".{SPACES_DOMAIN}"):
         if world.depth == "full":
             return GATEWAY, port
-        local = "api" if host == API_HOST else "spaces"
-        return ("127.0.0.1", ports.reserve(world, local)) if port == _HTTPS else None
+        served = {_HTTPS: "api"} if host == API_HOST else {_HTTPS: "spaces", _HTTP: "spaces-http"}
+        return ("127.0.0.1", ports.reserve(world, served[port])) if port in served else None
     if host == ACME_HOST:
         return (GATEWAY, port) if world.depth == "full" else None
     address = _address(shape, host)
