@@ -18,6 +18,7 @@ REMOVED = (
     "DIGITALOCEAN_ACCESS_TOKEN",
     "DIGITALOCEAN_API_URL",
     "SPACES_ENDPOINT_URL",
+    "AWS_CA_BUNDLE",  # see TRUST_VARIABLES
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ACCESS_KEY_ID",
@@ -55,13 +56,20 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
 
 def way(world: World) -> dict[str, str]:
     """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
-    variables = dict.fromkeys(TRUST_VARIABLES, str(world.bundle))
+    variables = dict.fromkeys((*TRUST_VARIABLES, "NODE_EXTRA_CA_CERTS"), str(world.bundle))
     if world.depth == "api":
-        # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only, because curl
-        # takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
+        # No namespaces at this depth: the names lead to loopback by way of the proxy. Twice for http, because curl
+        # takes the lower-case name only: the upper-case one could be a header of a CGI request.
         proxy = f"http://127.0.0.1:{world.proxy_port}"
-        variables |= {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
-    return variables
+        return variables | {
+            "HTTPS_PROXY": proxy,
+            "HTTP_PROXY": proxy,
+            "http_proxy": proxy,
+            "NO_PROXY": "localhost,127.0.0.1",
+        }
+    # Debian 12's gateway knows no chunks with a checksum behind them, which AWS's clients send by themselves.
+    sums = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
+    return variables | sums
 
 
 def prepare_pulumi(world: World) -> None:

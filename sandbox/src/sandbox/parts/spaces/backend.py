@@ -98,9 +98,12 @@ class Backend:
         """Return an object, or None."""
         return self._moto.get_object(bucket, key, version_id=version)
 
-    def has_upload(self, bucket: str, upload: str) -> bool:
-        """Say whether an upload in parts is under way."""
-        return upload in self._moto.buckets[bucket].multiparts
+    def has_upload(self, request: Request, upload: str) -> bool:
+        """Say whether an upload in parts is under way; to complete it twice is to complete it once."""
+        if upload in self._moto.buckets[request.bucket].multiparts:
+            return True
+        made = self.object(request.bucket, request.key) if request.method == "POST" else None
+        return bool(made and made.multipart and made.multipart.id == upload)
 
     def public_object(self, bucket: str, key: str, version: str | None) -> bool:
         """Say whether everybody may read an object."""
@@ -117,6 +120,8 @@ class Backend:
             # Well-formed, but not what moto looks for in it.
             raise invalid("MalformedXML", f"the body is not as this request has it: {error!r}") from error
         kept = {name: value for name, value in headers.items() if not _OTHERS.fullmatch(name)}
+        if kept.get("x-amz-version-id") == "null":  # of a bucket without versions
+            del kept["x-amz-version-id"]
         return Answer(status=status, headers=kept, body=b"".join(chunks))
 
 
@@ -129,7 +134,9 @@ def _environ(call: Call, environ: WSGIEnvironment) -> WSGIEnvironment:
         if name in call.headers or name not in request.headers:
             seen[f"HTTP_{name.upper().replace('-', '_')}"] = value
     query = {name: value for name, value in request.query.items() if name.lower() not in carried} | call.query
-    query.pop("encoding-type", None)  # ours
+    query = {
+        name: value for name, value in query.items() if name != "encoding-type" and (name, value) != ("versionId", "")
+    }
     path = f"/{request.bucket}/{quote(request.key, safe='')}" if request.key else f"/{request.bucket}"
     return seen | {
         # moto's routes look at one path, to see that there is a key, and its methods at the other, to see which.

@@ -80,7 +80,7 @@ class Spaces:
             self._see_bucket(request)
         self._authorise(request, grants)
         upload = request.query.get("uploadId")
-        if upload is not None and request.method != "POST" and not self._backend.has_upload(request.bucket, upload):
+        if upload is not None and not self._backend.has_upload(request, upload):
             raise missing("NoSuchUpload", f"{upload}: unknown, or completed, or aborted")
         body, trailer = bodies.read(environ, request)
         if creates:
@@ -196,6 +196,8 @@ class Spaces:
         query = {} if request.bucket else {"bucket-region": request.region}
         if int(request.query.get("max-keys", 0)) > _MAX_KEYS:
             query["max-keys"] = str(_MAX_KEYS)
+        if request.query.get("versionId") == "null" and self._backend.bucket(request.bucket).versioning_status is None:
+            query["versionId"] = ""  # moto knows the one version that there is by no name
         return Call(
             request=request,
             body=body,

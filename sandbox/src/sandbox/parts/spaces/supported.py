@@ -75,7 +75,8 @@ def check(request: Request) -> None:
     """Refuse what is not there, and what can't be understood."""
     _operation(request)
     for name, why in _HEADERS.items():
-        if name in request.headers:
+        # rclone says that it wants no object lock.
+        if request.headers.get(name, "false").lower() not in {"false", "off"}:
             not_implemented(f"{name}: {why}")
     if request.headers.get("x-amz-storage-class", "STANDARD") != "STANDARD":
         raise invalid("InvalidStorageClass", f'x-amz-storage-class: got "{request.headers["x-amz-storage-class"]}"')
