@@ -80,7 +80,7 @@ class Spaces:
             self._see_bucket(request)
         self._authorise(request, grants)
         upload = request.query.get("uploadId")
-        if upload is not None and not self._backend.has_upload(request, upload):
+        if request.key and upload is not None and not self._backend.has_upload(request, upload):
             raise missing("NoSuchUpload", f"{upload}: unknown, or completed, or aborted")
         body, trailer = bodies.read(environ, request)
         if creates:
@@ -182,6 +182,8 @@ class Spaces:
             "POST" if root in {"Delete", "CompleteMultipartUpload"} else "PUT"
         )
         headers = dict(trailer)
+        if "uploads" in request.query:
+            body = b""  # nothing is said there
         if is_document and root:
             documents.parse(body, root)
         encoding = request.headers.get("content-encoding", "")

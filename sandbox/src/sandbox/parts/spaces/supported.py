@@ -3,27 +3,28 @@
 import re
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from itertools import chain
 
 from sandbox.parts.spaces.errors import S3Error, invalid, not_implemented
 from sandbox.parts.spaces.request import Request
 
 # Parameters that choose an operation of S3.
 _OF_BUCKETS = {
-    "acl",
-    "cors",
-    "delete",
-    "lifecycle",
-    "location",
-    "logging",
-    "policy",
-    "uploads",
-    "versioning",
-    "versions",
+    "GET": {"acl", "cors", "lifecycle", "location", "logging", "policy", "uploads", "versioning", "versions"},
+    "HEAD": set(),
+    "PUT": {"acl", "cors", "lifecycle", "logging", "policy", "versioning"},
+    "DELETE": {"cors", "lifecycle", "policy"},
+    "POST": {"delete"},
 }
-_OF_OBJECTS = {"acl", "tagging", "uploads", "uploadId", "partNumber", "versionId"}
+_OF_OBJECTS = {
+    "GET": {"acl", "partNumber", "tagging", "uploadId", "versionId"},
+    "HEAD": {"partNumber", "versionId"},
+    "PUT": {"acl", "partNumber", "tagging", "uploadId", "versionId"},
+    "DELETE": {"tagging", "uploadId", "versionId"},
+    "POST": {"uploadId", "uploads"},
+}
 _OF_S3 = {
-    *_OF_BUCKETS,
-    *_OF_OBJECTS,
+    *chain(*_OF_BUCKETS.values(), *_OF_OBJECTS.values()),
     "abac",
     "accelerate",
     "analytics",
@@ -100,22 +101,26 @@ def ignored(request: Request) -> set[str]:
 
 
 def _operation(request: Request) -> None:
-    if request.method not in {"GET", "HEAD", "PUT", "DELETE", "POST"}:
+    if request.method not in _OF_BUCKETS:
         raise _not_allowed(request)
     if not request.bucket:
         if request.method not in {"GET", "HEAD"}:
             raise _not_allowed(request)
         return
-    lacking = (request.query.keys() & _OF_S3) - (_OF_OBJECTS if request.key else _OF_BUCKETS)
+    has = _OF_OBJECTS if request.key else _OF_BUCKETS
+    asked = request.query.keys() & _OF_S3
+    lacking = asked - set(chain(*has.values()))
     if lacking == {"website"}:
         not_implemented("websites of buckets: Spaces has them, the sandbox has not")
     if lacking:
         what = "objects" if request.key else "buckets"
         not_implemented(f"{', '.join(sorted(lacking))} of {what}: Spaces has no such thing")
-    if request.method == "POST" and not request.query.keys() & {"delete", "uploads", "uploadId"}:
-        if request.key:
-            raise _not_allowed(request)
+    if request.method == "POST" and not request.key and not asked:
         not_implemented("uploads by a form: the sandbox has none")
+    if asked - has[request.method] or (request.method == "POST" and not asked):
+        raise _not_allowed(request)
+    if request.method == "PUT" and ("uploadId" in asked) != ("partNumber" in asked):
+        raise invalid("InvalidArgument", "uploadId and partNumber: a part needs both")
 
 
 def _not_allowed(request: Request) -> S3Error:
