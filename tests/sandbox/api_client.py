@@ -137,16 +137,20 @@ class Api:
             made = self._s3[access_key, secret_key, region] = self._new_s3(access_key, secret_key, region)
         return made
 
-    def _new_s3(self, access_key: str, secret_key: str, region: str) -> S3Client:
+    def plain_s3(self) -> S3Client:
+        """Spaces without TLS, which costs more than what is asked for."""
+        return self._new_s3(self.world.spaces_access_key, self.world.spaces_secret_key, "nyc3", scheme="http")
+
+    def _new_s3(self, access_key: str, secret_key: str, region: str, *, scheme: str = "https") -> S3Client:
         client: S3Client = boto3.client(
             "s3",
-            endpoint_url=f"https://{region}.digitaloceanspaces.com",
+            endpoint_url=f"{scheme}://{region}.digitaloceanspaces.com",
             region_name=region,
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
             verify=str(self.world.bundle),
             config=Config(
-                proxies={"https": self.proxy},
+                proxies={"https": self.proxy, "http": self.proxy},
                 s3={"addressing_style": "virtual"},
                 retries={"total_max_attempts": 1},
                 request_checksum_calculation="when_required",

@@ -155,12 +155,17 @@ def test_resolver_inside_the_public_range_is_noticed() -> None:
 def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth: Depth) -> None:
     """Nothing that a cloud run hasn't got, but trust, backend, PATH, and at depth `api` the proxy."""
     world = worlds.create(tmp_path / "w", depth, proxy_port=4242)
-    base = {"PATH": "/bin", "SSL_CERT_DIR": "/etc/ssl/certs", "AWS_ENDPOINT_URL": "http://x", "SANDBOX_PLUGIN": "own"}
+    foreign = {"SSL_CERT_DIR": "/etc/ssl/certs", "AWS_ENDPOINT_URL": "http://x", "AWS_CA_BUNDLE": "/x"}
+    base = {"PATH": "/bin", "SANDBOX_PLUGIN": "own"} | foreign
     variables = environment.clients(world, base)
     added = variables.keys() - base.keys()
-    proxy = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} if depth == "api" else set()
-    assert added == proxy | {
+    of_depth = {
+        "api": {"HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "NO_PROXY"},
+        "full": {"AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"},
+    }
+    assert added == of_depth[depth] | {
         *inherited.TRUST_VARIABLES,
+        "NODE_EXTRA_CA_CERTS",
         "DIGITALOCEAN_TOKEN",
         "SPACES_ACCESS_KEY_ID",
         "PULUMI_HOME",
@@ -171,7 +176,7 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION",
         "SANDBOX_HOME",
     }
-    assert base.keys() - variables.keys() == {"SSL_CERT_DIR", "AWS_ENDPOINT_URL"}
+    assert base.keys() - variables.keys() == foreign.keys()
     assert variables["PATH"].endswith(":/bin")
 
 

@@ -18,6 +18,7 @@ REMOVED = (
     "DIGITALOCEAN_API_URL",
     "DIGITALOCEAN_CONTEXT",
     "SPACES_ENDPOINT_URL",
+    "AWS_CA_BUNDLE",  # see TRUST_VARIABLES
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
     "AWS_ACCESS_KEY_ID",
@@ -59,15 +60,19 @@ def clients(world: World, base: Mapping[str, str]) -> dict[str, str]:
 
 def way(world: World) -> dict[str, str]:
     """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
-    # At depth `full` commands run where the names are real.
-    return dict.fromkeys(TRUST_VARIABLES, str(world.bundle)) | (proxies(world) if world.depth == "api" else {})
+    trust = dict.fromkeys((*TRUST_VARIABLES, "NODE_EXTRA_CA_CERTS"), str(world.bundle))
+    if world.depth == "api":
+        return trust | proxies(world)
+    # Debian 12's gateway knows no chunks with a checksum behind them, which AWS's clients send by themselves.
+    sums = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
+    return trust | sums
 
 
 def proxies(world: World) -> dict[str, str]:
     """Return what leads programs outside the world's network to its names: by the proxy, which leads nowhere else."""
-    # Upper case only, because curl takes a lower-case http_proxy from CGI, and so others ignore the upper-case one.
+    # Twice for http, because curl takes the lower-case name only: the upper-case one could be a header of a CGI request.
     proxy = f"http://127.0.0.1:{world.proxy_port}"
-    return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
+    return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "localhost,127.0.0.1"}
 
 
 def prepare_pulumi(world: World) -> None:

@@ -37,8 +37,9 @@ def destination(world: World, shape: Topology, host: str, port: int) -> tuple[st
     if host in {API_HOST, CLOUD_HOST, SPACES_DOMAIN} or host.endswith(f".{SPACES_DOMAIN}"):
         if world.depth == "full":
             return GATEWAY, port
-        local = "api" if host in {API_HOST, CLOUD_HOST} else "spaces"
-        return ("127.0.0.1", ports.reserve(world, local)) if port == _HTTPS else None
+        at_api = host in {API_HOST, CLOUD_HOST}
+        served = {_HTTPS: "api"} if at_api else {_HTTPS: "spaces", _HTTP: "spaces-http"}
+        return ("127.0.0.1", ports.reserve(world, served[port])) if port in served else None
     if host == ACME_HOST:
         return (GATEWAY, port) if world.depth == "full" else None
     address = _address(shape, host)

@@ -32,7 +32,9 @@ VARIABLES = (
     "UV_PYTHON_INSTALL_MIRROR",
     *PROXIES,
 )
-TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "PIP_CERT")
+# Without AWS_CA_BUNDLE: botocore takes REQUESTS_CA_BUNDLE and Go SSL_CERT_FILE, and AWS's SDK for Go 1 ends with an
+# error when that is set and the program brought its own HTTP transport, as rclone before 1.68 does.
+TRUST_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "timeout")
 
 
