@@ -70,7 +70,7 @@ def way(world: World) -> dict[str, str]:
 
 def proxies(world: World) -> dict[str, str]:
     """Return what leads programs outside the world's network to its names: by the proxy, which leads nowhere else."""
-    # Twice for http, because curl takes the lower-case name only: the upper-case one could be a header of a CGI request.
+    # Twice for http: curl takes the lower-case name only, since the upper-case one could be a header of a CGI request.
     proxy = f"http://127.0.0.1:{world.proxy_port}"
     return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "localhost,127.0.0.1"}
 
