@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from sandbox.world.world import World
+from tests.api_client import connect
 from tests.commands import ROOT, environment, run
-from tests.sandbox.api_client import connect
 
 Settings = Mapping[str, object]
 

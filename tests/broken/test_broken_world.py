@@ -15,9 +15,9 @@ from sandbox.network import namespaces
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import World
 from tests.commands import PATH, run
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

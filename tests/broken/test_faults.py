@@ -18,11 +18,11 @@ import pytest
 from sandbox.model.store import Store
 from sandbox.world import world as worlds
 from sandbox.world.world import World
+from tests.api_client import Api, Body, connect
 from tests.commands import run
-from tests.conftest import last_request
 from tests.processes import session
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api, Body, connect
+from tests.worlds import last_request
 
 OF_THE_ACCOUNT = {"project", "action"}  # there before any stack, or a record of what was done
 AT_REST = 0.5  # seconds without a call

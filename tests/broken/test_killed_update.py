@@ -13,10 +13,10 @@ import pytest
 from sandbox.model.store import Store
 from sandbox.world import world as worlds
 from sandbox.world.world import World
+from tests.api_client import connect, until
 from tests.commands import run
 from tests.processes import plugins
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import connect, until
 
 # Calls that the API has answered by then: of some 45 in all, fewer polls on a busy machine.
 MOMENTS = [1 + 4 * moment for moment in range(10)]

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 from tests.browser.visitor import Visitor, chromium
 
 if TYPE_CHECKING:
-    from tests.conftest import Deployment
+    from tests.worlds import Deployment
 
 HOST_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Error, Page, Playwright, expect
 from tests.browser.visitor import Visitor, chromium
 
 if TYPE_CHECKING:
-    from tests.conftest import Deployment
+    from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests.api_client import PUBLIC_KEY, Api
 from tests.commands import ROOT
 from tests.pulumi_stack import Secret, Settings
-from tests.sandbox.api_client import PUBLIC_KEY, Api
 
 Outcome = Literal[
     "nothing", "update in place", "release", "replacement without downtime", "outage", "data loss", "refused"

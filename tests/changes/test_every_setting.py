@@ -17,12 +17,12 @@ from operations.preview import events
 from operations.preview.meaning import Level, effects
 from operations.settings_docs import settings as all_settings
 from sandbox.world.world import World
+from tests.api_client import connect
 from tests.changes.page import HEAD, Row, page, without_seconds
 from tests.changes.settings import CHANGES, Change, Given, Outcome
 from tests.changes.watch import APP_ROLE, Away, Watched, watch
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack, Settings, Step
-from tests.sandbox.api_client import connect
 
 PAGE = ROOT / "docs" / "changes.md"
 UPDATE = bool(os.environ.get("UPDATE_CHANGES"))

@@ -8,8 +8,8 @@ import pytest
 
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
-from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 SECRET = "4dabf18193072939515e22adb298388d"  # marks one: pulumi/pulumi, sdk/go/common/resource/properties.go
 LONGEST = 100  # characters

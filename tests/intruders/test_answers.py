@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from sandbox.machines.machine import Machine
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.intruders.hunt import Secrets, found_in
 from tests.intruders.visits import status, wait_for
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

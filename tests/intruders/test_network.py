@@ -16,8 +16,8 @@ from sandbox.machines import machine
 from sandbox.machines.machine import Machine
 from sandbox.network import namespaces
 from sandbox.parts.databases import clusters
-from tests.conftest import Deployment
 from tests.internet_side import python
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -10,9 +10,9 @@ import pytest
 
 from sandbox.machines.machine import Machine
 from sandbox.world.world import INTERNET_SIDE
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.intruders.visits import status, wait_for
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

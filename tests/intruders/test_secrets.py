@@ -7,9 +7,9 @@ from secrets import token_urlsafe
 import pytest
 
 from operations.secrets_check import watched_processes
-from tests.conftest import Deployment
 from tests.intruders.hunt import Secrets, found_in
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

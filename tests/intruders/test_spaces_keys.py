@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from sandbox.machines.machine import Machine
-from tests.conftest import Deployment
 from tests.internet_side import python
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Deployment
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

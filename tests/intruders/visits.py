@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from tests.conftest import Deployment
+from tests.worlds import Deployment
 
 
 def wait_for(look: Callable[[], str], wanted: str, seconds: float = 30) -> None:

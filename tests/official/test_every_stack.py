@@ -12,8 +12,8 @@ import pytest
 
 from sandbox.model.store import Store
 from tests.commands import run
-from tests.conftest import start
 from tests.pulumi_stack import PulumiStack, Step
+from tests.worlds import start
 
 # Name of the stack: prefix of its resources.
 STACKS = {name: f"polls-{name}" for name in ("local", "dev", "staging", "prod")}

@@ -15,8 +15,8 @@ from pulumi.runtime.proto import analyzer_pb2_grpc
 from policy.pack import NAME, RULES
 from sandbox.world.world import World
 from tests.commands import ROOT, run
-from tests.conftest import start
 from tests.pulumi_stack import PulumiStack, Secret
+from tests.worlds import start
 
 
 @pytest.fixture(scope="module")

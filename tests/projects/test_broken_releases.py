@@ -10,10 +10,10 @@ import pytest
 
 from sandbox.parts.databases import clusters
 from tests.commands import ROOT
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
 from tests.stack.test_site import cluster, droplet
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.machines import machine
 from tests.commands import ROOT
-from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

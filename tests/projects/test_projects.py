@@ -7,9 +7,9 @@ import re
 import pytest
 
 from sandbox.machines import machine
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack, Secret, Settings
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.world.world import World
+from tests.api_client import Api, connect
 from tests.commands import run
-from tests.conftest import start
-from tests.sandbox.api_client import Api, connect
+from tests.worlds import start
 
 
 @pytest.fixture(scope="module")

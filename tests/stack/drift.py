@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tests.api_client import Api, until
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api, until
 
 
 class Site:

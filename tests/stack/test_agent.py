@@ -9,9 +9,9 @@ import pytest
 
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -17,8 +17,8 @@ from moto.server import ThreadedMotoServer
 
 from operations.backend import PAUSE
 from sandbox.world.world import World
+from tests.api_client import Api, until
 from tests.commands import PATH, ROOT, run
-from tests.sandbox.api_client import Api, until
 
 NAME = "team-state"
 PASSWORD = "a-secret-of-the-settings"

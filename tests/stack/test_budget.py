@@ -12,9 +12,9 @@ import pytest
 from operations.preview import events
 from sizing.budget import SURGE_DROPLETS
 from tests.commands import environment
-from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
 from tests.stack.test_site import cluster, droplet, pooler
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

@@ -15,10 +15,10 @@ import pytest
 from cryptography import x509
 
 from tests.commands import ROOT, environment
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
 from tests.stack.test_site import droplet
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

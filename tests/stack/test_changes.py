@@ -7,9 +7,9 @@ import pytest
 
 from sandbox.model.store import Store
 from sandbox.world.world import World
-from tests.conftest import last_request
+from tests.api_client import PUBLIC_KEY, Api
 from tests.pulumi_stack import PulumiStack, Settings, Step
-from tests.sandbox.api_client import PUBLIC_KEY, Api
+from tests.worlds import last_request
 
 # Ids, so that paths can be compared.
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b\d{4,}\b|\d+(\.\d+){3}")

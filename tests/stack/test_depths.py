@@ -7,8 +7,8 @@ import pytest
 from sandbox.model.store import Bodies, Store
 from sandbox.world.world import World
 from tests.commands import run
-from tests.conftest import Deployment, last_request
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment, last_request
 
 pytestmark = pytest.mark.full
 

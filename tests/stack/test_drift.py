@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.world.world import World
+from tests.api_client import Api
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api
 from tests.stack import drift
 from tests.stack.drift import Case, Site
 

@@ -8,10 +8,10 @@ import pytest
 from sandbox.model.store import Store
 from sandbox.world.world import World
 from sizing.editions import POOLS_UNKNOWN, WAYS_OUT, beyond_a_new_cluster
+from tests.api_client import Api, connect
 from tests.commands import run
-from tests.conftest import last_request
 from tests.pulumi_stack import PulumiStack, Settings
-from tests.sandbox.api_client import Api, connect
+from tests.worlds import last_request
 
 PACK = ("--policy-pack", "policy/run")
 LARGE: Settings = {"database.size": "db-s-4vcpu-8gb", "database.nodes": 2}

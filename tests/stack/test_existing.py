@@ -8,9 +8,9 @@ import pytest
 
 from sandbox.model.store import Store
 from sandbox.world.world import World
-from tests.conftest import last_request
+from tests.api_client import Api, connect
 from tests.pulumi_stack import PulumiStack, Settings
-from tests.sandbox.api_client import Api, connect
+from tests.worlds import last_request
 
 DOMAIN = "polls.example"
 MX = {"type": "MX", "name": "@", "data": "mail.polls.example.", "priority": 10}

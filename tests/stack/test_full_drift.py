@@ -5,9 +5,9 @@ import pytest
 from sandbox.machines import machine
 from sandbox.parts.databases import clusters
 from sandbox.world.world import INTERNET_SIDE
-from tests.conftest import Deployment
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

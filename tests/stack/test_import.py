@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.world.world import World
+from tests.api_client import Api, connect
 from tests.commands import run
-from tests.sandbox.api_client import Api, connect
 
 PROGRAM = """\
 import pulumi

@@ -7,9 +7,9 @@ import pytest
 
 from sandbox.model.store import Bodies, Store
 from sandbox.world.world import World
-from tests.conftest import last_request
+from tests.api_client import Api
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api
+from tests.worlds import last_request
 
 PROTECTED = {"address", "domain", "db", "media", "secret-key", "superuser-password"}
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.world.world import World
+from tests.api_client import Api, until
 from tests.commands import ROOT, environment, run
 from tests.processes import plugins, session
 from tests.pulumi_stack import PulumiStack
-from tests.sandbox.api_client import Api, until
 
 UNFINISHED = re.compile(r"attempt \d+, Droplet ")  # what a rollout says while it waits
 

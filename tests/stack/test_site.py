@@ -13,8 +13,8 @@ from sandbox.machines import images, machine
 from sandbox.machines.machine import Machine
 from sandbox.parts.databases import clusters
 from sandbox.parts.front import front
-from tests.conftest import Deployment
 from tests.pulumi_stack import PulumiStack
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 

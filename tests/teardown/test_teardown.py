@@ -7,8 +7,8 @@ import pytest
 from sandbox.model.store import Store
 from sandbox.world.world import World
 from tests.commands import ROOT, run
-from tests.conftest import Deployment
 from tests.traces import traces
+from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 
