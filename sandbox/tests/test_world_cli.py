@@ -96,6 +96,7 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
         ["old-clusters", "off", "(or", "on):", "the"],
         ["advanced-pools", "on", "(or", "off):", "Advanced"],
         ["advanced-ca", "none", "(or", "empty", "or"],
+        ["droplet-limit", "90", "(or", "3):", "how"],
         ["rate-limit", "off", "(or", "on):", "the"],
     ]
     assert sandbox("switch", "--home", home, "old-clusters", "on")[1].startswith("old-clusters    on ")
@@ -110,7 +111,10 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
     [
         (
             ("old-cluster", "on"),
-            'switch: must be one of old-clusters, advanced-pools, advanced-ca, rate-limit, got "old-cluster"',
+            (
+                "switch: must be one of old-clusters, advanced-pools, advanced-ca, droplet-limit, rate-limit, "
+                'got "old-cluster"'
+            ),
         ),
         (("old-clusters", "yes"), 'old-clusters: must be one of on, off, got "yes"'),
         (("advanced-ca", "on"), 'advanced-ca: must be one of none, empty, own, got "on"'),
@@ -167,6 +171,8 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
         *inherited.TRUST_VARIABLES,
         "NODE_EXTRA_CA_CERTS",
         "DIGITALOCEAN_TOKEN",
+        "DIGITALOCEAN_ACCESS_TOKEN",
+        "DIGITALOCEAN_CONFIG",
         "SPACES_ACCESS_KEY_ID",
         "PULUMI_HOME",
         "SPACES_SECRET_ACCESS_KEY",
