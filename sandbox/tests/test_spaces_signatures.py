@@ -1,8 +1,9 @@
 """Signatures of Spaces at depth `api`: what is malformed is S3's error, whatever it is, and never the server's."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from werkzeug.test import create_environ
 
 from sandbox.model.store import Store
+from sandbox.parts.spaces import signatures
 from sandbox.parts.spaces.local import Spaces, application
 from sandbox.tests.spaces_client import HOST
 from sandbox.world import world as worlds
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 DAY, AT = NOW.strftime("%Y%m%d"), NOW.strftime("%Y%m%dT%H%M%SZ")
 SCOPE = f"KEY/{DAY}/us-east-1/s3/aws4_request"
 HEADER = f"AWS4-HMAC-SHA256 Credential={SCOPE}, SignedHeaders=host;x-amz-date, Signature=00"
@@ -37,6 +39,14 @@ def spaces(tmp_path_factory: pytest.TempPathFactory) -> Spaces:
     world = worlds.create(tmp_path_factory.mktemp("spaces") / "w", "api", proxy_port=1)
     Store(world.database).close()
     return application(world)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def noon() -> Iterator[None]:
+    """It is NOW all the time: a run may come to a test long after the headers above were made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signatures, "time", SimpleNamespace(time=NOW.timestamp))
+        yield
 
 
 @pytest.fixture(scope="module")
