@@ -70,6 +70,27 @@ def replay(api: Api, recording: Iterable[Body]) -> None:
             settled(api)
 
 
+def test_a_token_is_good_as_doctl_asks_for_it(api: Api) -> None:
+    """`doctl auth init` asks another name than the API's, and again and again for 31 s where nobody answers."""
+    cloud = "https://cloud.digitalocean.com"
+    info = api.ok(api.raw.get(f"{cloud}/v1/oauth/token/info"))
+    assert info.keys() == {"resource_owner_id", "scopes", "expires_in_seconds", "application", "created_at"}
+    assert api.raw.get(f"{cloud}/v1/oauth/token/info", headers={"Authorization": "Bearer x"}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://cloud.digitalocean.com/v2/account",
+        "https://cloud.digitalocean.com/",
+        "https://api.digitalocean.com/v1/oauth/token/info",
+    ],
+)
+def test_each_name_has_its_own_calls(api: Api, address: str) -> None:
+    """Nothing of the control panel is there but that."""
+    assert api.raw.get(address).status_code == 404
+
+
 # What terraform-provider-digitalocean 2.99.1 sends in its own acceptance tests to make things of claimed products, one
 # of each shape, with the right status of the answer; what needs something with an id first is left out.
 TERRAFORM = recording("terraform_requests.jsonl")

@@ -96,6 +96,7 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
         ["old-clusters", "off", "(or", "on):", "the"],
         ["advanced-pools", "on", "(or", "off):", "Advanced"],
         ["advanced-ca", "none", "(or", "empty", "or"],
+        ["droplet-limit", "90", "(or", "3):", "how"],
         ["rate-limit", "off", "(or", "on):", "the"],
     ]
     assert sandbox("switch", "--home", home, "old-clusters", "on")[1].startswith("old-clusters    on ")
@@ -110,7 +111,7 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
     [
         (
             ("old-cluster", "on"),
-            'switch: must be one of old-clusters, advanced-pools, advanced-ca, rate-limit, got "old-cluster"',
+            'switch: must be one of old-clusters, advanced-pools, advanced-ca, droplet-limit, rate-limit, got "old-cluster"',
         ),
         (("old-clusters", "yes"), 'old-clusters: must be one of on, off, got "yes"'),
         (("advanced-ca", "on"), 'advanced-ca: must be one of none, empty, own, got "on"'),
@@ -162,6 +163,8 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     assert added == proxy | {
         *inherited.TRUST_VARIABLES,
         "DIGITALOCEAN_TOKEN",
+        "DIGITALOCEAN_ACCESS_TOKEN",
+        "DIGITALOCEAN_CONFIG",
         "SPACES_ACCESS_KEY_ID",
         "PULUMI_HOME",
         "SPACES_SECRET_ACCESS_KEY",
@@ -173,6 +176,16 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     }
     assert base.keys() - variables.keys() == {"SSL_CERT_DIR", "AWS_ENDPOINT_URL"}
     assert variables["PATH"].endswith(":/bin")
+
+
+def test_doctl_has_the_token_and_a_file_of_the_world_s_own(tmp_path: Path) -> None:
+    """`doctl auth init` writes the token down: not over the user's own, and a context of theirs isn't asked for."""
+    world = worlds.create(tmp_path / "w", "api", proxy_port=1)
+    theirs = {"DIGITALOCEAN_ACCESS_TOKEN": "theirs", "DIGITALOCEAN_CONTEXT": "theirs", "DIGITALOCEAN_CONFIG": "/theirs"}
+    variables = environment.clients(world, theirs)
+    assert variables["DIGITALOCEAN_ACCESS_TOKEN"] == world.token
+    assert Path(variables["DIGITALOCEAN_CONFIG"]).parent == world.home
+    assert "DIGITALOCEAN_CONTEXT" not in variables
 
 
 def looks_on_path(variables: dict[str, str]) -> bool:
