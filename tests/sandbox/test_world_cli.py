@@ -111,7 +111,10 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
     [
         (
             ("old-cluster", "on"),
-            'switch: must be one of old-clusters, advanced-pools, advanced-ca, droplet-limit, rate-limit, got "old-cluster"',
+            (
+                "switch: must be one of old-clusters, advanced-pools, advanced-ca, droplet-limit, rate-limit, "
+                'got "old-cluster"'
+            ),
         ),
         (("old-clusters", "yes"), 'old-clusters: must be one of on, off, got "yes"'),
         (("advanced-ca", "on"), 'advanced-ca: must be one of none, empty, own, got "on"'),
