@@ -158,6 +158,8 @@ def test_no_lifetime_is_said_with_zero(api: Api) -> None:
         ("terraform.polls.example.", "terraform"),
         ("polls.example.", "@"),
         ("a.b.polls.example.", "a.b"),
+        ("*.polls.example.", "*"),
+        ("*.a", "*.a"),
         ("terraform", "terraform"),
     ],
 )
@@ -173,3 +175,60 @@ def test_a_full_name_of_another_domain_is_refused(api: Api) -> None:
     api.client.domains.create({"name": "polls.example"})
     record = {"type": "A", "name": "www.otherpolls.example.", "data": "192.0.2.10"}
     assert "name: must be @ or a name below polls.example" in api.post("/v2/domains/polls.example/records", record).text
+
+
+ZERO: Body = {"priority": 0, "port": 0, "weight": 0, "flags": 0}  # what Go writes for what is not set
+NOT_SET: Body = dict.fromkeys([*ZERO, "tag"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ({"type": "A", "data": "192.0.2.10"}, {"data": "192.0.2.10"}),
+        ({"type": "TXT", "data": "v=spf1 -all"}, {"data": "v=spf1 -all"}),
+        ({"type": "CNAME", "data": "polls.example."}, {"data": "@"}),
+        ({"type": "CNAME", "data": "www.polls.example."}, {"data": "www.polls.example"}),
+        ({"type": "MX", "data": "polls.example."}, {"data": "@", "priority": 0}),
+        ({"type": "MX", "data": "@", "priority": 10}, {"data": "@", "priority": 10}),
+        ({"type": "NS", "data": "ns1.example.org."}, {"data": "ns1.example.org"}),
+        (
+            {"type": "SRV", "data": "sip.example.org.", "priority": 5},
+            {"data": "sip.example.org", "priority": 5, "port": 0, "weight": 0},
+        ),
+        (
+            {"type": "CAA", "data": "letsencrypt.org.", "tag": "issue"},
+            {"data": "letsencrypt.org", "flags": 0, "tag": "issue"},
+        ),
+        (
+            {"type": "CAA", "data": "mailto:a@polls.example", "tag": "iodef"},
+            {"data": "mailto:a@polls.example", "flags": 0, "tag": "iodef"},
+        ),
+    ],
+)
+def test_a_record_has_what_its_type_has(api: Api, sent: Body, kept: Body) -> None:
+    """Zeros of these fields stay, all others are null; hosts lose their dot, and the domain's own is @."""
+    api.client.domains.create({"name": "polls.example"})
+    made = api.ok(api.post("/v2/domains/polls.example/records", {"name": "a"} | ZERO | sent))["domain_record"]
+    assert made == {"id": made["id"], "type": sent["type"], "name": "a", "ttl": 1800} | NOT_SET | kept
+    same = ZERO | {name: value for name, value in sent.items() if name != "type"}
+    again = api.ok(api.raw.put(f"/v2/domains/polls.example/records/{made['id']}", json=same))["domain_record"]
+    assert again == made
+
+
+def test_a_zone_file_has_what_its_records_have(api: Api) -> None:
+    """Numbers in the order of the DNS, text and tags in quotation marks."""
+    api.client.domains.create({"name": "polls.example"})
+    for record in (
+        {"type": "SRV", "name": "_sip._tcp", "data": "sip.example.org.", "priority": 5, "port": 5060, "weight": 7},
+        {"type": "CAA", "name": "@", "data": "letsencrypt.org.", "flags": 0, "tag": "issue"},
+        {"type": "TXT", "name": "@", "data": "v=spf1 -all"},
+        {"type": "MX", "name": "@", "data": "@", "priority": 10},
+    ):
+        api.ok(api.post("/v2/domains/polls.example/records", record))
+    lines = api.client.domains.get("polls.example")["domain"]["zone_file"].splitlines()
+    assert lines[-4:] == [
+        "_sip._tcp.polls.example. 1800 IN SRV 5 7 5060 sip.example.org.",
+        'polls.example. 1800 IN CAA 0 issue "letsencrypt.org"',
+        'polls.example. 1800 IN TXT "v=spf1 -all"',
+        "polls.example. 1800 IN MX 10 @",
+    ]

@@ -236,7 +236,14 @@ RULES = (
     _assumed(
         "Domain", "a record's TTL is at least 30 s", "lego's DNS provider asks for 30 s; no smaller one was found"
     ),
-    _spec("Domain", "data of CNAME, MX and NS ends with a dot or is @", "domains_create_record"),
+    _docs(
+        "Domain",
+        "hosts in data end with a dot, or are @; the answer has them without, and the domain's own as @",
+        "doctl issue 919, octodns issue 692 (CAA), resource_record.go and its test of the provider",
+    ),
+    _docs("Domain", "data of a CAA record with the tag iodef stays as it is", "resource_record.go of the provider"),
+    _spec("Domain", "what a record's type does not use is null", "domains_list_records"),
+    _spec("Domain", "MX has a priority, SRV priority and port, CAA flags and tag", "domain_record_types.yml"),
 )
 
 

@@ -19,7 +19,12 @@ _RECORD = re.compile(rf"@|\*|(\*\.)?{_LABEL}(\.{_LABEL})*", re.IGNORECASE)
 _NAMESERVERS = ("ns1.digitalocean.com", "ns2.digitalocean.com", "ns3.digitalocean.com")
 _TTL = 1800  # seconds, of records made without one
 _MIN_TTL = 30
-_HOST_TYPES = ("CNAME", "MX", "NS", "SRV")
+_HOST_TYPES = frozenset({"CAA", "CNAME", "MX", "NS", "SRV"})
+_REPORTS_TO = "iodef"  # a tag of CAA records, whose data is then an address of a person
+# What a record has besides name, data and TTL: null where its type has no use for it, whatever was sent.
+_OF_TYPE = {"MX": {"priority"}, "SRV": {"priority", "port", "weight"}, "CAA": {"flags", "tag"}}
+_EXTRA = ("priority", "port", "weight", "flags", "tag")
+_REQUIRED = {"MX": ("priority",), "SRV": ("name", "priority", "port"), "CAA": ("name", "flags", "tag")}
 
 
 class _Create(Fields):
@@ -28,8 +33,8 @@ class _Create(Fields):
 
 
 class _Record(Fields):
-    type: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SRV", "TXT"]
-    name: str
+    type: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"]
+    name: str | None = None
     data: str
     ttl: int | None = None
     priority: int | None = None
@@ -99,10 +104,15 @@ async def create_record(call: Call) -> Response:
     """Create a record."""
     domain = call.cloud.find("domain", call.path("name"))
     fields = call.fields(_Record)
-    data = _check_data(fields.type, fields.data)
-    body = _record(fields.type, _check_name(fields.name, domain.id), data)
-    body |= {name: value for name, value in fields.model_dump(exclude={"type", "name", "data"}).items() if value}
-    _check_ttl(body["ttl"])
+    if fields.type == "SOA":
+        raise errors.not_implemented("type: every zone of the sandbox has its SOA record, and no other")
+    for name in _REQUIRED.get(fields.type, ("name",)):
+        if getattr(fields, name) is None:
+            raise errors.unprocessable(f"{name}: required for records of type {fields.type}")
+    body = _record(fields.type, _check_name(fields.name or "@", domain.id), "")
+    body |= fields.model_dump(include=_OF_TYPE.get(fields.type, set()))
+    body["data"] = _check_data(fields.type, fields.data, domain.id, fields.tag)
+    body["ttl"] = _check_ttl(fields.ttl or _TTL)  # 0, as Go writes what is not set
     _check_cname(call.store, domain, body)
     record = _put(call.store, domain, body)
     await call.cloud.apply()
@@ -157,22 +167,23 @@ async def delete_record(call: Call) -> Response:
 async def _change(call: Call) -> Response:
     record = _wanted(call)
     fields = call.fields(_Change)
-    body = record.body | {name: value for name, value in fields.model_dump().items() if value is not None}
-    if body["type"] != record.body["type"]:
-        raise errors.unprocessable(f'type: can\'t change from {record.body["type"]}, got "{fields.type}"')
+    type_, domain = record.body["type"], record.private["domain"]
+    if fields.type not in {None, type_}:
+        raise errors.unprocessable(f'type: can\'t change from {type_}, got "{fields.type}"')
+    sent = fields.model_dump(include=_OF_TYPE.get(type_, set()))
+    body = record.body | {name: value for name, value in sent.items() if value is not None}
     if fields.name is not None:
-        body["name"] = _check_name(fields.name, record.private["domain"])
+        body["name"] = _check_name(fields.name, domain)
     if fields.data is not None:
-        body["data"] = _check_data(body["type"], fields.data)
-    _check_ttl(body["ttl"])
+        body["data"] = _check_data(type_, fields.data, domain, body["tag"])
+    body["ttl"] = _check_ttl(fields.ttl or body["ttl"])
     changed = call.store.put("domain_record", record.id, body)
     await call.cloud.apply()
     return answer({"domain_record": changed.body})
 
 
 def _record(type_: str, name: str, data: str) -> Body:
-    extra = {"priority": None, "port": None, "weight": None, "flags": None, "tag": None}
-    return {"id": 0, "type": type_, "name": name, "data": data, "ttl": _TTL, **extra}
+    return {"id": 0, "type": type_, "name": name, "data": data, "ttl": _TTL} | dict.fromkeys(_EXTRA)
 
 
 def _put(store: Store, domain: Resource, body: Body) -> Resource:
@@ -202,8 +213,8 @@ def _check_name(name: str, domain: str) -> str:
     return name
 
 
-def _check_data(type_: str, data: str) -> str:
-    """Return data as it is stored: host names lose the dot that they must come with."""
+def _check_data(type_: str, data: str, domain: str = "", tag: str | None = None) -> str:
+    """Return data as it is stored: host names lose the dot that they must come with, and the domain's own is @."""
     try:
         if type_ == "A":
             IPv4Address(data)
@@ -211,16 +222,21 @@ def _check_data(type_: str, data: str) -> str:
             IPv6Address(data)
     except AddressValueError as error:
         raise errors.unprocessable(f'data: {type_} records have an address, got "{data}": {error}') from error
-    if type_ in _HOST_TYPES and data != "@":
-        if not data.endswith("."):
-            raise errors.unprocessable(f'data: must be a host name that ends with a dot, or @, got "{data}"')
-        return data.removesuffix(".")
-    return data
+    if not _is_host(type_, tag) or data == "@":
+        return data
+    if not data.endswith("."):
+        raise errors.unprocessable(f'data: Data needs to end with a dot (.), or be @, got "{data}"')
+    return "@" if data == f"{domain}." else data.removesuffix(".")
 
 
-def _check_ttl(ttl: int) -> None:
+def _is_host(type_: str, tag: str | None) -> bool:
+    return type_ in _HOST_TYPES and tag != _REPORTS_TO
+
+
+def _check_ttl(ttl: int) -> int:
     if ttl < _MIN_TTL:
         raise errors.unprocessable(f"ttl: must be at least {_MIN_TTL}, got {ttl}")
+    return ttl
 
 
 def _check_cname(store: Store, domain: Resource, body: Body) -> None:
@@ -240,7 +256,16 @@ def _body(store: Store, domain: Resource) -> Body:
         if body["type"] == "SOA":
             lines.append(f"{name} IN SOA {_NAMESERVERS[0]}. hostmaster.{domain.id}. 1 10800 3600 604800 1800")
             continue
-        dot = "." if body["type"] in _HOST_TYPES and body["data"] != "@" else ""
-        priority = f"{body['priority']} " if body["priority"] is not None else ""
-        lines.append(f"{name} {body['ttl']} IN {body['type']} {priority}{body['data']}{dot}")
+        lines.append(f"{name} {body['ttl']} IN {body['type']} {_zone_data(body)}")
     return domain.body | {"zone_file": "\n".join(lines) + "\n"}
+
+
+def _zone_data(body: Body) -> str:
+    """Return a record's data as a zone file has it: numbers first, then the tag, host names with their dot."""
+    data = body["data"]
+    if body["type"] == "TXT" or body["tag"]:
+        data = f'"{data}"'
+    elif _is_host(body["type"], None) and data != "@":
+        data += "."
+    before = (body[name] for name in ("priority", "weight", "port", "flags", "tag"))
+    return " ".join([*(str(value) for value in before if value is not None), data])
