@@ -1,113 +1,26 @@
 """What official clients send is understood, with the zeros and nulls that Go writes for what is not set."""
 
-import json
-import re
-from collections.abc import Iterable
+from http import HTTPStatus
 from ipaddress import IPv6Address, IPv6Network
-from pathlib import Path
 
 import pytest
 
-from tests.sandbox.api_client import Api, Body, until
+from tests.sandbox.api_client import Api, Body
+from tests.sandbox.recorded import RECORDED, Stock
 
-HERE = Path(__file__).parent
-
-
-def recording(name: str) -> list[Body]:
-    """The requests of a file."""
-    return [json.loads(line) for line in (HERE / name).read_text().splitlines()]
-
-
-# The requests of pulumi-digitalocean 4.76.0 for the stacks of this repository, one of each shape, in an order in which
-# they can be sent again; `id` is what the answer called the new resource when they were recorded.
-RECORDED = recording("official_requests.jsonl")
-# The same of some 200 everyday commands of doctl (168188d3) for claimed products, and of pydo 0.44.0, a call for each
-# operation with the body of its example; with what both ask for in vain, which has its right status, too.
-CLIENTS = {"doctl": recording("doctl_requests.jsonl"), "pydo": recording("pydo_requests.jsonl")}
-BUCKETS = ("polls-local-media-430beaf", "polls-local-assets-d234f08")
 ORIGIN = "polls-local-assets-d234f08.nyc3.digitaloceanspaces.com"
 
 
-def settled(api: Api) -> None:
-    """Wait until nothing is under way any more, as the provider does after each request."""
-
-    def busy() -> list[str]:
-        droplets, clusters = api.client.droplets.list()["droplets"], api.client.databases.list_clusters()
-        actions = api.client.actions.list()["actions"]
-        found = [droplet["status"] for droplet in droplets if droplet["status"] == "new"]
-        found += [cluster["status"] for cluster in clusters.get("databases", []) if cluster["status"] != "online"]
-        return found + [action["type"] for action in actions if action["status"] == "in-progress"]
-
-    until(busy, lambda found: not found)
-
-
-def test_the_official_plugin_s_requests_are_accepted(api: Api) -> None:
-    """One after the other, each with the status that it waits for; null for no e-mail and no Slack among them."""
-    for bucket in BUCKETS:
-        api.bucket(bucket)
-    replay(api, RECORDED)
-
-
-@pytest.mark.parametrize("name", CLIENTS)
-def test_everyday_requests_of_digitalocean_s_own_clients_are_answered(api: Api, name: str) -> None:
-    """One after the other, as these clients write them, each with its right status."""
-    replay(api, CLIENTS[name])
-
-
-def replay(api: Api, recording: Iterable[Body]) -> None:
-    """Send requests again, with the ids of this run."""
-    now: dict[str, str] = {}  # ids of the recording: those of this run
-    for recorded in recording:
-        known = "|".join(map(re.escape, now)) or "$^"  # in one go: an id of this run may be one of the recording's, too
-        request = json.loads(re.sub(known, lambda match: now[match[0]], json.dumps(recorded)))
-        answer = api.raw.request(request["method"], request["path"], json=request["body"])
-        assert answer.status_code == request["status"], f"{request}: {answer.text}"
-        if "id" in recorded:
-            [made] = [value for name, value in answer.json().items() if name != "links"]
-            name = next(name for name in ("id", "ip", "uuid", "access_key") if made.get(name))
-            now[recorded["id"]] = str(made[name])
-        if request["method"] != "GET":
-            settled(api)
-
-
-def test_a_token_is_good_as_doctl_asks_for_it(api: Api) -> None:
-    """`doctl auth init` asks another name than the API's, and again and again for 31 s where nobody answers."""
-    cloud = "https://cloud.digitalocean.com"
-    info = api.ok(api.raw.get(f"{cloud}/v1/oauth/token/info"))
-    assert info.keys() == {"resource_owner_id", "scopes", "expires_in_seconds", "application", "created_at"}
-    assert api.raw.get(f"{cloud}/v1/oauth/token/info", headers={"Authorization": "Bearer x"}).status_code == 401
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://cloud.digitalocean.com/v2/account",
-        "https://cloud.digitalocean.com/",
-        "https://api.digitalocean.com/v1/oauth/token/info",
-    ],
-)
-def test_each_name_has_its_own_calls(api: Api, address: str) -> None:
-    """Nothing of the control panel is there but that."""
-    assert api.raw.get(address).status_code == 404
-
-
-# What terraform-provider-digitalocean 2.99.1 sends in its own acceptance tests to make things of claimed products, one
-# of each shape, with the right status of the answer; what needs something with an id first is left out.
-TERRAFORM = recording("terraform_requests.jsonl")
-
-
-@pytest.mark.parametrize("path", sorted({line["path"].removeprefix("/v2/").split("/")[0] for line in TERRAFORM}))
-def test_terraform_s_requests_are_accepted(api: Api, path: str) -> None:
-    """Zeros, empty texts and nulls for what is not set, names with the zone, IPv6 and Ubuntu among them."""
-    for recorded in [line for line in TERRAFORM if line["path"].startswith(f"/v2/{path}")]:
-        api.delete_everything()
-        body = recorded["body"]
-        if zone := re.fullmatch(r"/v2/domains/(.+)/records", recorded["path"]):
-            api.client.domains.create({"name": zone[1]})
-        for tag in re.findall(r"tf-acc-test--tag\w+", json.dumps(body)):
-            api.client.tags.create({"name": tag})
-        answer = api.post(recorded["path"], body)
-        assert answer.status_code == recorded["status"], f"{recorded}: {answer.text}"
+@pytest.mark.parametrize("product", sorted({recorded.product for recorded in RECORDED}))
+def test_what_official_clients_sent_is_answered_rightly(api: Api, product: str) -> None:
+    """Each request again, with the zeros and nulls that Go writes for what is not set; what is missing here says so."""
+    stock = Stock(api)
+    for recorded in RECORDED:
+        if recorded.product == product:
+            answer = stock.replay(recorded)
+            assert answer.status_code == recorded.status, f"{recorded}: {answer.text}"
+            missing = answer.status_code == HTTPStatus.NOT_IMPLEMENTED
+            assert not missing or answer.json()["message"].startswith("sandbox: ")
 
 
 def test_ubuntu_with_ipv6(api: Api) -> None:
@@ -118,6 +31,14 @@ def test_ubuntu_with_ipv6(api: Api) -> None:
     assert IPv6Address(public["ip_address"]) in IPv6Network(f"{public['gateway']}/{public['netmask']}", strict=False)
 
 
+def test_an_image_is_in_regions_that_clients_know(api: Api) -> None:
+    """Typed clients, made of the API's description, read no other."""
+    known = {f"{name}{number}" for name in ("ams", "nyc", "sfo") for number in (1, 2, 3)}
+    known |= {"blr1", "fra1", "lon1", "sgp1", "tor1", "syd1"}
+    images = api.client.images.list()["images"]
+    assert {region for image in images for region in image["regions"]} <= known
+
+
 def test_icmp_has_no_ports_whatever_is_said_of_them(api: Api) -> None:
     """Terraform's configurations have all of them."""
     rule = {"protocol": "icmp", "ports": "1-65535", "destinations": {"addresses": ["192.0.2.1"]}}
@@ -125,6 +46,7 @@ def test_icmp_has_no_ports_whatever_is_said_of_them(api: Api) -> None:
     assert made["outbound_rules"][0]["ports"] == "0"
 
 
+[POLICY] = [recorded.body | {"tags": []} for recorded in RECORDED if recorded.body and "alerts" in recorded.body]
 NO_SLACK: Body = {"slack": None, "email": ["a@polls.example"]}
 NO_EMAIL: Body = {"slack": [{"channel": "#a", "url": "https://hooks.slack.com/services/x"}], "email": None}
 
@@ -132,15 +54,13 @@ NO_EMAIL: Body = {"slack": [{"channel": "#a", "url": "https://hooks.slack.com/se
 @pytest.mark.parametrize("alerts", [NO_SLACK, NO_EMAIL])
 def test_no_address_is_said_with_null(api: Api, alerts: Body) -> None:
     """The policy then has an empty list of them."""
-    [policy] = [recorded["body"] for recorded in RECORDED if recorded["path"] == "/v2/monitoring/alerts"]
-    made = api.ok(api.post("/v2/monitoring/alerts", policy | {"alerts": alerts}))["policy"]
+    made = api.ok(api.post("/v2/monitoring/alerts", POLICY | {"alerts": alerts}))["policy"]
     assert made["alerts"] == {name: value or [] for name, value in alerts.items()}
 
 
 def test_nobody_to_tell_is_refused_also_as_null(api: Api) -> None:
     """Neither an address nor a channel, however it is said."""
-    [policy] = [recorded["body"] for recorded in RECORDED if recorded["path"] == "/v2/monitoring/alerts"]
-    answer = api.post("/v2/monitoring/alerts", policy | {"alerts": {"slack": None, "email": None}})
+    answer = api.post("/v2/monitoring/alerts", POLICY | {"alerts": {"slack": None, "email": None}})
     assert "alerts: must name an e-mail address or a Slack channel, got neither" in answer.json()["message"]
 
 
