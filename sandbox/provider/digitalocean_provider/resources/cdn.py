@@ -31,8 +31,8 @@ def _certificate(op: Operation, name: str | None) -> Properties:
 
 def create(op: Operation, inputs: Properties) -> Properties:
     """Create the endpoint."""
-    body = {"origin": inputs["origin"]} | _certificate(op, inputs.get("certificateName"))
-    body |= {"ttl": inputs["ttl"]} if inputs.get("ttl") else {}
+    # godo sends a TTL that is not set as 0
+    body = {"origin": inputs["origin"], "ttl": inputs.get("ttl", 0)} | _certificate(op, inputs.get("certificateName"))
     body |= {"custom_domain": inputs["customDomain"]} if inputs.get("customDomain") else {}
     op.keep(op.call("POST", "cdn", "endpoints", body=body)["endpoint"]["id"])
     return read(op, op.id, {}) or {}

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Failure, Field, Schema, lower, tag_set
@@ -169,10 +170,13 @@ def create(op: Operation, inputs: Properties) -> Properties:
         "size": inputs["size"],
         "region": inputs["region"].lower(),
         "num_nodes": inputs["nodeCount"],
-        "tags": inputs.get("tags", []),
+        # godo sends these three also when they are not set
+        "private_network_uuid": inputs.get("privateNetworkUuid", ""),
+        "project_id": inputs.get("projectId", ""),
+        "rules": None,
     }
-    optional = {"private_network_uuid": "privateNetworkUuid", "project_id": "projectId"}
-    body |= {key: inputs[name] for key, name in optional.items() if inputs.get(name)}
+    if inputs.get("tags"):
+        body["tags"] = sets.tags(inputs["tags"])
     if inputs.get("storageSizeMib"):
         body["storage_size_mib"] = int(inputs["storageSizeMib"])
     if inputs.get("storageAutoscale"):
@@ -208,7 +212,9 @@ def update(op: Operation, id_: str, state: Properties, inputs: Properties, chang
         op.call("PUT", "databases", id_, "resize", body=body)
         _wait_until_online(op, id_)
     if "region" in changed:
-        op.call("PUT", "databases", id_, "migrate", body={"region": inputs["region"].lower()})
+        op.call(
+            "PUT", "databases", id_, "migrate", body={"region": inputs["region"].lower(), "private_network_uuid": ""}
+        )
         _wait_until_online(op, id_)
     if "maintenanceWindows" in changed and inputs.get("maintenanceWindows"):
         _set_window(op, id_, inputs["maintenanceWindows"])

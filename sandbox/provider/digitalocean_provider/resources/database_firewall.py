@@ -2,6 +2,7 @@
 
 import uuid
 
+from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import REQUIRED, Field, Schema, unordered
 from plugin_base.wire import Properties
@@ -22,6 +23,13 @@ SCHEMA = Schema(
 )
 
 
+NO_TIME = "0001-01-01T00:00:00Z"  # Go's
+
+
+def _key(rule: Properties) -> str:
+    return sets.code(sets.serialised({"type": rule["type"], "value": rule["value"]}))
+
+
 def _unique_id(cluster: str) -> str:
     return f"{cluster}-{uuid.uuid4().hex}"
 
@@ -33,12 +41,16 @@ def locate(imported: str) -> tuple[str, Properties]:
 
 def _put(op: Operation, cluster: str, rules: list[Properties], known: list[Properties]) -> None:
     ids = {(rule["type"], rule["value"]): rule.get("uuid", "") for rule in known}
-    body: list[Properties] = []
-    for rule in rules:
-        entry = {"type": rule["type"], "value": rule["value"]}
-        if identity := rule.get("uuid") or ids.get((rule["type"], rule["value"])):
-            entry["uuid"] = identity  # known rules keep their identity
-        body.append(entry)
+    body = [
+        {
+            "uuid": rule.get("uuid") or ids.get((rule["type"], rule["value"]), ""),  # known rules keep their identity
+            "cluster_uuid": "",
+            "type": rule["type"],
+            "value": rule["value"],
+            "created_at": NO_TIME,
+        }
+        for rule in sorted(rules, key=_key)
+    ]
     op.call("PUT", "databases", cluster, "firewall", body={"rules": body})
 
 

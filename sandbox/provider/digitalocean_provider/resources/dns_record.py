@@ -48,12 +48,13 @@ def _body(inputs: Properties) -> Properties:
     body: Properties = {
         "name": inputs["name"],
         "data": inputs["value"],
-        # godo sends these three also when they are zero
+        # godo sends these four also when they are zero
         "priority": inputs.get("priority", 0),
+        "port": inputs.get("port", 0),
         "weight": inputs.get("weight", 0),
         "flags": inputs.get("flags", 0),
     }
-    return body | {name: inputs[name] for name in ("port", "ttl", "tag") if inputs.get(name)}
+    return body | {name: inputs[name] for name in ("ttl", "tag") if inputs.get(name)}
 
 
 def create(op: Operation, inputs: Properties) -> Properties:
@@ -77,12 +78,13 @@ def read(op: Operation, id_: str, state: Properties) -> Properties | None:
         "type": record["type"],
         "domain": state["domain"],
         "value": value,
-        "flags": record.get("flags"),
-        "port": record.get("port"),
-        "priority": record.get("priority"),
-        "tag": record.get("tag"),
+        # What its type does not use is null in the API's answer, and zero in the official plugin's state.
+        "flags": record.get("flags") or 0,
+        "port": record.get("port") or 0,
+        "priority": record.get("priority") or 0,
+        "tag": record.get("tag") or "",
         "ttl": record["ttl"],
-        "weight": record.get("weight"),
+        "weight": record.get("weight") or 0,
         "fqdn": fqdn(record["name"], state["domain"]),
     }
 

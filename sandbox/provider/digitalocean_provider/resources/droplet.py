@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+from digitalocean_provider import sets
 from digitalocean_provider.errors import ApiError, ProviderError
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.resources.tag import retag
@@ -120,20 +121,22 @@ def create(op: Operation, inputs: Properties) -> Properties:
         "name": inputs["name"],
         "size": inputs["size"].lower(),
         "image": int(image) if image.isdigit() else image,
-        "ssh_keys": [int(key) if key.isdigit() else key for key in inputs.get("sshKeys", [])],
+        "region": inputs.get("region", "").lower(),
+        "ssh_keys": [int(key) if key.isdigit() else key for key in sets.members(inputs.get("sshKeys"))] or None,
         "backups": inputs["backups"],
         "ipv6": inputs["ipv6"],
+        "private_networking": False,  # deprecated; godo sends it
         "monitoring": inputs["monitoring"],
-        "tags": inputs.get("tags", []),
+        "tags": sets.tags(inputs.get("tags")),
     }
     optional = {
-        "region": "region",
         "userData": "user_data",
         "vpcUuid": "vpc_uuid",
         "dropletAgent": "with_droplet_agent",
-        "publicNetworking": "public_networking",
     }
     body |= {key: inputs[name] for name, key in optional.items() if inputs.get(name) is not None}
+    if inputs.get("publicNetworking") is False:
+        body["public_networking"] = False
     droplet = op.call("POST", "droplets", body=body)["droplet"]
     op.keep(str(droplet["id"]))
     return _properties(_wait_for_status(op, op.id, "active", "new", timeout=SCHEMA.default_timeouts["create"]))

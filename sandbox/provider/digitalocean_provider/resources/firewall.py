@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, Field, Schema, tag_set, unordered
 from plugin_base.wire import Properties
@@ -36,9 +37,24 @@ SCHEMA = Schema(
 )
 
 
+def _peers(rule: Properties, prefix: str) -> dict[str, list[Any]]:
+    """Return who is meant by a rule, by the API's names, in the order of sets."""
+    sorters = dict.fromkeys(PEERS, sets.members) | {"Tags": sets.tags}
+    return {api: sorters[suffix](rule.get(prefix + suffix)) for suffix, api in PEERS.items()}
+
+
+def _rule_bodies(rules: list[Properties], prefix: str, peers: str) -> list[Properties] | None:
+    def key(rule: Properties) -> str:
+        said = {f"{prefix}_{api}": members for api, members in _peers(rule, prefix).items()}
+        said |= {"protocol": rule["protocol"], "port_range": rule.get("portRange", "")}
+        return sets.code(sets.serialised(said))
+
+    return [_rule_body(rule, prefix, peers) for rule in sorted(rules, key=key)] or None
+
+
 def _rule_body(rule: Properties, prefix: str, peers: str) -> Properties:
     # Empty members are left out: godo marks them omitempty.
-    members = {api: rule[prefix + suffix] for suffix, api in PEERS.items() if rule.get(prefix + suffix)}
+    members = {api: found for api, found in _peers(rule, prefix).items() if found}
     body: Properties = {"protocol": rule["protocol"], peers: members}
     return body | ({"ports": rule["portRange"]} if rule.get("portRange") else {})
 
@@ -57,10 +73,10 @@ def _rule(body: Properties, prefix: str, peers: str) -> Properties:
 def _body(inputs: Properties) -> dict[str, Any]:
     return {
         "name": inputs["name"],
-        "droplet_ids": inputs.get("dropletIds", []),
-        "tags": inputs.get("tags", []),
-        "inbound_rules": [_rule_body(rule, "source", "sources") for rule in inputs.get("inboundRules", [])],
-        "outbound_rules": [_rule_body(rule, "destination", "destinations") for rule in inputs.get("outboundRules", [])],
+        "droplet_ids": sets.members(inputs.get("dropletIds")) or None,
+        "tags": sets.tags(inputs.get("tags")),
+        "inbound_rules": _rule_bodies(inputs.get("inboundRules", []), "source", "sources"),
+        "outbound_rules": _rule_bodies(inputs.get("outboundRules", []), "destination", "destinations"),
     }
 
 

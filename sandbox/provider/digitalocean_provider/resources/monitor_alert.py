@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, tag_set, unordered
 from plugin_base.wire import Properties
@@ -28,12 +29,12 @@ def _body(inputs: Properties) -> dict[str, Any]:
     alerts = inputs["alerts"]
     slacks = [{"channel": slack["channel"], "url": slack["url"]} for slack in alerts.get("slacks") or []]
     return {
-        "alerts": {"email": alerts.get("emails") or [], "slack": slacks},
+        "alerts": {"email": alerts.get("emails") or None, "slack": slacks or None},  # nobody is null to Go
         "compare": inputs["compare"],
         "description": inputs["description"],
         "enabled": inputs["enabled"],
-        "entities": inputs.get("entities", []),
-        "tags": inputs.get("tags", []),
+        "entities": sets.members(inputs.get("entities")),
+        "tags": sets.tags(inputs.get("tags")),
         "type": inputs["type"],
         "value": inputs["value"],
         "window": inputs["window"],
