@@ -31,6 +31,15 @@ def test_ubuntu_with_ipv6(api: Api) -> None:
     assert IPv6Address(public["ip_address"]) in IPv6Network(f"{public['gateway']}/{public['netmask']}", strict=False)
 
 
+def test_trusted_sources_said_with_null_are_none(api: Api) -> None:
+    """As Go writes an empty list; only silence about them is an error."""
+    path = f"/v2/databases/{api.cluster()['id']}/firewall"
+    api.raw.put(path, json={"rules": [{"type": "ip_addr", "value": "192.0.2.1"}]})
+    assert api.raw.put(path, json={}).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    assert api.raw.put(path, json={"rules": None}).status_code == HTTPStatus.NO_CONTENT
+    assert api.ok(api.raw.get(path))["rules"] == []
+
+
 def test_an_image_is_in_regions_that_clients_know(api: Api) -> None:
     """Typed clients, made of the API's description, read no other."""
     known = {f"{name}{number}" for name in ("ams", "nyc", "sfo") for number in (1, 2, 3)}
@@ -39,28 +48,39 @@ def test_an_image_is_in_regions_that_clients_know(api: Api) -> None:
     assert {region for image in images for region in image["regions"]} <= known
 
 
-def test_icmp_has_no_ports_whatever_is_said_of_them(api: Api) -> None:
-    """Terraform's configurations have all of them."""
-    rule = {"protocol": "icmp", "ports": "1-65535", "destinations": {"addresses": ["192.0.2.1"]}}
+@pytest.mark.parametrize(("said", "kept"), [(None, "0"), ("all", "0"), ("1-65535", "1-65535")])
+def test_icmp_has_no_ports_but_keeps_what_is_said_of_them(api: Api, said: str | None, kept: str) -> None:
+    """Else Terraform, whose configurations have all of them, would find a difference in each plan."""
+    rule = {"protocol": "icmp", "ports": said, "destinations": {"addresses": ["192.0.2.1"]}}
     made = api.ok(api.post("/v2/firewalls", {"name": "fw", "outbound_rules": [rule]}))["firewall"]
-    assert made["outbound_rules"][0]["ports"] == "0"
+    assert made["outbound_rules"][0]["ports"] == kept
 
 
 [POLICY] = [recorded.body | {"tags": []} for recorded in RECORDED if recorded.body and "alerts" in recorded.body]
 NO_SLACK: Body = {"slack": None, "email": ["a@polls.example"]}
-NO_EMAIL: Body = {"slack": [{"channel": "#a", "url": "https://hooks.slack.com/services/x"}], "email": None}
+SLACK = [{"channel": "#a", "url": "https://hooks.slack.com/services/x"}]
+NO_EMAIL: Body = {"slack": SLACK, "email": None}
 
 
-@pytest.mark.parametrize("alerts", [NO_SLACK, NO_EMAIL])
-def test_no_address_is_said_with_null(api: Api, alerts: Body) -> None:
+@pytest.mark.parametrize("said", [{}, {"entities": None, "tags": None}])
+def test_a_policy_may_be_about_every_droplet(api: Api, said: Body) -> None:
+    """Neither entities nor tags are said with null, or not at all."""
+    policy = {name: value for name, value in POLICY.items() if name not in {"entities", "tags"}} | said
+    made = api.ok(api.post("/v2/monitoring/alerts", policy))["policy"]
+    assert (made["entities"], made["tags"]) == ([], [])
+
+
+@pytest.mark.parametrize("alerts", [NO_SLACK, NO_EMAIL, {"slack": SLACK}, {"email": ["a@polls.example"]}])
+def test_no_address_is_said_with_null_or_not_at_all(api: Api, alerts: Body) -> None:
     """The policy then has an empty list of them."""
     made = api.ok(api.post("/v2/monitoring/alerts", POLICY | {"alerts": alerts}))["policy"]
-    assert made["alerts"] == {name: value or [] for name, value in alerts.items()}
+    assert made["alerts"] == {name: alerts.get(name) or [] for name in ("slack", "email")}
 
 
-def test_nobody_to_tell_is_refused_also_as_null(api: Api) -> None:
+@pytest.mark.parametrize("nobody", [{}, {"slack": None, "email": None}, {"slack": [], "email": []}])
+def test_nobody_to_tell_is_refused(api: Api, nobody: Body) -> None:
     """Neither an address nor a channel, however it is said."""
-    answer = api.post("/v2/monitoring/alerts", POLICY | {"alerts": {"slack": None, "email": None}})
+    answer = api.post("/v2/monitoring/alerts", POLICY | {"alerts": nobody})
     assert "alerts: must name an e-mail address or a Slack channel, got neither" in answer.json()["message"]
 
 

@@ -98,6 +98,11 @@ RULES = (
     _spec("Monitoring", "an alert policy has all of its fields, empty lists included", "alert_policy_request"),
     _docs("Monitoring", "null for e-mail or Slack is an empty list", "the official provider sends it: godo, Alerts"),
     _assumed(
+        "Monitoring",
+        "so is the absence of e-mail, Slack, entities or tags",
+        "they are required by the description only",
+    ),
+    _assumed(
         "Monitoring", "policies are kept, but nothing is measured and nobody told", "no message leaves the sandbox"
     ),
     _spec("SSH key", "a key is on the account once: 422", "sshKeys_create"),
@@ -217,7 +222,11 @@ RULES = (
     _assumed("CDN", "a second endpoint for an origin is 409", "words only"),
     _spec("CDN", "a path to purge may end with *, which stands for all below", "cdn_purge_cache"),
     _assumed("CDN", "how often it is purged isn't limited", "strictness that nobody needs here"),
-    _docs("Firewall", "all ports are answered as 0, and so is icmp", "provider's source, firewall rules"),
+    _docs(
+        "Firewall",
+        "all ports are answered as 0, and so is icmp without ports; what is said of icmp's is kept",
+        "firewalls.go of the provider, and its test of icmp",
+    ),
     _assumed("Firewall", "a name is used once: 409", "words only"),
     _assumed("Firewall", "a rule that is added twice is there once; to take away what isn't there is 204", "usual"),
     _assumed("Firewall", "the last rule may be taken away", "only the creation asks for one"),

@@ -27,7 +27,7 @@ class Rule(Fields):
 
 
 class _Rules(Fields):
-    rules: list[Rule]
+    rules: list[Rule] | None  # null, as Go writes an empty list, but never absent
 
 
 @router.add("GET", "/databases/{id}/firewall", "databases_list_firewall_rules")
@@ -40,7 +40,7 @@ async def get_firewall(call: Call) -> Response:
 async def put_firewall(call: Call) -> Response:
     """Replace all trusted sources; an empty list lets everybody in."""
     cluster = call.cloud.find("database", call.path("id"))
-    wanted = call.fields(_Rules).rules
+    wanted = call.fields(_Rules).rules or []
     rules = checked(call.store, wanted, cluster)
     call.store.put("database", cluster.id, cluster.body, cluster.private | {"rules": rules})
     await call.cloud.apply()

@@ -191,10 +191,8 @@ def _rule(store: Store, rule: _Rule, side: str, peers: _Peers) -> Body:
 
 
 def _ports(rule: _Rule) -> str:
-    if rule.protocol == "icmp":
-        return "0"  # it has none; what a client says of them (Terraform's "1-65535") is passed over
-    if rule.ports in {"0", "all"}:
-        return "0"
+    if rule.ports in {"0", "all"} or (rule.protocol == "icmp" and not rule.ports):
+        return "0"  # of icmp what is said is kept, though it has no ports
     match = _PORTS.fullmatch(rule.ports or "")
     first, last = (int(match[1]), int(match[3] or match[1])) if match else (0, 0)
     if not 0 < first <= last <= _LAST_PORT:

@@ -32,9 +32,9 @@ class _Slack(BaseModel):
 class _Alerts(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    # Both are required; null, as Go's clients send an empty list, is one.
-    email: list[str] | None
-    slack: list[_Slack] | None
+    # Null, as Go's clients send an empty list, is one, and so is absence.
+    email: list[str] | None = None
+    slack: list[_Slack] | None = None
 
 
 class _Policy(Fields):
@@ -42,8 +42,8 @@ class _Policy(Fields):
     compare: Literal["GreaterThan", "LessThan"]
     description: str
     enabled: bool
-    entities: list[str]
-    tags: list[str]
+    entities: list[str] | None = None
+    tags: list[str] | None = None
     type: str
     value: float
     window: Literal["5m", "10m", "30m", "1h"]
@@ -56,7 +56,7 @@ class _Policy(Fields):
             raise errors.unprocessable("alerts: must name an e-mail address or a Slack channel, got neither")
         body = self.model_dump()
         body["alerts"] = {name: value or [] for name, value in body["alerts"].items()}
-        return {"uuid": uuid} | body
+        return {"uuid": uuid} | body | {"entities": self.entities or [], "tags": self.tags or []}
 
 
 @router.add("POST", "/monitoring/alerts", "monitoring_create_alertPolicy")
