@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from tests.sandbox.api_client import Api, Body
+from tests.sandbox.api_client import DROPLET, Api, Body
 from tests.sandbox.recorded import RECORDED, Stock
 
 ORIGIN = "polls-local-assets-d234f08.nyc3.digitaloceanspaces.com"
@@ -38,6 +38,25 @@ def test_trusted_sources_said_with_null_are_none(api: Api) -> None:
     assert api.raw.put(path, json={}).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
     assert api.raw.put(path, json={"rules": None}).status_code == HTTPStatus.NO_CONTENT
     assert api.ok(api.raw.get(path))["rules"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("tags", {"name": "a b"}), ("droplets", DROPLET | {"tags": ["web", "a b"]})]
+)
+def test_a_name_that_no_tag_may_have_is_a_bad_request(api: Api, path: str, body: Body) -> None:
+    """With all fields of this answer: those of every error, and the causes."""
+    answer = api.post(f"/v2/{path}", body)
+    said = 'Error validating resource tag: "tag-name \\"a b\\" contains invalid characters"'
+    assert answer.status_code == HTTPStatus.BAD_REQUEST
+    assert answer.json() == {
+        "id": "bad_request",
+        "message": said,
+        "request_id": answer.headers["x-request-id"],
+        "error": said,
+        "messages": None,
+        "root_causes": [f"rpc error: code = InvalidArgument desc = {said}"],
+    }
+    assert api.client.tags.list()["tags"] == []
 
 
 def test_an_image_is_in_regions_that_clients_know(api: Api) -> None:

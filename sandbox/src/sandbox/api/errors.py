@@ -6,17 +6,33 @@ from collections.abc import Iterable, Mapping
 class ApiError(Exception):
     """An answer other than success; `id` is the API's word for the status, for example "not_found"."""
 
-    def __init__(self, status: int, id: str, message: str, headers: Mapping[str, str] | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        status: int,
+        id: str,  # noqa: A002
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,  # what the body has besides
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.id = id
         self.message = message
         self.headers = dict(headers or {})
+        self.more = dict(more or {})
 
 
 def bad_request(message: str) -> ApiError:
     """Build the answer to a body that can't be read."""
     return ApiError(400, "bad_request", message)
+
+
+def bad_tag(name: str) -> ApiError:
+    """Build the answer to a tag that no tag may be called, in the words and with the causes that tags have."""
+    message = f'Error validating resource tag: "tag-name \\"{name}\\" contains invalid characters"'
+    cause = f"rpc error: code = InvalidArgument desc = {message}"
+    more = {"error": message, "messages": None, "root_causes": [cause]}
+    return ApiError(400, "bad_request", message, more=more)
 
 
 def unauthorised(message: str) -> ApiError:

@@ -73,6 +73,9 @@ RULES = (
     _spec("VPC", "a description has at most 255 characters", "vpcs_create"),
     _assumed("VPC", "a VPC made through the API isn't the region's default one", "the default one is made on demand"),
     _spec("Tag", "names have letters, digits, colons, dashes and underscores, up to 255", "tags_create"),
+    _spec(
+        "Tag", "one that can't be is 400, with its causes", "tags_create; of a Droplet: supergiant/control issue 883"
+    ),
     _assumed("Tag", "creating an existing tag answers 201 with that tag", "godo's users depend on it"),
     _spec("Tag", "last_tagged_uri is of each kind and of all; none without a resource", "tags_get"),
     _spec("Droplet", "backups are a feature, switched by enable_backups and disable_backups", "dropletActions_post"),
@@ -205,6 +208,7 @@ RULES = (
     _assumed("Database", "nothing listens there", "nothing is measured"),
     _docs("Database", "trusted sources are IPv4 only, at most 100", "limits page"),
     _spec("Spaces key", "the secret is answered once, at creation", "spacesKey_create"),
+    _spec("Spaces key", "fullaccess beside other grants is 400", "spacesKey_create"),
     _docs("Spaces key", "fullaccess has an empty bucket and stands alone", "Spaces, manage access keys"),
     _assumed("Spaces key", "the S3 actions of read and readwrite, PutObjectAcl among the latter", "uploads need it"),
     _assumed("Spaces key", "a limited key creates no bucket", "grants name buckets that exist"),

@@ -85,7 +85,7 @@ def _handler(cloud: Cloud, endpoint: Endpoint) -> Callable[[Request], Awaitable[
 
 def _error(request: Request, error: errors.ApiError) -> Response:
     body = {"id": error.id, "message": error.message, "request_id": request.scope["state"]["request_id"]}
-    return JSONResponse(body, status_code=error.status, headers=error.headers)
+    return JSONResponse(body | error.more, status_code=error.status, headers=error.headers)
 
 
 async def _explain(request: Request, error: Exception) -> Response:

@@ -105,7 +105,7 @@ def _check(fields: _Key) -> list[Body]:
     grants = [grant.model_dump() for grant in fields.grants or []]
     full = [grant for grant in grants if grant["permission"] == "fullaccess"]
     if full and (len(grants) > 1 or full[0]["bucket"]):
-        raise errors.unprocessable('grants: "fullaccess" needs an empty bucket and no other grant')
+        raise errors.bad_request("cannot mix fullaccess permission with scoped permissions.")
     if any(not grant["bucket"] for grant in grants if grant["permission"] != "fullaccess"):
         raise errors.unprocessable('grants: "read" and "readwrite" need the name of a bucket')
     return grants

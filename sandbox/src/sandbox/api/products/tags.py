@@ -117,9 +117,7 @@ def ensure(store: Store, names: Iterable[str] | None) -> list[str]:
 def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
-            raise errors.unprocessable(
-                f'tags: must have 1-255 letters, digits, colons, dashes and underscores, got "{name}"'
-            )
+            raise errors.bad_tag(name)
 
 
 def _body(store: Store, name: str) -> Body:
