@@ -39,7 +39,7 @@ def sdk_inputs(class_: str) -> dict[str, inspect.Parameter]:
     return {camel(name): parameter for name, parameter in parameters.items()}
 
 
-VPC, DROPLET, FIREWALL = schema_of("Vpc"), schema_of("Droplet"), schema_of("Firewall")
+VPC, DROPLET, FIREWALL, RECORD = (schema_of(name) for name in ("Vpc", "Droplet", "Firewall", "DnsRecord"))
 POOL, CLUSTER, TRUSTED = (
     schema_of("DatabaseConnectionPool"),
     schema_of("DatabaseCluster"),
@@ -261,6 +261,22 @@ class TestDiff:
 
         assert kinds(CLUSTER, {}, off) == {"storageAutoscale": "ADD"}
         assert kinds(CLUSTER, off, {"storageAutoscale": {"enabled": False, "thresholdPercent": 0}}) == {}
+
+    @pytest.mark.parametrize(
+        ("has", "said", "expected"),
+        [
+            ("@", "polls.example.", {}),
+            ("www.polls.example.", "www", {}),
+            ("@", "other.example.", {"value": "UPDATE"}),
+            ("www.other.example.", "www", {"value": "UPDATE"}),
+        ],
+    )
+    def test_the_domains_own_name_may_be_short(self, has: str, said: str, expected: dict[str, str]) -> None:
+        """As the official plugin compares what it reads."""
+        record = {"domain": "polls.example", "name": "a", "type": "CNAME"}
+
+        assert expected == kinds(RECORD, {}, record | {"value": said}, record | {"value": has})
+        assert expected == kinds(RECORD, record | {"value": has}, record | {"value": said})
 
     def test_rules_are_a_set(self) -> None:
         """Neither their order, nor that of their addresses, nor that of members on the wire is a change."""

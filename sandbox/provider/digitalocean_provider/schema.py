@@ -43,6 +43,7 @@ class Field:
     auto_name: bool = False
     unread: bool = False  # the API never returns it, so state keeps what the program said
     normalise: Callable[[Any], Any] | None = None  # equal after this means unchanged
+    same: Callable[[Any, Any, Properties], bool] | None = None  # so does this, of the API's, the program's, all inputs
     stored: Callable[[Any], Any] | None = None  # what state keeps instead of the input
     choices: tuple[str, ...] = ()
     length: tuple[int, int] | None = None
@@ -138,6 +139,11 @@ def canonical(spec: Field, value: Any) -> Any:  # noqa: ANN401 -- property value
     return None if is_empty(value) else value
 
 
+def unchanged(spec: Field, old: Any, new: Any, inputs: Properties) -> bool:  # noqa: ANN401 -- canonical values
+    """Tell whether two values in their canonical form say the same of a resource with these inputs."""
+    return old == new or (spec.same is not None and spec.same(old, new, bare(inputs)))
+
+
 def _problems(name: str, spec: Field, value: object) -> Iterable[Failure]:
     if has_unknown(value):
         return
@@ -202,7 +208,7 @@ def diff(schema: Schema, state: Properties, old_inputs: Properties, news: Proper
         new = news.get(name)
         before, after = canonical(spec, old), canonical(spec, new)
         # Unknown counts as changed: the engine asks this way whether dependents of a replaced resource must go first.
-        if before == after and not has_unknown(after):
+        if unchanged(spec, before, after, news) and not has_unknown(after):
             continue
         kind = "ADD" if before is None else "DELETE" if after is None else "UPDATE"
         replaces = spec.replaces(before, after) if callable(spec.replaces) else spec.replaces
@@ -281,7 +287,7 @@ def drifted_inputs(schema: Schema, inputs: Properties, properties: Properties) -
         if spec.unread or spec.stored or (spec.role is OPTIONAL_COMPUTED and name not in inputs):
             continue
         actual = properties.get(name)
-        if canonical(spec, inputs.get(name)) == canonical(spec, actual):
+        if unchanged(spec, canonical(spec, actual), canonical(spec, inputs.get(name)), inputs):
             continue
         if actual is None:
             result.pop(name, None)

@@ -5,6 +5,13 @@ from digitalocean_provider.operation import Operation
 from digitalocean_provider.schema import COMPUTED, OPTIONAL_COMPUTED, REQUIRED, Field, Schema
 from plugin_base.wire import Properties
 
+
+def same_host(old: object, new: object, inputs: Properties) -> bool:
+    """Tell whether the API, which shortens the domain's own name, means what the program says."""
+    zone = f"{inputs['domain']}."
+    return (old == "@" and new == zone) or old == f"{new}.{zone}"
+
+
 SCHEMA = Schema(
     type_name="digitalocean:index/dnsRecord:DnsRecord",
     label="record",
@@ -14,7 +21,7 @@ SCHEMA = Schema(
             role=REQUIRED, replaces=True, choices=("A", "AAAA", "CAA", "CNAME", "MX", "NS", "TXT", "SRV", "SOA")
         ),
         "domain": Field(role=REQUIRED, replaces=True),
-        "value": Field(role=REQUIRED),
+        "value": Field(role=REQUIRED, same=same_host),
         "flags": Field(),
         "port": Field(),
         "priority": Field(),
