@@ -283,3 +283,27 @@ def test_every_recorded_request_of_the_official_plugin_is_a_case() -> None:
     """But for what it reads."""
     written = {f"{recorded.method} {recorded.path}" for recorded in OFFICIAL if recorded.method != "GET"}
     assert written == {case.request for case in CASES}
+
+
+UNUSED = dict.fromkeys(("priority", "port", "weight", "flags", "tag"))
+APEX = {"type": "A", "name": "@", "data": "192.0.2.1", "ttl": 300}
+ENDPOINT = {"origin": "o", "ttl": 3600, "endpoint": "e", "created_at": "2026-11-29T10:00:00Z", "custom_domain": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "kept"),
+    [
+        (
+            "DnsRecord",
+            {"domain_record": APEX | UNUSED},
+            {"priority": 0, "port": 0, "weight": 0, "flags": 0, "tag": ""},
+        ),
+        ("Cdn", {"endpoint": ENDPOINT}, {"customDomain": ""}),
+    ],
+)
+def test_what_the_api_leaves_out_is_zero_in_the_state(kind: str, answer: dict[str, Any], kept: dict[str, Any]) -> None:
+    """As in that of the official plugin, which reads into Go's values."""
+    module: Any = resource(f"digitalocean:index/{kind[0].lower()}{kind[1:]}:{kind}")
+    operation = Operation(Caught("nothing", answer), threading.Event())
+    properties = module.read(operation, "1", {"domain": "polls.example"})
+    assert {name: properties[name] for name in kept} == kept

@@ -49,7 +49,7 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
         "ttl": endpoint["ttl"],
         "endpoint": endpoint["endpoint"],
         "createdAt": go_time(endpoint.get("created_at")),
-        "customDomain": endpoint.get("custom_domain"),
+        "customDomain": endpoint.get("custom_domain") or "",
     }
     if endpoint.get("certificate_id"):
         name = op.call("GET", "certificates", endpoint["certificate_id"])["certificate"]["name"]

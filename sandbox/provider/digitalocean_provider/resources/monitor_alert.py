@@ -4,7 +4,7 @@ from typing import Any
 
 from digitalocean_provider import sets
 from digitalocean_provider.operation import Operation
-from digitalocean_provider.schema import COMPUTED, REQUIRED, Field, Schema, tag_set, unordered
+from digitalocean_provider.schema import REQUIRED, Field, Schema, tag_set, unordered
 from plugin_base.wire import Properties
 
 SCHEMA = Schema(
@@ -20,7 +20,6 @@ SCHEMA = Schema(
         "enabled": Field(default=True),
         "entities": Field(normalise=unordered),
         "tags": Field(normalise=tag_set),
-        "uuid": Field(role=COMPUTED),
     },
 )
 
@@ -62,7 +61,6 @@ def read(op: Operation, id_: str, _state: Properties) -> Properties | None:
         "entities": policy.get("entities") or [],
         "tags": policy.get("tags") or [],
         "type": policy["type"],
-        "uuid": policy["uuid"],
         "value": policy["value"],
         "window": policy["window"],
     }
