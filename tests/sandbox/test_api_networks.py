@@ -138,6 +138,32 @@ def test_reserved_ip_moves(api: Api) -> None:
     until(lambda: api.client.reserved_ips.get(ip["ip"])["reserved_ip"]["droplet"], lambda droplet: droplet is None)
 
 
+def test_a_reserved_ip_that_was_given_back_is_not_given_out_next(api: Api) -> None:
+    """Who still asks for it finds nothing, as where there are many addresses."""
+    first, second = (api.client.reserved_ips.create({"region": "nyc3"})["reserved_ip"]["ip"] for _ in range(2))
+    api.client.reserved_ips.delete(first)
+    assert api.client.reserved_ips.create({"region": "nyc3"})["reserved_ip"]["ip"] not in {first, second}
+    assert api.raw.get(f"/v2/reserved_ips/{first}").status_code == HTTPStatus.NOT_FOUND
+
+
+def test_a_reserved_ip_answers_under_its_earlier_name(api: Api) -> None:
+    """What is made by one name is there by the other, and can be moved and deleted by it."""
+    droplet = api.droplet()
+    made = api.ok(api.post("/v2/floating_ips", {"region": "nyc3"}))["floating_ip"]
+    path = f"/v2/floating_ips/{made['ip']}"
+    assert api.client.reserved_ips.get(made["ip"])["reserved_ip"] == made
+    action = api.ok(api.post(f"{path}/actions", {"type": "assign", "droplet_id": droplet["id"]}))["action"]
+    until(
+        lambda: api.ok(api.raw.get(f"{path}/actions/{action['id']}"))["action"]["status"],
+        lambda status: status == "completed",
+    )
+    assert [one["id"] for one in api.ok(api.raw.get(f"{path}/actions"))["actions"]] == [action["id"]]
+    [listed] = api.ok(api.raw.get("/v2/floating_ips"))["floating_ips"]
+    assert listed["droplet"]["id"] == droplet["id"]
+    assert api.raw.delete(path).status_code == HTTPStatus.NO_CONTENT
+    assert api.raw.get(path).status_code == HTTPStatus.NOT_FOUND
+
+
 def test_reserved_ip_is_bound_to_its_region(api: Api) -> None:
     """An address of another region, or for no Droplet, is refused."""
     ip = api.client.reserved_ips.create({"region": "ams3"})["reserved_ip"]["ip"]

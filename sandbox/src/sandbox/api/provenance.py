@@ -236,7 +236,10 @@ RULES = (
     _assumed("Firewall", "the last rule may be taken away", "only the creation asks for one"),
     _spec("Reserved IP", "needs a region or a Droplet", "reservedIPs_create"),
     _docs("Reserved IP", "is bound to a region: a Droplet of another one is 422", "Reserved IPs, limits"),
-    _assumed("Reserved IP", "one that was given back comes again after all others", "the real pool is large"),
+    _docs("Reserved IP", "also answers as floating IP, its name before June 2022", "Floating IPs, in the description"),
+    _assumed(
+        "Reserved IP", "one that was given back comes again after all others", "the provider's tests look for it then"
+    ),
     _assumed("Reserved IP", "visitors arrive at the Droplet's public address", "the real one has an anchor address"),
     _docs(
         "Metadata", "169.254.169.254 answers /metadata/v1 and v1.json, by the Droplet's address", "Droplet metadata API"

@@ -19,6 +19,7 @@ from sandbox.api.products import (
     droplet_neighbourhood,
     droplets,
     firewalls,
+    floating_ips,
     monitoring,
     projects,
     reserved_ips,
@@ -55,6 +56,7 @@ ROUTERS = tuple(
         firewalls,
         monitoring,
         reserved_ips,
+        floating_ips,
         domains,
     )
 )
