@@ -135,6 +135,7 @@ RULES = (
     _docs("Project", "a VPC can't be assigned: 422", "resource_project_test.go of the provider; the status is assumed"),
     _spec("Project", "an assignment says assigned, already_assigned or not_found of each", "projects/models/resource"),
     _spec("Droplet", "user data is at most 64 KiB", "droplets_create"),
+    _docs("Droplet", "images of distributions are of type snapshot", "datasource_image_test.go; images' examples"),
     _spec("Droplet", "names are host names", "droplets_create"),
     _docs("Droplet", "an action during another one is 422, already has a pending event", "provider issue 1034"),
     _docs("Droplet", "features lists monitoring and the like as requested", "datasource and resource of the provider"),

@@ -229,7 +229,7 @@ def image_body(slug: str) -> Body:
         "regions": sorted(REGIONS.keys() - _NOT_OF_IMAGES),
         "created_at": "2025-08-09T00:00:00Z",
         "min_disk_size": 7,
-        "type": "base",
+        "type": "snapshot",
         "size_gigabytes": 0.3,
         "description": f"{distribution} {name}",
         "tags": [],
