@@ -98,6 +98,9 @@ async def _unknown_route(request: Request, error: Exception) -> Response:
     methods = operations.at(request.url.path) if request.url.hostname != CLOUD_HOST else {}
     if known := methods.get(request.method):
         return _error(request, _missing(known))
+    if operations.only_clients_know(request.url.path):
+        text = f"{request.method} {request.url.path}: DigitalOcean has this call, the sandbox doesn't"
+        return _error(request, errors.not_implemented(text))
     return _error(request, errors.method_not_allowed(methods) if methods else errors.not_found())
 
 
