@@ -97,6 +97,12 @@ def test_no_address_is_said_with_null_or_not_at_all(api: Api, alerts: Body) -> N
     assert made["alerts"] == {name: alerts.get(name) or [] for name in ("slack", "email")}
 
 
+def test_an_alert_policy_without_an_id_is_not_found(api: Api) -> None:
+    """So Terraform's tests see that one is gone; elsewhere a slash at the end changes nothing."""
+    assert api.raw.get("/v2/monitoring/alerts/").status_code == HTTPStatus.NOT_FOUND
+    assert api.raw.get("/v2/monitoring/alerts").status_code == HTTPStatus.OK
+
+
 @pytest.mark.parametrize("nobody", [{}, {"slack": None, "email": None}, {"slack": [], "email": []}])
 def test_nobody_to_tell_is_refused(api: Api, nobody: Body) -> None:
     """Neither an address nor a channel, however it is said."""

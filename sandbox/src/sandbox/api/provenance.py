@@ -65,6 +65,7 @@ RULES = (
     ),
     _assumed("API", "another method than a path has is 405, with those that it has", "the description is silent"),
     _docs("API", "a slash at the end of a path changes nothing", "python-digitalocean asks so, issue 264"),
+    _docs("Monitoring", "but here it does: 404", "resource_monitor_alert_test.go of the provider, CheckDestroy"),
     _spec("API", "lists without page and per_page in the description take them, and answer all", "databases_list"),
     _spec("VPC", "names are unique and have letters, digits, dashes and periods", "vpcs_create"),
     _spec("VPC", "ranges are RFC 1918, /16 to /28, and don't overlap within the account", "vpcs_create"),
