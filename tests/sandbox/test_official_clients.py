@@ -31,6 +31,12 @@ def test_ubuntu_with_ipv6(api: Api) -> None:
     assert IPv6Address(public["ip_address"]) in IPv6Network(f"{public['gateway']}/{public['netmask']}", strict=False)
 
 
+def test_a_droplet_may_have_no_public_address(api: Api) -> None:
+    """It is in its VPC alone; a machine of depth `full` is not made so, and says so."""
+    droplet = api.droplet(public_networking=False)
+    assert [network["type"] for network in droplet["networks"]["v4"]] == ["private"]
+
+
 def test_trusted_sources_said_with_null_are_none(api: Api) -> None:
     """As Go writes an empty list; only silence about them is an error."""
     path = f"/v2/databases/{api.cluster()['id']}/firewall"
