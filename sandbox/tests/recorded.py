@@ -92,7 +92,7 @@ class Stock:
         """Send a request again, about what exists now; what it makes is deleted, since another may use its name."""
         path, body = self._filled(recorded.path), self._filled(recorded.body)
         answer = self._api.raw.request(recorded.method, path, json=body)
-        self._settle()
+        settle(self._api)
         if answer.is_success and recorded.method == "POST" and not path.endswith("/actions"):
             self._remove(path, answer)
         if recorded.method == "DELETE":
@@ -125,7 +125,7 @@ class Stock:
         if name in _MADE:
             path, body, key = _MADE[name]
             answer = self._api.ok(self._api.post(self._filled(path), self._filled(body)))
-            self._settle()
+            settle(self._api)
             return _only(answer)[key]
         match name:
             case "fingerprint":
@@ -154,19 +154,19 @@ class Stock:
                 until(lambda: self._api.raw.delete(f"{path}/{made[key]}"), lambda gone: gone.is_success)  # noqa: B023
                 return
 
-    def _settle(self) -> None:
-        """Wait until nothing is under way any more, as the clients do."""
 
-        def busy() -> list[str]:
-            droplets, clusters, actions = (
-                self._api.raw.get(f"/v2/{name}?per_page=200").json()[name]
-                for name in ("droplets", "databases", "actions")
-            )
-            found = [droplet["status"] for droplet in droplets if droplet["status"] == "new"]
-            found += [cluster["status"] for cluster in clusters if cluster["status"] != "online"]
-            return found + [action["type"] for action in actions if action["status"] == "in-progress"]
+def settle(api: Api) -> None:
+    """Wait until nothing is under way any more, as the clients do."""
 
-        until(busy, lambda found: not found)
+    def busy() -> list[str]:
+        droplets, clusters, actions = (
+            api.raw.get(f"/v2/{name}?per_page=200").json()[name] for name in ("droplets", "databases", "actions")
+        )
+        found = [droplet["status"] for droplet in droplets if droplet["status"] == "new"]
+        found += [cluster["status"] for cluster in clusters if cluster["status"] != "online"]
+        return found + [action["type"] for action in actions if action["status"] == "in-progress"]
+
+    until(busy, lambda found: not found)
 
 
 def _only(answer: Body) -> Body:

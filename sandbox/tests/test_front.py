@@ -182,12 +182,29 @@ for files in ([], ["css/*"], ["one.txt"]):
     if files:
         api("DELETE", "/v2/cdn/endpoints/" + given["id"] + "/cache", {"files": files})
     answer.append(seen())
+for name in ("one.txt", "css/a b.css"):
+    s3().delete_object(Bucket=given["bucket"], Key=name)
 """,
         url=cdn.url(""),
         bucket=cdn.bucket,
         id=cdn.id,
     )
     assert answer == [["first", "first"], ["first", "first"], ["first", "second"], ["second", "second"]]
+
+
+def test_a_token_is_good_as_doctl_asks_for_it(full_world: World) -> None:
+    """By another name than the API's, of which nothing else is there."""
+    answer = python(
+        full_world,
+        """
+token = "Bearer " + os.environ["DIGITALOCEAN_ACCESS_TOKEN"]
+answer = [
+    fetch("https://cloud.digitalocean.com" + path, Authorization=token)[0]
+    for path in ("/v1/oauth/token/info", "/v2/account")
+]
+""",
+    )
+    assert answer == [200, 404]
 
 
 def test_a_cdn_name_without_endpoint_is_not_found(full_world: World) -> None:

@@ -5,8 +5,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from sandbox.tests.recorded import RECORDED, Stock
 from tests.api_client import DROPLET, Api, Body
+from sandbox.tests.recorded import RECORDED, Stock
 
 ORIGIN = "polls-local-assets-d234f08.nyc3.digitaloceanspaces.com"
 
@@ -29,6 +29,12 @@ def test_ubuntu_with_ipv6(api: Api) -> None:
     assert droplet["image"]["distribution"] == "Ubuntu"
     [public] = droplet["networks"]["v6"]
     assert IPv6Address(public["ip_address"]) in IPv6Network(f"{public['gateway']}/{public['netmask']}", strict=False)
+
+
+def test_a_droplet_may_have_no_public_address(api: Api) -> None:
+    """It is in its VPC alone; a machine of depth `full` is not made so, and says so."""
+    droplet = api.droplet(public_networking=False)
+    assert [network["type"] for network in droplet["networks"]["v4"]] == ["private"]
 
 
 def test_trusted_sources_said_with_null_are_none(api: Api) -> None:

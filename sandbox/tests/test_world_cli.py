@@ -186,6 +186,16 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     assert variables["PATH"].endswith(":/bin")
 
 
+def test_doctl_has_the_token_and_a_file_of_the_world_s_own(tmp_path: Path) -> None:
+    """`doctl auth init` writes the token down: not over the user's own, and a context of theirs isn't asked for."""
+    world = worlds.create(tmp_path / "w", "api", proxy_port=1)
+    theirs = {"DIGITALOCEAN_ACCESS_TOKEN": "theirs", "DIGITALOCEAN_CONTEXT": "theirs", "DIGITALOCEAN_CONFIG": "/theirs"}
+    variables = environment.clients(world, theirs)
+    assert variables["DIGITALOCEAN_ACCESS_TOKEN"] == world.token
+    assert Path(variables["DIGITALOCEAN_CONFIG"]).parent == world.home
+    assert "DIGITALOCEAN_CONTEXT" not in variables
+
+
 def looks_on_path(variables: dict[str, str]) -> bool:
     """Whether the engine finds the sandbox's own plugin: it looks on PATH first, unless it is told not to."""
     own = str(plugin.OWN) in variables["PATH"].split(":")

@@ -56,6 +56,7 @@ class _Order:
     vpc: Resource
     public_keys: list[str]
     user_data: str
+    public: bool
 
 
 @router.add("POST", "/droplets", "droplets_create")
@@ -208,8 +209,10 @@ def _order(call: Call, fields: _Create) -> _Order:
         raise errors.not_implemented(
             "ipv6: at depth `full` machines have IPv4 alone; a sandbox of depth `api` takes it"
         )
-    if fields.public_networking is False:
-        raise errors.not_implemented("public_networking: every Droplet of the sandbox has a public address")
+    if fields.public_networking is False and call.cloud.world.depth == "full":
+        raise errors.not_implemented(
+            "public_networking: at depth `full` machines have a public address; a sandbox of depth `api` does without"
+        )
     if len((fields.user_data or "").encode()) > _MAX_USER_DATA:
         size = len((fields.user_data or "").encode())
         raise errors.unprocessable(f"user_data: must be at most {_MAX_USER_DATA} bytes, got {size}")
@@ -223,6 +226,7 @@ def _order(call: Call, fields: _Create) -> _Order:
         policy=droplet_backups.checked(fields.backup_policy) if fields.backups else None,
         public_keys=[_public_key(call.store, key) for key in fields.ssh_keys or []],
         user_data=fields.user_data or "",
+        public=fields.public_networking is not False,
         vpc=vpcs.vpc_for(call.cloud, fields.vpc_uuid, region),
         tags=tags.ensure(call.store, fields.tags),
     )
@@ -259,6 +263,7 @@ def _put(store: Store, name: str, order: _Order) -> Resource:
         "public_keys": order.public_keys,
         "user_data": order.user_data,
         "backup_policy": order.policy,
+        "public": order.public,
     }
     return store.put("droplet", droplet_id, body, private)
 
@@ -277,6 +282,8 @@ def _networks(droplet: Resource, vpc: Resource) -> Body:
         "gateway": GATEWAY,
         "type": "public",
     }
+    if not droplet.private["public"]:
+        return {"v4": [private], "v6": []}
     return {"v4": [private, public], "v6": [_public_v6(droplet)] if "ipv6" in droplet.body["features"] else []}
 
 
