@@ -58,15 +58,10 @@ def way(world: World) -> dict[str, str]:
     """Return what leads every program to the world's names, and lets it trust them; without what is in REMOVED."""
     variables = dict.fromkeys((*TRUST_VARIABLES, "NODE_EXTRA_CA_CERTS"), str(world.bundle))
     if world.depth == "api":
-        # No namespaces at this depth: the names lead to loopback by way of the proxy. Twice for http, because curl
-        # takes the lower-case name only: the upper-case one could be a header of a CGI request.
+        # No namespaces at this depth: the names lead to loopback by way of the proxy. Upper case only: a lower-case
+        # http_proxy, the only one that curl takes for http, would lead gRPC, and so Pulumi's engine, to the proxy.
         proxy = f"http://127.0.0.1:{world.proxy_port}"
-        return variables | {
-            "HTTPS_PROXY": proxy,
-            "HTTP_PROXY": proxy,
-            "http_proxy": proxy,
-            "NO_PROXY": "localhost,127.0.0.1",
-        }
+        return variables | {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
     # Debian 12's gateway knows no chunks with a checksum behind them, which AWS's clients send by themselves.
     sums = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required", "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
     return variables | sums
