@@ -164,7 +164,7 @@ def test_clients_get_credentials_and_trust_but_no_address(tmp_path: Path, depth:
     variables = environment.clients(world, base)
     added = variables.keys() - base.keys()
     of_depth = {
-        "api": {"HTTPS_PROXY", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"},
+        "api": {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"},
         "full": {"AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"},
     }
     assert added == of_depth[depth] | {

@@ -70,10 +70,10 @@ def way(world: World) -> dict[str, str]:
 
 def proxies(world: World) -> dict[str, str]:
     """Return what leads programs outside the world's network to its names: by the proxy, which leads nowhere else."""
-    # Twice for http: curl takes the lower-case name only, since the upper-case one could be a header of a CGI request.
-    proxy, here = f"http://127.0.0.1:{world.proxy_port}", "localhost,127.0.0.1"
-    # gRPC, between Pulumi's processes, takes lower-case names only.
-    return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": here, "no_proxy": here}
+    # Upper case only: a lower-case http_proxy, the only one that curl takes for http, would lead gRPC, and so Pulumi's
+    # engine, to the proxy.
+    proxy = f"http://127.0.0.1:{world.proxy_port}"
+    return {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": "localhost,127.0.0.1"}
 
 
 def prepare_pulumi(world: World) -> None:
