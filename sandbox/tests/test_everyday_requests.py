@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api_client import Api, Body
 from sandbox.tests.recorded import settle
+from tests.api_client import Api, Body
 
 HERE = Path(__file__).parent
 
@@ -18,7 +18,7 @@ def recording(name: str) -> list[Body]:
     return [json.loads(line) for line in (HERE / name).read_text().splitlines()]
 
 
-# Some 200 everyday commands of doctl (168188d3) for claimed products, and of pydo 0.44.0, a call for each operation with
+# Some 200 everyday commands of doctl (168188d3) for claimed products, and of pydo 0.44.0 a call for each operation with
 # the body of its example; with what both ask for in vain, which has its right status, too.
 CLIENTS = {"doctl": recording("doctl_requests.jsonl"), "pydo": recording("pydo_requests.jsonl")}
 

@@ -5,8 +5,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from tests.api_client import DROPLET, Api, Body
 from sandbox.tests.recorded import RECORDED, Stock
+from tests.api_client import DROPLET, Api, Body
 
 ORIGIN = "polls-local-assets-d234f08.nyc3.digitaloceanspaces.com"
 
