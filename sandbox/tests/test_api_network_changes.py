@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 import pytest
 
+from sandbox.model.plans import IMAGES
 from tests.api_client import DROPLET, PUBLIC_KEY, Api, Body
 
 ORIGIN = "media.nyc3.digitaloceanspaces.com"
@@ -119,13 +120,13 @@ def test_an_ssh_key_is_renamed_and_deleted_by_its_fingerprint(api: Api) -> None:
 @pytest.mark.parametrize(
     ("query", "count"),
     [
-        ("type=distribution", 4),
+        ("type=distribution", len(IMAGES)),
         ("type=application", 0),
         ("private=true", 0),
-        ("private=false", 4),
+        ("private=false", len(IMAGES)),
         ("tag_name=base", 0),
         ("type=distribution&private=true", 0),
-        ("page=2&per_page=3", 1),
+        ("page=2&per_page=3", len(IMAGES) - 3),
     ],
 )
 def test_images_are_filtered(api: Api, query: str, count: int) -> None:
