@@ -260,7 +260,7 @@ def test_keys_are_taken_as_they_are(api: Api) -> None:
     for listing in (s3.list_objects, s3.list_objects_v2, s3.list_object_versions):
         encoded: Any = listing(Bucket="media", Prefix="ü", Delimiter="/", EncodingType="url")
         assert (encoded["EncodingType"], encoded["Prefix"]) == ("url", "%C3%BC")
-        assert encoded["CommonPrefixes"] == [{"Prefix": "%C3%BC/"}]
+        assert encoded["CommonPrefixes"] == [{"Prefix": "%C3%BC%2F"}]
     every: Any = [{"Key": item["Key"]} for item in s3.list_objects_v2(Bucket="media")["Contents"]]
     assert len(s3.delete_objects(Bucket="media", Delete={"Objects": every})["Deleted"]) == len(keys) * 2
 
@@ -348,6 +348,14 @@ def test_cors_is_the_first_rule_that_fits(api: Api) -> None:
         answer = browser.get("https://media.nyc3.digitaloceanspaces.com/k", headers={"Origin": "https://other.test"})
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (HTTPStatus.FORBIDDEN, "*")
         assert answer.headers["access-control-expose-headers"] == "ETag"
+
+
+def test_an_object_keeps_where_a_website_would_lead(api: Api) -> None:
+    """The provider's website_redirect is kept and answered; no website follows it."""
+    api.bucket("media")
+    api.s3().put_object(Bucket="media", Key="k", Body=b"", WebsiteRedirectLocation="https://other.example/")
+    for answer in (api.s3().head_object(Bucket="media", Key="k"), api.s3().get_object(Bucket="media", Key="k")):
+        assert answer["WebsiteRedirectLocation"] == "https://other.example/"
 
 
 def test_documents_come_back_as_they_were(api: Api) -> None:

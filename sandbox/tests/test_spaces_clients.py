@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import zlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,7 @@ class Replay:
 
     def status(self, line: dict[str, Any]) -> tuple[int, str]:
         """Send a recorded request; the status and the code of the answer."""
-        self.values = dict(BUCKETS)
+        self.values = BUCKETS | {"LATER": format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)}
         self.query = dict(map(tuple, line["query"]))
         self._prepare(line)
         virtual = line["style"] == "virtual"

@@ -242,6 +242,11 @@ RULES = (
         "resource_spaces_bucket_policy.go of the Terraform provider, and its test",
     ),
     _assumed("Spaces", "a policy with conditions or exceptions is 501 at depth api", "it has no addresses to compare"),
+    _docs(
+        "Spaces",
+        "encoding-type=url encodes slashes, too; an object's website_redirect is answered",
+        "datasource_spaces_bucket_objects_test.go and resource_spaces_bucket_object_test.go of the provider",
+    ),
     _docs("Spaces", "a preflight needs no permission", "Spaces S3 Compatibility"),
     _assumed("Spaces", "the first CORS rule that fits answers; none is 403", "Amazon's rule"),
     _assumed("Spaces", "a region lists its own buckets", "each has a gateway of its own"),

@@ -92,7 +92,7 @@ def encoded(body: bytes) -> bytes:
     """Write the names in a listing as `encoding-type=url` has them."""
 
     def name(match: re.Match[str]) -> str:
-        return f"<{match[1]}>{escape(quote(html.unescape(match[2]), safe='/-_.~'))}</{match[1]}>"
+        return f"<{match[1]}>{escape(quote(html.unescape(match[2]), safe='-_.~'))}</{match[1]}>"
 
     text = _NAMES.sub(name, body.decode())
     end = text.rindex("</")

@@ -63,7 +63,6 @@ _HEADERS = {
     "x-amz-object-lock-mode": "Spaces has no object lock",
     "x-amz-object-lock-retain-until-date": "Spaces has no object lock",
     "x-amz-object-lock-legal-hold": "Spaces has no object lock",
-    "x-amz-website-redirect-location": "the sandbox has no websites of buckets",
     "x-amz-rename-source": "Spaces renames by copying",
 }
 _ACLS = {"private", "public-read", "public-read-write", "authenticated-read", "bucket-owner-read"}
