@@ -34,11 +34,13 @@ Ask = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(scope="module")
-def spaces(tmp_path_factory: pytest.TempPathFactory) -> Spaces:
-    """Spaces of a world without processes, called as the server calls it."""
+def spaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spaces]:
+    """Spaces of a world without processes, called as the server calls it, at the time that the requests have."""
     world = worlds.create(tmp_path_factory.mktemp("spaces") / "w", "api", proxy_port=1)
     Store(world.database).close()
-    return application(world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signatures, "time", SimpleNamespace(time=NOW.timestamp))
+        yield application(world)
 
 
 @pytest.fixture(scope="module", autouse=True)
