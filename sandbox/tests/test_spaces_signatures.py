@@ -43,14 +43,6 @@ def spaces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spaces]:
         yield application(world)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def noon() -> Iterator[None]:
-    """It is NOW all the time: a run may come to a test long after the headers above were made."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(signatures, "time", SimpleNamespace(time=NOW.timestamp))
-        yield
-
-
 @pytest.fixture(scope="module")
 def ask(spaces: Spaces) -> Ask:
     """Ask for a path of nyc3; the status and the code of the answer."""
