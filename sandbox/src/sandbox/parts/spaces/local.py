@@ -82,6 +82,10 @@ class Spaces:
         upload = request.query.get("uploadId")
         if request.key and upload is not None and not self._backend.has_upload(request, upload):
             raise missing("NoSuchUpload", f"{upload}: unknown, or completed, or aborted")
+        if request.key and request.query.keys() & {"acl", "tagging"}:
+            version = request.query.get("versionId")
+            if self._backend.object(request.bucket, request.key, version) is None:
+                raise missing("NoSuchKey", f"{request.key}: not in {request.bucket}")
         body, trailer = bodies.read(environ, request)
         if creates:
             return self._create(request, body, environ)

@@ -103,7 +103,7 @@ def _operation(request: Request) -> None:
     if request.method not in _OF_BUCKETS:
         raise _not_allowed(request)
     if not request.bucket:
-        if request.method not in {"GET", "HEAD"}:
+        if request.method not in {"GET", "HEAD"} or request.query.keys() & _OF_S3:
             raise _not_allowed(request)
         return
     has = _OF_OBJECTS if request.key else _OF_BUCKETS
