@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -25,15 +27,16 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stranger(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def stranger(installed: Path) -> Iterator[dict[str, str]]:
     """The variables of a person with an empty home, a shell and nothing of this repository, while a world is up."""
-    home = tmp_path_factory.mktemp("home")
+    home = Path(tempfile.mkdtemp(prefix="h-"))  # short, as homes are: a UNIX socket's path has at most 107 characters
     kept = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
     variables = kept | {"HOME": str(home), "PATH": f"{installed / 'bin'}:{os.defpath}:/usr/local/bin"}
     shell(variables, "sandbox up --depth api")
     yield variables
     shell(variables, "sandbox down")
     assert not (home / ".local" / "state" / "django-do" / "api").exists()
+    shutil.rmtree(home)
 
 
 def shell(variables: Mapping[str, str], script: str) -> str:
