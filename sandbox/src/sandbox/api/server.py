@@ -26,7 +26,7 @@ from sandbox.api.rate_limit import RateLimit
 from sandbox.model.realiser import Realiser
 from sandbox.model.store import Store
 from sandbox.simulated.realiser import SimulatedRealiser
-from sandbox.world import certificates, ports, serving
+from sandbox.world import certificates, ports, program, serving
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import API_HOST, CLOUD_HOST, World, load
 
@@ -249,10 +249,10 @@ def serve(world: World) -> None:
 
 
 @click.command()
-@serving.home_option
+@program.home_option
 def main(home: Path) -> None:
     """Serve the API of the world in HOME."""
-    serving.log_to_output()
+    program.log_to_output()
     serve(load(home))
 
 

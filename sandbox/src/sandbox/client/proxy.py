@@ -14,7 +14,7 @@ from sandbox.model.store import Store
 from sandbox.model.topology import Topology
 from sandbox.model.topology_of import topology
 from sandbox.network import inside
-from sandbox.world import ports, serving
+from sandbox.world import ports, program
 from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, SPACES_DOMAIN, World, load
 
 logger = logging.getLogger("sandbox.proxy")
@@ -170,11 +170,11 @@ async def _refuse(writer: asyncio.StreamWriter, status: str, text: str) -> None:
 
 
 @click.command()
-@serving.home_option
+@program.home_option
 @click.option("--netns", help="Network namespace to connect from; the proxy listens outside.")
 def main(home: Path, netns: str | None) -> None:
     """Serve the proxy of the world in HOME on its loopback port."""
-    serving.log_to_output()
+    program.log_to_output()
     world = load(home)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

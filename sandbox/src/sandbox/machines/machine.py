@@ -13,8 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import click
+
 from sandbox.machines import cgroups, inotify, layer, meminfo
 from sandbox.network import namespaces
+from sandbox.world import program
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
 from sandbox.world.world import GATEWAY, World, WorldError, load
@@ -116,7 +119,7 @@ class Machine:
         self.supervisor.put(
             Program(
                 name=self.program,
-                command=[sys.executable, "-m", "sandbox.machines.machine", "run", str(self.world.home), self.name],
+                command=[sys.executable, "-m", "sandbox.machines.machine", "--home", str(self.world.home), self.name],
                 # Started again after a reboot, and after systemd-nspawn itself was killed; not after a power-off.
                 autorestart="unexpected",
                 exit_codes=tuple(code for code in range(256) if code != REBOOT),
@@ -350,9 +353,13 @@ def _environment_of(root: Path) -> dict[str, str]:
     return {key: value.strip('"') for key, value in pairs}
 
 
+@click.command()
+@program.home_option
+@click.argument("name")
+def main(home: Path, name: str) -> None:
+    """Run the machine NAME of the world in HOME, until it powers off."""
+    run(home, name)
+
+
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["run", home_argument, name_argument]:
-            run(Path(home_argument), name_argument)
-        case _:
-            sys.exit("usage: python -m sandbox.machines.machine run HOME NAME")
+    main()

@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import click
+
 from sandbox.machines import cgroups
+from sandbox.world import program
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.world import World, load
 
@@ -22,7 +25,7 @@ FSTAB = f"{INSIDE} /proc/meminfo none bind,ro 0 0\n"
 
 def start(world: World, supervisor: Supervisor) -> None:
     """Start to write for all machines of the world, those to come too."""
-    command = [sys.executable, "-m", "sandbox.machines.meminfo", str(world.home)]
+    command = [sys.executable, "-m", "sandbox.machines.meminfo", "--home", str(world.home)]
     supervisor.put(Program(name=PROGRAM, command=command, priority=400))
 
 
@@ -65,9 +68,12 @@ def run(home: Path) -> None:
         time.sleep(EVERY)
 
 
+@click.command()
+@program.home_option
+def main(home: Path) -> None:
+    """Write what machines of the world in HOME see as their memory, again and again."""
+    run(home)
+
+
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case [home_argument]:
-            run(Path(home_argument))
-        case _:
-            sys.exit("usage: python -m sandbox.machines.meminfo HOME")
+    main()

@@ -108,7 +108,11 @@ class Store:
 
     @contextmanager
     def undone_on_failure(self) -> Iterator[None]:
-        """Put back what the block changed when it fails: a call that answers an error has changed nothing."""
+        """Put back what the block changed when it fails: a call that answers an error has changed nothing.
+
+        No SAVEPOINT of SQLite's: calls wait for machines in between and take turns on one connection, so that one of
+        them would take back what another has changed.
+        """
         changes: list[tuple[str, str, Resource | None]] = []
         token = _before.set(changes)
         try:

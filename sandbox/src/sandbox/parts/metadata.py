@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from sandbox.model.store import Resource, Store
 from sandbox.network import namespaces
-from sandbox.world import serving
+from sandbox.world import program, serving
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.world import GATEWAY, METADATA, RESOLVER, World, load
 
@@ -131,10 +131,10 @@ def create_app(world: World) -> Starlette:
 
 
 @click.command()
-@serving.home_option
+@program.home_option
 def main(home: Path) -> None:
     """Answer Droplets of the world in HOME about themselves."""
-    serving.log_to_output()
+    program.log_to_output()
     serving.serve(create_app(load(home)), METADATA, PORT)
 
 

@@ -17,7 +17,7 @@ import click
 from sandbox.client import environment
 from sandbox.model.store import Store
 from sandbox.simulated.machine import CONFIG, START, Disk, agent_of
-from sandbox.world import certificates, ports
+from sandbox.world import certificates, ports, program
 from sandbox.world.world import World, load
 
 logger = logging.getLogger("sandbox.simulated_node")
@@ -173,11 +173,11 @@ def _reach(world: World) -> None:
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world.")
+@program.home_option
 @click.option("--droplet", type=int, required=True, help="Id of the Droplet to play.")
 def main(home: Path, droplet: int) -> None:
     """Play a Droplet of the world in HOME."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    program.log_to_output()
     run(load(home), droplet)
 
 

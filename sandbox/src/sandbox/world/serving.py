@@ -1,21 +1,9 @@
-"""How a world's own HTTP services are run: uvicorn, with the log that the supervisor keeps."""
+"""How a world's own HTTP services are run: by uvicorn."""
 
-import logging
-import sys
 from pathlib import Path
 
-import click
 import uvicorn
 from starlette.types import ASGIApp
-
-home_option = click.option(
-    "--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world."
-)
-
-
-def log_to_output() -> None:
-    """Write the log to the standard output, which the supervisor keeps."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
 
 
 def serve(

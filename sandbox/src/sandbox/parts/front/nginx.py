@@ -3,8 +3,9 @@
 import contextlib
 import os
 import signal
-import sys
 from pathlib import Path
+
+import click
 
 
 def end_others() -> None:
@@ -17,10 +18,12 @@ def end_others() -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
-def main() -> None:
-    """Run nginx with a configuration."""
+@click.command()
+@click.argument("configuration")
+def main(configuration: str) -> None:
+    """Run nginx with this file as its CONFIGURATION."""
     end_others()
-    os.execvp("nginx", ["nginx", "-c", sys.argv[1], "-e", "stderr"])  # noqa: S606 - no shell wanted
+    os.execvp("nginx", ["nginx", "-c", configuration, "-e", "stderr"])  # noqa: S606 - no shell wanted
 
 
 if __name__ == "__main__":

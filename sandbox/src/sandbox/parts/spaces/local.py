@@ -3,7 +3,6 @@
 import itertools
 import logging
 import ssl
-import sys
 import threading
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -20,7 +19,7 @@ from sandbox.parts.spaces import bodies, cors, documents, permissions, signature
 from sandbox.parts.spaces.backend import Answer, Backend, Call
 from sandbox.parts.spaces.errors import S3Error, forbidden, invalid, missing
 from sandbox.parts.spaces.request import Request, check_bucket_name
-from sandbox.world import certificates, ports
+from sandbox.world import certificates, ports, program
 from sandbox.world.world import SPACES_DOMAIN, World, load
 
 logger = logging.getLogger("sandbox.spaces")
@@ -265,10 +264,10 @@ def application(world: World) -> Spaces:
 
 
 @click.command()
-@click.option("--home", type=click.Path(path_type=Path, file_okay=False), required=True, help="Directory of the world.")
+@program.home_option
 def main(home: Path) -> None:
     """Serve Spaces of the world in HOME."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stdout)
+    program.log_to_output()
     world = load(home)
     names = [name for r in SPACES_REGIONS for name in _names(r)]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

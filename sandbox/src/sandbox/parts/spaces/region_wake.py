@@ -12,7 +12,7 @@ from starlette.routing import Route
 from sandbox.model.plans import SPACES_REGIONS
 from sandbox.parts.front import front
 from sandbox.parts.front.configuration import LOOPBACK, WAKE_PORT
-from sandbox.world import serving
+from sandbox.world import program, serving
 from sandbox.world.world import SPACES_DOMAIN, World, load
 
 _METHODS = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"]
@@ -42,7 +42,7 @@ def _error(status: HTTPStatus, code: str, text: str) -> Response:
 
 
 @click.command()
-@serving.home_option
+@program.home_option
 def main(home: Path) -> None:
     """Start the Spaces gateways of the world in HOME at the first request for their region."""
     serving.serve(create_app(load(home)), LOOPBACK, WAKE_PORT)
