@@ -69,6 +69,12 @@ def test_another_depth_is_refused(tmp_path: Path) -> None:
     assert "is a world of depth full, got api" in text
 
 
+def test_up_takes_the_depth_of_the_world_that_is_there(running: worlds.World) -> None:
+    """Else the command that messages name would be refused in a world of depth `api`."""
+    status, text = sandbox("up", "--home", str(running.home))
+    assert (status, "world api" in text) == (0, True), text
+
+
 def test_a_home_with_spaces_is_refused(tmp_path: Path) -> None:
     """Said at once, and not by the first service that stumbles."""
     status, text = sandbox("up", "--depth", "api", "--home", str(tmp_path / "my world"))

@@ -34,6 +34,7 @@ TESTED = {
     "sandbox down": "tests/worlds.py",
     "sandbox status": "sandbox/tests/test_world_cli.py",
     "sandbox logs": "sandbox/tests/test_world_cli.py",
+    "sandbox path": "sandbox/tests/test_world_cli.py",
     "sandbox switch": "sandbox/tests/test_world_cli.py",
     "sandbox exec": "tests/worlds.py",
     "sandbox plugin": "tests/stack/test_plugin_choice.py",

@@ -55,20 +55,19 @@ def main() -> None:
 @click.option(
     "--depth",
     type=click.Choice(get_args(Depth)),
-    default="full",
-    show_default=True,
-    help="full: machines, needs root. api: the same API and rules, simulated nodes, any user.",
+    help="full: machines, needs root. api: the same API and rules, simulated nodes, any user. "
+    "Default: that of the world that exists, else full.",
 )
 @click.option("--proxy-port", type=click.IntRange(1, 65535), help="Loopback port of the proxy for a browser.")
-def up(home: Path | None, depth: Depth, proxy_port: int | None) -> None:
+def up(home: Path | None, depth: Depth | None, proxy_port: int | None) -> None:
     """Start a world, or what is missing of one, and say how long each part took."""
     from sandbox.command_line import lifetime  # noqa: PLC0415 - it imports every service's client; `sandbox exec` must not wait for that
 
     progress = _Progress()
     with _clear_errors():
-        home = (home or worlds.default_home(depth)).expanduser().resolve()
+        home = _home(home, depth)
         world = _open_or_new(home, depth, proxy_port)
-        progress(f"world {depth}", str(home))
+        progress(f"world {world.depth}", str(home))
         lifetime.up(world, progress)
     progress("up", "stop it with `sandbox down`")
 
@@ -226,11 +225,11 @@ def path(home: Path | None, depth: Depth | None) -> None:
         click.echo(_home(home, depth))
 
 
-def _open_or_new(home: Path, depth: Depth, proxy_port: int | None) -> World:
+def _open_or_new(home: Path, depth: Depth | None, proxy_port: int | None) -> World:
     """Return the world of a home, or a new one that is not on disk yet."""
     if (home / worlds.WORLD_FILE).exists():
         world = worlds.load(home)
-        if world.depth != depth:
+        if depth not in {None, world.depth}:
             raise WorldError(
                 f"--depth: {home} is a world of depth {world.depth}, got {depth}; "
                 "take it down first, or name another --home"
@@ -240,6 +239,7 @@ def _open_or_new(home: Path, depth: Depth, proxy_port: int | None) -> World:
         if Supervisor(world).running():
             raise WorldError(f"--proxy-port: this world has {world.proxy_port}, got {proxy_port}; take it down first")
         return replace(world, proxy_port=proxy_port)
+    depth = depth or "full"
     if proxy_port is None:
         proxy_port = FULL_PROXY_PORT if depth == "full" else _free_port()
     return worlds.new(home, depth, proxy_port=proxy_port)
