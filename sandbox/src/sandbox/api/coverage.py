@@ -11,7 +11,7 @@ _HEAD = """\
 # What of DigitalOcean's API the sandbox has
 
 By [DigitalOcean's OpenAPI description](https://github.com/digitalocean/openapi), commit {commit}: {claimed} of its
-{all} operations are claimed. The others answer 501, *not implemented*, with the operation's name; a path that
+{all} operations are claimed. The others answer 501 with the operation's name; a path that
 DigitalOcean doesn't have answers 404. So do fields and query parameters of a claimed operation: 501 where DigitalOcean
 has them, 422 where it doesn't. What a claimed operation does, and where we know that from, is on
 [a page of its own](provenance.md).

@@ -7,7 +7,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model.store import Body, Resource, Store
 from sandbox.model.topology_of import fully_qualified
 
@@ -32,28 +32,24 @@ class _Create(Fields):
     ip_address: str | None = None
 
 
-class _Record(Fields):
+class _Values(Fields):
+    name: str | None = None
+    ttl: int | None = None
+    priority: int | None = None
+    port: int | None = None
+    weight: int | None = None
+    flags: int | None = None
+    tag: str | None = None
+
+
+class _Record(_Values):
     type: Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "SOA", "SRV", "TXT"]
-    name: str | None = None
     data: str
-    ttl: int | None = None
-    priority: int | None = None
-    port: int | None = None
-    weight: int | None = None
-    flags: int | None = None
-    tag: str | None = None
 
 
-class _Change(Fields):
+class _Change(_Values):
     type: str | None = None
-    name: str | None = None
     data: str | None = None
-    ttl: int | None = None
-    priority: int | None = None
-    port: int | None = None
-    weight: int | None = None
-    flags: int | None = None
-    tag: str | None = None
 
 
 @router.add("POST", "/domains", "domains_create")
@@ -76,7 +72,7 @@ async def create(call: Call) -> Response:
     return answer({"domain": _body(call.store, domain)}, 201)
 
 
-@router.add("GET", "/domains", "domains_list", query=PAGING)
+@router.add("GET", "/domains", "domains_list")
 async def list_all(call: Call) -> Response:
     """List zones."""
     return call.listing("domains", (_body(call.store, domain) for domain in call.store.list("domain")))
@@ -119,7 +115,7 @@ async def create_record(call: Call) -> Response:
     return answer({"domain_record": record.body}, 201)
 
 
-@router.add("GET", "/domains/{name}/records", "domains_list_records", query=(*PAGING, "name", "type"))
+@router.add("GET", "/domains/{name}/records", "domains_list_records", query=("name", "type"))
 async def list_records(call: Call) -> Response:
     """List records, all or by fully qualified name or type."""
     domain = call.cloud.find("domain", call.path("name"))

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model.store import Body
 
 router = Router("Monitoring")
@@ -68,7 +68,7 @@ async def create(call: Call) -> Response:
     return answer({"policy": body})
 
 
-@router.add("GET", "/monitoring/alerts", "monitoring_list_alertPolicy", query=PAGING)
+@router.add("GET", "/monitoring/alerts", "monitoring_list_alertPolicy")
 async def list_all(call: Call) -> Response:
     """List alert policies."""
     return call.listing("policies", (policy.body for policy in call.store.list("alert_policy")))

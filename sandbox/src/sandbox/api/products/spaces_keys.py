@@ -6,7 +6,7 @@ from typing import Literal
 from starlette.responses import Response
 
 from sandbox.api import errors
-from sandbox.api.calls import PAGING, Call, Fields, Router, answer, nothing
+from sandbox.api.calls import Call, Fields, Router, answer, nothing
 from sandbox.model import plans
 from sandbox.model.realiser import Grant
 from sandbox.model.store import Body, Resource, Store, now
@@ -37,9 +37,7 @@ async def create(call: Call) -> Response:
     return answer({"key": body | {"secret_key": secret_key}}, 201)
 
 
-@router.add(
-    "GET", "/spaces/keys", "spacesKey_list", query=(*PAGING, "sort", "sort_direction", "name", "bucket", "permission")
-)
+@router.add("GET", "/spaces/keys", "spacesKey_list", query=("sort", "sort_direction", "name", "bucket", "permission"))
 async def list_all(call: Call) -> Response:
     """List keys, all or by name, bucket or permission."""
     if call.query("sort") not in {None, "created_at"}:
