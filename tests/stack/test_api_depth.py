@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -12,7 +12,7 @@ from sandbox.world.world import World
 from tests.commands import ROOT, run
 from tests.pulumi_stack import PulumiStack
 
-STACKS = ("local", pytest.param("dev", marks=pytest.mark.prove))
+STACKS = tuple(pytest.param(name, marks=pytest.mark.prove) for name in ("local", "dev"))
 PROTECTED = (pytest.param("staging", marks=pytest.mark.prove), "prod")
 # What an account has before anybody creates something.
 OF_THE_ACCOUNT = {"project"}
@@ -37,15 +37,31 @@ def resources(world: World) -> list[str]:
     return [f"{resource.kind} {resource.id}" for resource in everything if resource.kind not in OF_THE_ACCOUNT]
 
 
+def outputs_are_there(world: World, name: str) -> None:
+    """Fail unless the documented outputs exist, and the pool is what the plan leaves."""
+    outputs = json.loads(run("scripts/stack", name, "stack", "output", "--json", home=world.home).stdout)
+    assert set(outputs) >= {
+        *("url", "reserved_ip", "pool_size", "max_connections", "connection_budget", "cdn_endpoint", "release")
+    }
+    assert outputs["pool_size"] == outputs["max_connections"] - outputs["connection_budget"]["reserved"]
+
+
+@pytest.fixture
+def tracked() -> Iterator[None]:
+    """What Pulumi writes about a sandbox's stack ends up in the world, never in a tracked file."""
+    files = {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")}
+    yield
+    assert {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")} == files
+
+
+@pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", STACKS)
 def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Callable[[str, object], None]) -> None:
     """Preview, up, a second up and refresh that find nothing to do, and a destroy that leaves nothing.
 
     The policy pack passes in a preview, where much is unknown; in `up`, where all becomes known; and afterwards.
     The documented outputs exist, and the pool is what the plan leaves.
-    What Pulumi writes about a sandbox's stack ends up in the world, never in a tracked file.
     """
-    files = {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")}
     seconds = {}
     for step, argv in {
         "preview": ("preview", *PACK),
@@ -59,11 +75,7 @@ def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Ca
             passes(said)
         seconds[step] = round(time.monotonic() - started, 1)
     assert resources(api_world) != []
-    outputs = json.loads(run("scripts/stack", name, "stack", "output", "--json", home=api_world.home).stdout)
-    assert set(outputs) >= {
-        *("url", "reserved_ip", "pool_size", "max_connections", "connection_budget", "cdn_endpoint", "release")
-    }
-    assert outputs["pool_size"] == outputs["max_connections"] - outputs["connection_budget"]["reserved"]
+    outputs_are_there(api_world, name)
 
     started = time.monotonic()
     stack(api_world, name, "destroy", "--yes", "--skip-preview")
@@ -72,14 +84,14 @@ def test_a_stack_lives_and_dies(api_world: World, name: str, record_property: Ca
     record_property("seconds", seconds)
     print(f"\n{name}: {seconds}")  # noqa: T201 the figures belong in the log of every run
     assert resources(api_world) == []
-    assert {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")} == files
 
 
+@pytest.mark.usefixtures("tracked")
 @pytest.mark.parametrize("name", PROTECTED)
 def test_a_protected_stack_lives_until_it_is_told_twice(api_world: World, name: str) -> None:
     """`destroy` is refused; what may be lost is said in the settings first, as docs/runbook.md shows.
 
-    The policy pack passes in a preview, in `up`, and afterwards.
+    The policy pack passes in a preview, in `up`, and afterwards. The documented outputs exist.
     """
     protected = PulumiStack(api_world, name, f"polls-{name}")
     up = ["up", "--yes", "--skip-preview"]
@@ -87,6 +99,7 @@ def test_a_protected_stack_lives_until_it_is_told_twice(api_world: World, name: 
         done = protected.run(*command, *PACK)
         passes(done.stdout + done.stderr)
     protected.run("refresh", "--yes", "--skip-preview", "--expect-no-changes")
+    outputs_are_there(api_world, name)
     before = resources(api_world)
     refused = protected.run("destroy", "--yes", "--skip-preview", check=False)
     assert refused.returncode != 0

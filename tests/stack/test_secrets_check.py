@@ -10,30 +10,27 @@ import pytest
 from sandbox.world.world import World
 from tests.commands import ROOT, run
 
-# Each secret is shown in one way, unless `leaks` is false. None is a setting: those Pulumi masks in what it prints.
+# Each secret is shown in one way. None is a setting: those Pulumi masks in what it prints.
 PROGRAM = """\
 import subprocess
 
 import pulumi
 import pulumi_digitalocean as digitalocean
 
-leaks = pulumi.Config().require_bool("leaks")
 pulumi.Config().require_secret("settings")
-known = {kind: f"what-{kind}-shows" for kind in ("export", "input", "log", "userdata", "process", "file")}
-shown = known if leaks else {kind: pulumi.Output.secret(value) for kind, value in known.items()}
+shown = {kind: f"what-{kind}-shows" for kind in ("export", "input", "log", "userdata", "process", "file")}
 
 key = pulumi.Output.secret("the-agents-own-key")
 net = digitalocean.Vpc("net", name="leaky", region="nyc3", ip_range="10.97.0.0/20", description=shown["input"])
 digitalocean.Droplet("web", name="leaky", region="nyc3", size="s-1vcpu-1gb", image="debian-13-x64",
                      vpc_uuid=net.id,  # else the API makes a network of its own, which stays
-                     user_data=pulumi.Output.concat("#cloud-config\\n# ", key, shown["userdata"] if leaks else ""))
-pulumi.export("known", pulumi.Output.secret(known))
+                     user_data=pulumi.Output.concat("#cloud-config\\n# ", key, shown["userdata"]))
+pulumi.export("known", pulumi.Output.secret(shown))
 pulumi.export("export", shown["export"])
 pulumi.export("web-agent-key", {"secretKey": key})
-if leaks:
-    pulumi.log.warn(f"logging in with {shown['log']}")
-    # Longer than a look at the process list takes on a busy machine.
-    subprocess.Popen(["sh", "-c", "sleep 5", shown["process"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+pulumi.log.warn(f"logging in with {shown['log']}")
+# Longer than a look at the process list takes on a busy machine.
+subprocess.Popen(["sh", "-c", "sleep 5", shown["process"]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 """
 
 
@@ -78,30 +75,20 @@ def leaky(api_world: World, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_leaks_are_found_each_where_it_is(api_world: World, leaky: Path) -> None:
-    """Places and names, never a value; without the leaks the stack passes, the agent's key in its user data."""
+    """Places and names, never a value."""
     log = leaky / "ci.log"
     log.write_text(json.dumps({"error": "no access for what-file-shows"}))
 
-    def checked(*, leaks: bool) -> tuple[int, str]:
-        settings = leaky / "Pulumi.leaky.yaml"
-        encrypted = settings.read_text()
-        settings.write_text(
-            f"{encrypted}  leaky:leaks: {str(leaks).lower()}\n{'  leaky:copy: what-settings-shows' if leaks else ''}\n"
-        )
-        done = run(
-            *("sandbox", "exec", "python", "-m", "operations", "secrets", "check", "--stack", "leaky"),
-            *("--project", str(leaky), "--up", *(["--log", str(log)] if leaks else [])),
-            home=api_world.home,
-            check=False,
-        )
-        settings.write_text(encrypted)
-        return done.returncode, done.stdout + done.stderr
-
-    status, said = checked(leaks=False)
-    assert (status, found(said)) == (0, {})
-    status, said = checked(leaks=True)
-    assert (status, found(said)) == (1, WHERE)
-    assert "-shows" not in said
+    settings = leaky / "Pulumi.leaky.yaml"
+    settings.write_text(f"{settings.read_text()}  leaky:copy: what-settings-shows\n")
+    done = run(
+        *("sandbox", "exec", "python", "-m", "operations", "secrets", "check", "--stack", "leaky"),
+        *("--project", str(leaky), "--up", "--log", str(log)),
+        home=api_world.home,
+        check=False,
+    )
+    assert (done.returncode, found(done.stdout + done.stderr)) == (1, WHERE)
+    assert "-shows" not in done.stdout + done.stderr
 
 
 def test_the_program_shows_no_secret() -> None:

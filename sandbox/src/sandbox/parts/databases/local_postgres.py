@@ -191,6 +191,7 @@ class LocalPostgres:
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--locale=C.UTF-8",
+            "--wal-segsize=1",  # MiB: a cluster is a copy of the first one's files, most of which would be an empty log
             "--no-sync",
             "--no-instructions",
         ]
