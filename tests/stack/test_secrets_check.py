@@ -36,8 +36,8 @@ subprocess.Popen(["sh", "-c", "sleep 5", shown["process"]], stdout=subprocess.DE
 
 WHERE = {
     "report of the preview": {"log"},
-    "pulumi preview --diff": {"export", "log"},
-    "pulumi up --yes --skip-preview --diff": {"export", "log"},
+    "pulumi preview --diff": {"export", "input", "log"},
+    "pulumi up --yes --skip-preview --diff": {"export", "input", "log"},
     "pulumi stack export": {"export", "input"},
     "pulumi stack output": {"export"},
     "pulumi stack output --json": {"export"},
