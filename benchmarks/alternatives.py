@@ -1,8 +1,11 @@
 """x."""
+
 from benchmarks.setups import CONF, NGINX, PROXY, SETTINGS, UNIT, Setup
+
 
 def conf(name, says, text, **kw):
     return Setup(name=name, says=says, appended={CONF: text}, **kw)
+
 
 FREEZE = """
 import gc
@@ -23,9 +26,44 @@ A = [
     conf("max-requests-10000", "", "max_requests, max_requests_jitter = 10000, 1000\n"),
     conf("switch-0.5ms", "", "import sys\ndef post_fork(server, worker):\n    sys.setswitchinterval(0.0005)\n"),
     conf("switch-50ms", "", "import sys\ndef post_fork(server, worker):\n    sys.setswitchinterval(0.05)\n"),
-    Setup(name="keepalive", says="", replaced={NGINX: (("server unix:/run/gunicorn.sock fail_timeout=0;", "server unix:/run/gunicorn.sock fail_timeout=0; keepalive 8; keepalive_timeout 1s;"),), PROXY: (("proxy_http_version 1.1;", 'proxy_http_version 1.1; proxy_set_header Connection "";'),)}),
+    Setup(
+        name="keepalive",
+        says="",
+        replaced={
+            NGINX: (
+                (
+                    "server unix:/run/gunicorn.sock fail_timeout=0;",
+                    "server unix:/run/gunicorn.sock fail_timeout=0; keepalive 8; keepalive_timeout 1s;",
+                ),
+            ),
+            PROXY: (("proxy_http_version 1.1;", 'proxy_http_version 1.1; proxy_set_header Connection "";'),),
+        },
+    ),
     Setup(name="no-gzip", says="", replaced={NGINX: (("gzip on;", "gzip off;"),)}),
-    Setup(name="no-health-checks", says="", appended={SETTINGS: "\nDATABASES['default']['CONN_HEALTH_CHECKS'] = False\n"}),
-    Setup(name="not-confined", says="", replaced={UNIT: (("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n", ""), )}),
-    Setup(name="not-confined-at-all", says="", replaced={UNIT: (("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n", ""), ("SystemCallArchitectures=native\n",""),("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nRestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\n",""),("LockPersonality=yes\nMemoryDenyWriteExecute=yes\n",""),("ProtectKernelTunables=yes\nProtectKernelModules=yes\nProtectKernelLogs=yes\n",""),("ProtectClock=yes\n",""),("ProtectHostname=yes\n",""))}),
+    Setup(
+        name="no-health-checks", says="", appended={SETTINGS: "\nDATABASES['default']['CONN_HEALTH_CHECKS'] = False\n"}
+    ),
+    Setup(
+        name="not-confined",
+        says="",
+        replaced={UNIT: (("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n", ""),)},
+    ),
+    Setup(
+        name="not-confined-at-all",
+        says="",
+        replaced={
+            UNIT: (
+                ("SystemCallFilter=@system-service\nSystemCallFilter=~@privileged @resources\n", ""),
+                ("SystemCallArchitectures=native\n", ""),
+                (
+                    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6\nRestrictNamespaces=yes\nRestrictRealtime=yes\nRestrictSUIDSGID=yes\n",
+                    "",
+                ),
+                ("LockPersonality=yes\nMemoryDenyWriteExecute=yes\n", ""),
+                ("ProtectKernelTunables=yes\nProtectKernelModules=yes\nProtectKernelLogs=yes\n", ""),
+                ("ProtectClock=yes\n", ""),
+                ("ProtectHostname=yes\n", ""),
+            )
+        },
+    ),
 ]

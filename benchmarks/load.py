@@ -20,6 +20,7 @@ SERVED_SHARE = 0.95  # of the rate; the rest are those that are still waited for
 SENT_SHARE = 0.98  # of the rate; below it the generator can't keep up
 FINENESS = 1.05  # the rate that holds and the one that breaks are no further apart
 STEP = 1.25
+LEAST = 0.5  # a second; a site that does not hold this serves nothing
 PATIENCE = 10  # seconds until a visitor goes; longer than P99_LIMIT, so that a queue shows itself before errors do
 VEGETA = CACHE / "bin" / "vegeta"
 
@@ -96,6 +97,8 @@ def climb(attack: Callable[[float], Report], start: float) -> Climb:
             held = report
         if held is None:
             rate /= STEP**2
+            if rate < LEAST:
+                raise SystemExit(f"the site must serve {LEAST} requests a second, breaks: {broken(report)}")
         elif broke is None:
             rate *= STEP
         else:
@@ -143,7 +146,7 @@ def attack(targets: Path, rate: float, seconds: float, *, connections: int = 0, 
     argv = ["sandbox", "exec", str(VEGETA), "attack", "-format=json", f"-targets={targets}", f"-output={results}"]
     argv += [f"-duration={seconds}s", f"-timeout={PATIENCE}s", "-http2=false", "-redirects=-1", "-max-body=0"]
     # A rate is a number of requests in a time, both whole.
-    argv += [f"-rate={round(rate * 10)}/10s"] if rate else ["-rate=0", f"-max-workers={connections}"]
+    argv += [f"-rate={round(rate * 1000)}/1000s"] if rate else ["-rate=0", f"-max-workers={connections}"]
     began, spent = time.monotonic(), _processor()
     subprocess.run(
         argv, cwd=ROOT, check=True, preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core})
@@ -153,7 +156,7 @@ def attack(targets: Path, rate: float, seconds: float, *, connections: int = 0, 
         [VEGETA, "report", "-type=json", results], capture_output=True, text=True, check=True
     ).stdout
     results.unlink()
-    return read(report, offered=round(rate * 10) / 10, processor=used)
+    return read(report, offered=rate, processor=used)
 
 
 def _processor() -> float:

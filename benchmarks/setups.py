@@ -60,9 +60,9 @@ ExecStart=/usr/bin/python3 -I {LAUNCHER}
 def tutorial(database: str) -> Setup:
     """Return DigitalOcean's set-up of Gunicorn and Django, with the name of the app's database.
 
-    From "How To Set Up Django with Postgres, Nginx, and Gunicorn" and "How to Set Up a Scalable Django App with DigitalOcean
-    Managed Databases and Spaces": the command line and the unit, without preload and confinement and with the access log in
-    the journal; and of the database Django's defaults and the cluster's direct endpoint.
+    From "How To Set Up Django with Postgres, Nginx, and Gunicorn" and "How to Set Up a Scalable Django App with
+    DigitalOcean Managed Databases and Spaces": the command line and the unit, without preload and confinement and with
+    the access log in the journal; and of the database Django's defaults and the cluster's direct endpoint.
     """
     direct = {"PORT": clusters.PORT, "NAME": database, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
     return Setup(

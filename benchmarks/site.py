@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,10 +64,15 @@ class Site:
                 sys.exit(f"{URL}: must answer 200 within {READY} s, got {status}\n{said}")
 
     def pools(self) -> dict[str, int]:
-        """PgBouncer's counts of the app's pool: `cl_active`, `cl_waiting`, `sv_active`, …"""
+        """Return PgBouncer's counts of the app's pool, such as `cl_waiting`."""
         shown = pooler(self.cluster, "SHOW POOLS")
         [row] = [row for row in shown if row["user"] == "app"]
         return {name: int(value) for name, value in row.items() if value.isdigit()}
+
+    def database(self) -> str:
+        """Name of the app's database, which the direct endpoint has."""
+        [row] = [row for row in pooler(self.cluster, "SHOW DATABASES") if row["name"] not in {"_auth", "pgbouncer"}]
+        return row["database"]
 
     def pin(self) -> None:
         """Give the Droplet a core of its own, and the other one to all else of this world, and to what starts here."""
@@ -79,16 +84,16 @@ class Site:
                         os.sched_setaffinity(thread, {core})
         os.sched_setaffinity(0, {OTHER_CORE})
 
-    def processor(self) -> "Counter[str]":
-        """Seconds of processor time so far, by program; what a Droplet's core did beside its programs is `kernel`."""
-        spent: Counter[str] = Counter()
+    def processor(self) -> dict[str, float]:
+        """Seconds of processor time so far, by program: `nginx`, `gunicorn`, …, `others d` (of the Droplet)."""
+        spent: dict[str, float] = defaultdict(float)
         for here in (self.droplet, self.cluster):
             for pid in cgroups.pids(here.name):
                 with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                     name, seconds = _spent(pid)
                     found = WHOSE.search(name)
-                    spent[found[0] if found else f"others {here.name[0]}"] += seconds  # type: ignore[assignment, call-overload]
-        return spent
+                    spent[found[0] if found else f"others {here.name[0]}"] += seconds
+        return dict(spent)
 
 
 def _threads(pid: int) -> list[int]:
