@@ -3,12 +3,13 @@
 vegeta asks, over HTTP/1.1 with connections that are kept: with HTTP/2 one connection would play all visitors.
 """
 
+import contextlib
+import csv
 import json
-import os
 import resource
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -140,23 +141,61 @@ def install() -> None:
     subprocess.run([ROOT / "toolchain/install-vegeta", CACHE], check=True, stdout=subprocess.DEVNULL)
 
 
-def attack(targets: Path, rate: float, seconds: float, *, connections: int = 0, core: int | None = None) -> Report:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What one request got. Times are seconds."""
+
+    at: float  # since the first request
+    status: int  # 0: none
+    after: float
+    error: str
+
+
+def attack(targets: Path, rate: float, seconds: float, *, connections: int = 0) -> Report:
     """Ask from the internet side for some seconds; rate 0 is a closed loop with so many connections."""
+    with _results(targets, rate, seconds, patience=PATIENCE, connections=connections) as (results, used):
+        written = _read(results, "report", "-type=json")
+    return read(written, offered=rate, processor=used)
+
+
+def answers(targets: Path, rate: float, seconds: float, *, patience: float) -> list[Answer]:
+    """Ask from the internet side at a rate; return every answer in the order of the questions."""
+    with _results(targets, rate, seconds, patience=patience, connections=0) as (results, _):
+        written = _read(results, "encode", "-to=csv")
+    return timeline(written)
+
+
+def timeline(written: str) -> list[Answer]:
+    """Read vegeta's results in CSV, which begin: time, status, latency (these in nanoseconds), bytes, bytes, error."""
+    lines = sorted((int(line[0]), int(line[1]), int(line[2]), line[5]) for line in csv.reader(written.splitlines()))
+    began = lines[0][0]
+    return [
+        Answer(at=(at - began) / 1e9, status=status, after=after / 1e9, error=error)
+        for at, status, after, error in lines
+    ]
+
+
+def _read(results: Path, *argv: str) -> str:
+    return subprocess.run([VEGETA, *argv, results], capture_output=True, text=True, check=True).stdout
+
+
+@contextlib.contextmanager
+def _results(
+    targets: Path, rate: float, seconds: float, *, patience: float, connections: int
+) -> Iterator[tuple[Path, float]]:
+    """Ask, and lend vegeta's file of results and the share of a core that it used."""
     results = targets.with_suffix(".bin")
     argv = ["sandbox", "exec", str(VEGETA), "attack", "-format=json", f"-targets={targets}", f"-output={results}"]
-    argv += [f"-duration={seconds}s", f"-timeout={PATIENCE}s", "-http2=false", "-redirects=-1", "-max-body=0"]
+    argv += [f"-duration={seconds}s", f"-timeout={patience}s", "-http2=false", "-redirects=-1", "-max-body=0"]
     # A rate is a number of requests in a time, both whole.
     argv += [f"-rate={round(rate * 1000)}/1000s"] if rate else ["-rate=0", f"-max-workers={connections}"]
     began, spent = time.monotonic(), _processor()
-    subprocess.run(
-        argv, cwd=ROOT, check=True, preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core})
-    )
+    subprocess.run(argv, cwd=ROOT, check=True)
     used = (_processor() - spent) / (time.monotonic() - began)
-    report = subprocess.run(
-        [VEGETA, "report", "-type=json", results], capture_output=True, text=True, check=True
-    ).stdout
-    results.unlink()
-    return read(report, offered=rate, processor=used)
+    try:
+        yield results, used
+    finally:
+        results.unlink()
 
 
 def _processor() -> float:

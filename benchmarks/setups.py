@@ -1,6 +1,5 @@
 """Ways to run the same app on the same Droplet: ours, and the tutorial's; benchmarks/alternatives.py has more."""
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,7 +14,9 @@ PROXY = "/etc/nginx/proxy.conf"
 SETTINGS = "/srv/app/current/app/mysite/settings.py"
 FILES = (CONF, UNIT, NGINX, PROXY, SETTINGS)
 KEPT = "/root/kept"
-LAUNCHER = "/usr/local/lib/web/run-tutorial.py"
+PACKAGES = f"{KEPT}/packages"  # what an earlier set-up has installed
+PIP = "UV_PYTHON=/srv/app/current/venv/bin/python /opt/uv/bin/uv --quiet pip"
+LAUNCHER = "/usr/local/lib/web/run-other.py"
 Texts = Mapping[str, str]
 
 
@@ -28,21 +29,13 @@ class Setup:
     appended: Texts = field(default_factory=dict)
     written: Texts = field(default_factory=dict)
     replaced: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
-    packages: tuple[str, ...] = ()  # from PyPI, for the release's environment; they stay
-    debian: tuple[str, ...] = ()  # they stay, too
+    packages: tuple[str, ...] = ()  # from PyPI, for the release's environment
+    debian: tuple[str, ...] = ()  # to build these; they stay
 
 
 OURS = Setup(name="ours", says="as deployed")
 
-# The app's settings are those of the release, and reach it as they reach ours.
-_TUTORIALS_LAUNCHER = """\
-import json, os
-from pathlib import Path
-env = json.loads(Path(os.environ["CREDENTIALS_DIRECTORY"], "environment").read_text())["env"]
-argv = ["gunicorn", "--access-logfile", "-", "--workers", "3", "--bind", "unix:/run/gunicorn.sock"]
-os.execve("/srv/app/current/venv/bin/gunicorn", [*argv, "mysite.wsgi:application"], {**os.environ, **env})
-"""
-_TUTORIALS_UNIT = f"""\
+_UNIT = f"""\
 [Unit]
 Description=gunicorn daemon
 Requires=gunicorn.socket
@@ -54,7 +47,20 @@ Group=django
 WorkingDirectory=/srv/app/current/app
 LoadCredential=environment:/srv/app/current/environment.json
 ExecStart=/usr/bin/python3 -I {LAUNCHER}
+RuntimeDirectory=other
 """
+_LAUNCHER = """\
+import json, os
+from pathlib import Path
+env = json.loads(Path(os.environ["CREDENTIALS_DIRECTORY"], "environment").read_text())["env"]
+os.umask(0)  # for a socket of its own, which Nginx must open
+os.execve("/srv/app/current/venv/bin/{0[0]}", {0!r}, {{**os.environ, **env}})
+"""
+
+
+def started(*argv: str) -> Texts:
+    """Return the files that start another program of the release's environment, by a unit as the tutorial has it."""
+    return {UNIT: _UNIT, LAUNCHER: _LAUNCHER.format([*argv])}
 
 
 def tutorial(database: str) -> Setup:
@@ -64,11 +70,12 @@ def tutorial(database: str) -> Setup:
     DigitalOcean Managed Databases and Spaces": the command line and the unit, without preload and confinement and with
     the access log in the journal; and of the database Django's defaults and the cluster's direct endpoint.
     """
+    bind = ("--bind", "unix:/run/gunicorn.sock")
     direct = {"PORT": clusters.PORT, "NAME": database, "CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
     return Setup(
         name="tutorial",
         says="3 sync workers, `CONN_MAX_AGE` 0, direct endpoint, no preload, not confined",
-        written={UNIT: _TUTORIALS_UNIT, LAUNCHER: _TUTORIALS_LAUNCHER},
+        written=started("gunicorn", "--access-logfile", "-", "--workers", "3", *bind, "mysite.wsgi:application"),
         appended={SETTINGS: f'\nDATABASES["default"].update({direct!r})\n'},
     )
 
@@ -82,9 +89,10 @@ def apply(droplet: Machine, setup: Setup) -> None:
     droplet.run(["sh", "-euc", "\n".join(restore)])
     if setup.debian:
         droplet.run(["apt-get", "install", "--yes", "--quiet", *setup.debian], timeout=300)
+    droplet.run(["sh", "-euc", f"[ ! -e {PACKAGES} ] || {PIP} uninstall --requirements {PACKAGES}; rm -f {PACKAGES}"])
     if setup.packages:
-        install = ["/opt/uv/bin/uv", "pip", "install", "--quiet", "--python", "/srv/app/current/venv/bin/python"]
-        droplet.run(["sh", "-c", shlex.join([*install, *setup.packages])], timeout=300)
+        droplet.run(["tee", PACKAGES], input="\n".join(setup.packages))
+        droplet.run(["sh", "-euc", f"{PIP} install --requirements {PACKAGES}"], timeout=300)
     for path, text in setup.written.items():
         droplet.run(["tee", path], input=text)
     for path, text in setup.appended.items():

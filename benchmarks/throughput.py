@@ -15,7 +15,7 @@ from benchmarks.load import Climb, Report
 from benchmarks.machine import RESULTS, publish, table
 from benchmarks.pages import Page, pages
 from benchmarks.setups import OURS, apply, tutorial
-from benchmarks.site import OTHER_CORE, Site, deployed
+from benchmarks.site import Site, deployed
 
 ROUNDS, SECONDS = 3, 4.0
 AIM = 4  # times the tutorial's vote page
@@ -37,7 +37,7 @@ class Found:
 
 def attack(page: Page, rate: float, seconds: float) -> Report:
     """Ask for a page at a rate; 0 is as fast as the answers come."""
-    return load.attack(page.targets, rate, seconds, connections=CONNECTIONS, core=OTHER_CORE)
+    return load.attack(page.targets, rate, seconds, connections=CONNECTIONS)
 
 
 def costs(site: Site, page: Page, rate: float, seconds: float) -> dict[str, float]:
@@ -128,9 +128,9 @@ def report(found: dict[tuple[str, str], list[Found]], parts: dict[str, dict[str,
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "throughput.json").write_text(json.dumps(document, indent=1) + "\n")
     says = (
-        f"{length} Scaled: one core is the Droplet's, the other one the cluster's and the generator's (vegeta: HTTP/1.1, kept "
-        "connections, a constant rate whatever the answers do). A rate holds without an error, with a p99 of at most "
-        f"{load.P99_LIMIT:.0f} s, and with {load.SERVED_SHARE:.0%} of it answered by its end. "
+        f"{length} Scaled: one core is the Droplet's, the other one the cluster's and the generator's (vegeta: HTTP/1.1, "
+        "kept connections, a constant rate whatever the answers do). A rate holds without an error, with a p99 of at "
+        f"most {load.P99_LIMIT:.0f} s, and with {load.SERVED_SHARE:.0%} of it answered by its end. "
         f"Tutorial: {tutorial('').says}."
     )
     head = (

@@ -1,13 +1,16 @@
 """What the benchmark of the throughput makes of what it measures, and a short run of it on the deployed site."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import accounts, load
-from benchmarks.pages import votes
+from benchmarks import accounts, load, throughput
+from benchmarks.pages import pages, votes
+from benchmarks.site import Site, pooler
+from tests.worlds import Deployment
 
 # As vegeta v12.13.0 writes it, without what is not read.
 WRITTEN = """{"latencies":{"mean":24000000,"50th":20000000,"95th":80000000,"99th":160000000,"max":250000000},
@@ -118,3 +121,53 @@ def test_accounts_of_processes_are_added_up_from_their_first_line_on() -> None:
     assert accounts.read(journal) == {"queries": pytest.approx(2.0)}
     with pytest.raises(ValueError, match="must tell its accounts more than once"):
         accounts.read("")
+
+
+def test_answers_are_told_in_the_order_of_their_questions() -> None:
+    """With times since the first question; vegeta writes them in the order of the answers."""
+    written = """\
+1700000000500000000,504,60000000000,0,0,504 Gateway Time-out,,,1,GET,https://polls.example/,
+1700000000000000000,0,90000000000,0,0,"Get: timeout, after 90 s",,,0,GET,https://polls.example/,
+"""
+    assert load.timeline(written) == [
+        load.Answer(at=0.0, status=0, after=90.0, error="Get: timeout, after 90 s"),
+        load.Answer(at=0.5, status=504, after=60.0, error="504 Gateway Time-out"),
+    ]
+
+
+@pytest.mark.full
+def test_each_page_is_served_and_each_vote_is_counted(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over HTTPS at a constant rate, through the pool or without a query, with what it costs each program."""
+    monkeypatch.setenv("SANDBOX_HOME", str(deployed.world.home))
+    load.install()
+    site = Site(world=deployed.world)
+
+    def transactions() -> int:
+        return sum(
+            int(row["xact_count"])
+            for row in pooler(site.cluster, "SHOW STATS_TOTALS")
+            if row["database"] != "pgbouncer"
+        )
+
+    def counted() -> int:
+        found = re.search(r"(\d+) votes? so far", site.ask(f"{deployed.url}/questions/1/results/"))
+        return int(found[1]) if found else 0
+
+    with pages(site) as asked:
+        votes_before = counted()
+        began = {}
+        reports = {}
+        for name, page in asked.items():
+            began[name] = transactions()
+            reports[name] = throughput.attack(page, 20, 2)
+            began[f"{name}, then"] = transactions()
+        cost = throughput.costs(site, asked["vote page"], 20, 2)
+    assert {name: (report.requests, report.success) for name, report in reports.items()} == dict.fromkeys(
+        asked, (40, 1)
+    )
+    assert reports["vote"].statuses == {"302": 40}
+    assert counted() - votes_before == 40
+    assert began["no query, then"] == began["no query"]
+    assert began["vote page, then"] - began["vote page"] >= 40
+    assert {"nginx", "gunicorn", "pgbouncer", "postgres", "vegeta"} <= cost.keys()
+    assert min(cost[name] for name in ("nginx", "gunicorn", "pgbouncer", "postgres", "vegeta")) > 0
