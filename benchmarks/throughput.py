@@ -139,7 +139,7 @@ def report(found: dict[tuple[str, str], list[Found]], parts: dict[str, dict[str,
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "throughput.json").write_text(json.dumps(document, indent=1) + "\n")
     says = (
-        f"{length} Scaled: one core is the Droplet's, the other one the cluster's and the generator's (vegeta: HTTP/1.1, "
+        f"{length} Scaled: one core is the Droplet's, the other the cluster's and the generator's (vegeta: HTTP/1.1, "
         "kept connections, a constant rate whatever the answers do). A rate holds without an error, with a p99 of at "
         f"most {load.P99_LIMIT:.0f} s, and with {load.SERVED_SHARE:.0%} of it answered by its end. "
         f"Tutorial: {tutorial('').says}. The aim is {AIM} times as many vote pages."
@@ -151,8 +151,8 @@ def report(found: dict[tuple[str, str], list[Found]], parts: dict[str, dict[str,
         for programs in (accounts.DROPLET, accounts.CLUSTER)
     ]
     costs = (
-        "Milliseconds of processor time that a request costs, below the rate that holds. A vote page takes the tutorial's "
-        f"Droplet {times[0]:.1f} times as much as ours, and its cluster {times[1]:.1f} times."
+        "Milliseconds of processor time that a request costs, below the rate that holds. A vote page takes the "
+        f"tutorial's Droplet {times[0]:.1f} times as much as ours, and its cluster {times[1]:.1f} times."
     )
     shown = table((*head, "generator's core", "times"), rates(found))
     return "\n\n".join((says, shown, costs, table(columns, spent(found, parts))))
