@@ -1,7 +1,5 @@
 """Gunicorn's settings, the same for every release; the socket comes from gunicorn.socket."""
 
-import gc
-
 worker_class = "gthread"
 workers = int("@WORKERS@")
 threads = int("@THREADS@")
@@ -23,5 +21,7 @@ errorlog = "-"
 
 def when_ready(_server: object) -> None:
     """Leave what the app has loaded out of the workers' collections, which would copy the pages that they share."""
+    import gc  # noqa: PLC0415 - each name of this file is a setting
+
     gc.collect()
     gc.freeze()
