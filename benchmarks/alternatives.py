@@ -10,11 +10,11 @@ from collections import defaultdict
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks import load
 from benchmarks.machine import publish, table
-from benchmarks.pages import Page, pages
-from benchmarks.setups import CONF, NGINX, OURS, PROXY, SETTINGS, UNIT, Setup, apply, started
-from benchmarks.site import Site, deployed
+from benchmarks.web import load
+from benchmarks.web.pages import Page, pages
+from benchmarks.web.setups import CONF, NGINX, OURS, PROXY, SETTINGS, UNIT, Setup, apply, started
+from benchmarks.web.site import Site, deployed
 from sandbox.machines import cgroups
 from sandbox.parts.databases import clusters
 

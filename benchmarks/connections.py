@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from benchmarks import load
-from benchmarks.load import Answer, Report
 from benchmarks.machine import publish, table
-from benchmarks.pages import Page, pages
-from benchmarks.setups import CONF, Setup, apply
-from benchmarks.site import Site, deployed
+from benchmarks.web import load
+from benchmarks.web.load import Answer, Report
+from benchmarks.web.pages import Page, pages
+from benchmarks.web.setups import CONF, Setup, apply
+from benchmarks.web.site import Site, deployed
 from sandbox.parts.databases import clusters
 
 HELD = 0.05  # seconds for which a page holds its backend

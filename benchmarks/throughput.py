@@ -11,12 +11,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import median
 
-from benchmarks import accounts, load
-from benchmarks.load import Climb, Report
 from benchmarks.machine import RESULTS, publish, table
-from benchmarks.pages import Page, pages
-from benchmarks.setups import OURS, apply, tutorial
-from benchmarks.site import Site, deployed
+from benchmarks.web import accounts, load
+from benchmarks.web.load import Climb, Report
+from benchmarks.web.pages import Page, pages
+from benchmarks.web.setups import OURS, apply, tutorial
+from benchmarks.web.site import Site, deployed
 
 ROUNDS, SECONDS = 3, 5.0
 AIM, LEAST = 4, 2.5  # times the tutorial's vote page

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import accounts, load, throughput
-from benchmarks.pages import pages, votes
-from benchmarks.site import Site, pooler
+from benchmarks import throughput
+from benchmarks.web import accounts, load
+from benchmarks.web.pages import pages, votes
+from benchmarks.web.site import Site, pooler
 from tests.worlds import Deployment
 
 # As vegeta v12.13.0 writes it, without what is not read.

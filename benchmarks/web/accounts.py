@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.setups import SETTINGS, Setup
+from benchmarks.web.setups import SETTINGS, Setup
 
 DROPLET = {"nginx": "Nginx: TLS, gzip", "gunicorn": "Gunicorn's processes", "others d": "the rest of the Droplet"}
 CLUSTER = {"pgbouncer": "PgBouncer: TLS", "postgres": "PostgreSQL", "others c": "the rest of the cluster"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
-from benchmarks.site import URL, Site
+from benchmarks.web.site import URL, Site
 
 QUESTION = f"{URL}/questions/1/"
 FIELDS = re.compile(r'name="(csrfmiddlewaretoken|choice)" value="([^"]+)"')
