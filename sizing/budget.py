@@ -66,6 +66,17 @@ class ConnectionBudget:
             f" = {self.clients} of {POOL_CLIENTS} clients"
         )
 
+    @property
+    def limited_from(self) -> int:
+        """From how many Droplets on the pool can be the limit: their threads are more than its backends."""
+        return self.pool_size // (self.workers * self.threads) + 1
+
+    def limit(self) -> str:
+        """Say when one statement can wait for another's backend (docs/benchmarks.md has what a visitor sees then)."""
+        threads = self.limited_from * self.workers * self.threads
+        droplets = f"{self.limited_from} Droplet{'s' if self.limited_from > 1 else ''}"
+        return f"the pool can be the limit from {droplets} on: {threads} threads, {self.pool_size} backends"
+
     def problems(self) -> list[str]:
         """Say, with the whole sum, what does not fit; empty when everything does."""
         found = []
@@ -84,4 +95,6 @@ class ConnectionBudget:
             "clients": self.clients,
             "supply": self.supply(),
             "demand": self.demand(),
+            "limited_from": self.limited_from,
+            "limit": self.limit(),
         }

@@ -118,9 +118,9 @@ def _budget(preview: Preview) -> Iterator[str]:
     if not isinstance(after, dict):
         return
     yield "Database connections:"
-    for side in ("supply", "demand"):
-        was = before.get(side) if isinstance(before, dict) else None
-        yield f"- {after[side]}" + (f" (was: {was})" if was and was != after[side] else "")
+    for line in ("supply", "demand", "limit"):
+        was = before.get(line) if isinstance(before, dict) else None
+        yield f"- {after[line]}" + (f" (was: {was})" if was and was != after[line] else "")
 
 
 def _fenced(lines: list[str]) -> Iterator[str]:

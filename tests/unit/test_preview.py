@@ -204,14 +204,14 @@ def test_a_stack_under_another_name_wants_the_same_domain() -> None:
 
 def test_a_replaced_pool_says_how_long_it_is_gone() -> None:
     """And what the connections come to, before and after."""
-    before = {"supply": "pool 20", "demand": "16 of 1000 clients"}
-    after = {"supply": "pool 10", "demand": "16 of 1000 clients"}
+    before = {"supply": "pool 20", "demand": "16 of 1000 clients"}  # by a version that said nothing of the limit
+    after = {"supply": "pool 10", "demand": "16 of 1000 clients", "limit": "from 2 Droplets on"}
     budget = outputs({"connection_budget": before}, {"connection_budget": after})
     text = report.markdown(
         events.read([event("replace", "DatabaseConnectionPool", "polls-dev-pool", "size"), budget, END])
     )
     assert "fail for about a second. Because of: `pool.size`, or the plan that it follows." in text
-    assert "- pool 10 (was: pool 20)\n- 16 of 1000 clients\n" in text
+    assert "- pool 10 (was: pool 20)\n- 16 of 1000 clients\n- from 2 Droplets on\n" in text
 
 
 def test_a_refused_change_names_the_rule() -> None:

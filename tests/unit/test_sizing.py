@@ -160,6 +160,28 @@ def test_a_budget_without_problems_fits_on_both_sides(budget: ConnectionBudget) 
     assert fits == (budget.problems() == [])
 
 
+@given(budgets())
+def test_the_pool_can_be_the_limit_once_there_are_more_threads_than_backends(budget: ConnectionBudget) -> None:
+    """With a Droplet less each thread finds a backend, whatever all of them do at once."""
+    threads = budget.workers * budget.threads
+    assert (budget.limited_from - 1) * threads <= budget.pool_size < budget.limited_from * threads
+
+
+@pytest.mark.parametrize(
+    ("pool", "workers", "said"),
+    [
+        (20, 2, "the pool can be the limit from 3 Droplets on: 24 threads, 20 backends"),
+        (16, 2, "the pool can be the limit from 3 Droplets on: 24 threads, 16 backends"),
+        (15, 2, "the pool can be the limit from 2 Droplets on: 16 threads, 15 backends"),
+        (4, 2, "the pool can be the limit from 1 Droplet on: 8 threads, 4 backends"),
+    ],
+)
+def test_a_budget_says_from_when_on_the_pool_can_be_the_limit(pool: int, workers: int, said: str) -> None:
+    """As benchmarks/results/connections.md has measured it: statements wait when threads are more than backends."""
+    budget = ConnectionBudget(max_connections=25, direct_connections=2, pool_size=pool, workers=workers, threads=4)
+    assert budget.export()["limit"] == said
+
+
 def test_a_problem_shows_the_whole_sum() -> None:
     """The reader can redo the calculation from the message alone."""
     budget = ConnectionBudget(max_connections=25, direct_connections=2, pool_size=21, workers=20, threads=26)
