@@ -1,4 +1,4 @@
-"""DigitalOcean's API, by the token and at the place of DigitalOcean's provider: what an account has, and a few changes."""
+"""DigitalOcean's API, with the token and at the place of DigitalOcean's provider: asked, and told, of an account."""
 
 import json
 import os

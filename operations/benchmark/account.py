@@ -1,4 +1,4 @@
-"""The account in which a run makes what it needs: DigitalOcean's API, with waiting, and changes that nothing interrupts."""
+"""The account in which a run makes what it needs: DigitalOcean's API, with waiting; nothing interrupts a creation."""
 
 import os
 import signal

@@ -17,6 +17,7 @@ IMAGE = "debian-13-x64"
 USER_KEY, HOST_KEY = "client", "host"
 INSTALL = 600.0  # seconds for the first boot, with its packages
 PAUSE = 2.0  # seconds
+NO_LOGIN = 255  # ssh's own exit status
 SCRIPT = Path(__file__).with_name("on_client.py")
 REMOTE = "/root/on_client.py"
 AUTHORITY = "/root/cluster.crt"
@@ -95,8 +96,8 @@ class Client:
     def wait(self) -> None:
         """Wait until its first boot has installed everything."""
         deadline = time.monotonic() + INSTALL
-        while (done := self.run("cloud-init status --wait --format=json", seconds=INSTALL)).returncode == 255:
-            if time.monotonic() > deadline:  # ssh's own status: no login yet
+        while (done := self.run("cloud-init status --wait --format=json", seconds=INSTALL)).returncode == NO_LOGIN:
+            if time.monotonic() > deadline:
                 raise BenchmarkError(
                     f"{self.address}: must let in root by ssh within {INSTALL:.0f} s: {done.stderr.strip()}; "
                     "may this machine open connections to port 22?"

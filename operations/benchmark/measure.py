@@ -10,6 +10,7 @@ from operations.benchmark.pgbench import Case, Run
 from operations.benchmark.rig import Rig
 
 Say = Callable[[str], None]
+MINUTES = 90  # seconds from which a duration is shown in minutes
 
 
 def fill(rig: Rig, scale: int, say: Say) -> None:
@@ -31,17 +32,17 @@ def all_of(rig: Rig, cases: Sequence[Case], say: Say) -> list[Run]:
         left = sum(one.seconds + pgbench.warm_up(one) + around for one in cases[number:])
         rounds = cases[-1].round
         say(f"round {case.round} of {rounds}: {case}: {case.seconds} s; about {minutes(left)} left")
-        runs.append(one_of(rig, case))
+        runs.append(one_of(rig, case, rig.order.pool_size))
         spent = time.monotonic() - began
     return runs
 
 
-def one_of(rig: Rig, case: Case) -> Run:
+def one_of(rig: Rig, case: Case, pool_size: int) -> Run:
     """Measure one case: a checkpoint, connections counted, a rehearsal, and then for good."""
     rig.set_pool(None)  # its idle backends would be refused to those who come directly
     rig.client.ask("checkpoint")
     if case.way == "pool":
-        rig.set_pool(rig.order.pool_size)
+        rig.set_pool(pool_size)
     connected = rig.client.ask("connect", service=case.way, clients=case.clients)
     if not connected["accepted"]:
         raise BenchmarkError(f"{case}: must have a connection at least, all were refused: {connected['refusals'][0]}")
@@ -66,4 +67,4 @@ def _rehearsed(rig: Rig, case: Case, clients: int) -> dict[str, Any]:
 
 def minutes(seconds: float) -> str:
     """Show a duration as people say it."""
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds >= MINUTES else f"{seconds:.0f} s"

@@ -12,17 +12,21 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+Answer = dict[str, Any]
+
 PGBENCH = "/usr/lib/postgresql/17/bin/pgbench"
+MEMORY = "/dev/shm"  # noqa: S108 a disk would take its time; the folder in it has a name of its own
 QUIET = 60.0  # seconds until what was closed is gone, and what was made answers
 PAUSE = 0.1  # seconds
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND pid <> pg_backend_pid()"
-SETTINGS = (
+SETTINGS = [
     *("server_version", "max_connections", "shared_buffers", "max_wal_size", "checkpoint_timeout"),
     *("synchronous_commit", "fsync", "data_checksums"),
-)
+]
 # doadmin may not CHECKPOINT everywhere, but may create a database; by this strategy that is preceded by a checkpoint:
 # https://www.postgresql.org/docs/17/sql-createdatabase.html
 CHECKPOINT = (
@@ -32,16 +36,16 @@ CHECKPOINT = (
 )
 
 
-def quiet():
+def quiet() -> Answer:
     """Wait until the server has no other connection of this user: those that were closed end a moment later."""
     deadline = time.monotonic() + QUIET
     while True:
         try:
             with psycopg.connect("service=direct", autocommit=True) as session:
-                [others] = session.execute(OTHERS).fetchone()
-                last = f"{others} other connections"
-                if not others:
-                    return {}
+                others = session.execute(OTHERS).fetchone()
+            if others == (0,):
+                return {}
+            last = f"{others} other connections"
         except psycopg.OperationalError as error:  # no slot is free, until they have ended
             last = str(error)
         if time.monotonic() > deadline:
@@ -49,7 +53,7 @@ def quiet():
         time.sleep(PAUSE)
 
 
-def checkpoint():
+def checkpoint() -> Answer:
     """Write everything to disk, with no other connection open."""
     quiet()
     with psycopg.connect("service=direct", autocommit=True) as session:
@@ -58,29 +62,32 @@ def checkpoint():
     return quiet()
 
 
-def answers(service):
+def answers(service: str) -> Answer:
     """Wait until a service answers a query."""
     deadline = time.monotonic() + QUIET
     while True:
         try:
             with psycopg.connect(f"service={service}", prepare_threshold=None) as session:
                 session.execute("SELECT 1")
-            return {}
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 sys.exit(f"service {service}: must answer within {QUIET:.0f} s: {error}")
+        else:
+            return {}
         time.sleep(PAUSE)
 
 
-def settings():
+def settings() -> Answer:
     """Return what the server is, and those of its settings that figures depend on."""
     with psycopg.connect("service=direct", autocommit=True) as session:
-        return {name: session.execute(f"SHOW {name}").fetchone()[0] for name in SETTINGS}
+        found = session.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [SETTINGS])
+        return dict(found.fetchall())
 
 
-def connect(service, clients):
+def connect(service: str, clients: int) -> Answer:
     """Open so many connections at once; return how many were accepted, and what the others were told."""
-    sessions, refusals = [], []
+    sessions: list[psycopg.Connection] = []
+    refusals: list[str] = []
     for _ in range(clients):
         try:
             sessions.append(psycopg.connect(f"service={service}"))
@@ -93,9 +100,9 @@ def connect(service, clients):
     return {"accepted": len(sessions), "refusals": refusals}
 
 
-def pgbench(arguments, sampling):
+def pgbench(arguments: list[str], sampling: float) -> Answer:
     """Run pgbench; return what it says, the latency of a part of its transactions, and the CPUs that it took."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         log = ["--log", f"--log-prefix={folder}/log", f"--sampling-rate={sampling}"] if sampling else []
         before, began, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.time(), time.monotonic()
         done = subprocess.run([PGBENCH, *log, *arguments], capture_output=True, text=True, check=False)
@@ -121,4 +128,4 @@ COMMANDS = {one.__name__: one for one in (answers, checkpoint, connect, pgbench,
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    print(json.dumps(COMMANDS[asked.pop("command")](**asked)))
+    print(json.dumps(COMMANDS[asked.pop("command")](**asked)))  # noqa: T201 the answer

@@ -45,8 +45,8 @@ def _set_up(result: Result) -> Iterator[str]:
     settings = ", ".join(f"{name} {value}" for name, value in result.settings.items() if name != "server_version")
     data = result.scale * MIB_PER_SCALE / 1024
     yield (
-        f"The experiment of {LINK}: pgbench on a Droplet of its own asks a cluster of its own, by the private endpoint with "
-        f"verified TLS, directly (25060) and through a transaction pool of {result.pool_size} (25061). "
+        f"The experiment of {LINK}: pgbench on a Droplet of its own asks a cluster of its own, by the private endpoint "
+        f"with verified TLS, directly (25060) and through a transaction pool of {result.pool_size} (25061). "
         f"{result.rounds} rounds; TPC-B {result.seconds} s each, the others half as long. "
         f"Scale {result.scale} ({data:.1f} GiB). The server: {settings}."
     )
@@ -60,8 +60,8 @@ def _set_up(result: Result) -> Iterator[str]:
     yield from result.notes
     if limited := sorted({_name(run) for run in result.runs if client_is_the_limit(_rounds(result.runs, run))}):
         yield (
-            f"**The client is the limit** ({CLIENT_IS_THE_LIMIT:.0%} of its cores or more) in: {', '.join(limited)}. There the "
-            "server could do more, and the figures are the client's."
+            f"**The client is the limit** ({CLIENT_IS_THE_LIMIT:.0%} of its cores or more) in: {', '.join(limited)}. "
+            "There the server could do more, and the figures are the client's."
         )
 
 
@@ -92,20 +92,24 @@ def _runs(result: Result) -> str:
             p99 = [run.p99_ms for run in runs if run.p99_ms is not None]
             busy = median(run.client_busy for run in runs)
             rows.append(
-                (script, clients, way, _range([run.accepted for run in runs]), _range([run.refused for run in runs]),
-                 f"{median(tps):.0f} ({min(tps):.0f} to {max(tps):.0f})", f"{median(p99):.0f} ms" if p99 else "",
-                 f"{busy:.0%}", tutorial)
+                (script, clients, way, _range([run.measured for run in runs]), _range([run.refused for run in runs]),
+                 f"{median(tps):.0f} ({min(tps):.0f} to {max(tps):.0f})", tutorial,
+                 f"{median(run.latency_ms for run in runs):.0f} ms", f"{median(p99):.0f} ms" if p99 else "",
+                 f"{busy:.0%}")
             )  # fmt: skip
-    head = ("", "clients", "way", "connected", "refused", "transactions a second", "p99", "client busy", "tutorial")
+    head = (
+        *("", "clients", "way", "connected", "refused", "transactions a second", "tutorial", "latency", "p99"),
+        "client busy",
+    )
     return table(head, rows)
 
 
 def _how() -> str:
     return (
-        "Figures are medians of the rounds, with their range; ± is the rounds' range, at least 3 %, by which another run may "
-        "differ. Refused connections are counted by opening as many as there are clients, before each measurement; pgbench "
-        "then runs with those that were accepted, as the tutorial's of 2019 went on with them (today's would end). How to "
-        "read this: docs/benchmarks.md."
+        "Figures are medians of the rounds, with their range; ± is the rounds' range, at least 3 %, by which another "
+        "run may differ. Refusals are counted by opening as many connections as there are clients, before each measurement. "
+        "pgbench then runs with those that were accepted, as the tutorial's of 2019 went on with them (today's would "
+        "end). How to read this: docs/benchmarks.md."
     )
 
 
@@ -115,10 +119,10 @@ def plot(result: Result) -> str:
     chart = pygal.Bar(
         style=style, js=[], width=800, height=420, explicit_size=True, margin=20, include_x_axis=True, no_prefix=True,
         legend_at_bottom=True, title="Throughput through the pool, direct = 1", print_values=True,
-        value_formatter=lambda value: f"{value:.2f}", print_values_position="top",
+        value_formatter=lambda value: f"{value:.2f}", print_values_position="top", x_label_rotation=20,
+        x_labels=[f"{script}, {clients}" for script, clients in _cases(result.runs)],
     )  # fmt: skip
     cases = _cases(result.runs)
-    chart.x_labels = [f"{script}, {clients}" for script, clients in cases]
     here = []
     for script, clients in cases:
         found = ratio(result.runs, script, clients)

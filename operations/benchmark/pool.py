@@ -1,4 +1,4 @@
-"""`python -m operations benchmark pool`: the pool tutorial's experiment, on a cluster that is made for it and removed."""
+"""`python -m operations benchmark pool`: the pool tutorial's experiment, on a cluster that is made for it."""
 
 import math
 import signal
@@ -33,7 +33,7 @@ def price(plan: str, client: str, seconds: float) -> Decimal | None:
     monthly = [table.get(("DatabaseCluster", plan)), table.get(("Droplet", client))]
     hours = math.ceil(seconds / 3600)
     known = [one.amount for one in monthly if one]
-    return None if len(known) < len(monthly) else (sum(known) * hours / HOURS_OF_A_MONTH).quantize(CENT)
+    return None if len(known) < len(monthly) else (sum(known, Decimal(0)) * hours / HOURS_OF_A_MONTH).quantize(CENT)
 
 
 def announcement(order: rig.Order, seconds: float) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
-
 from components import api
 from operations.benchmark import client
 from operations.benchmark.account import Account, BenchmarkError, until
