@@ -21,8 +21,8 @@ PLAN_CORES = 2  # of db-s-2vcpu-4gb, and of s-2vcpu-4gb
 MAKING = 90  # seconds until cluster and client are there
 BUFFERS = (
     "`shared_buffers` is PostgreSQL's own: DigitalOcean documents its range (20 to 60 % of the memory), but no "
-    "default. The cluster's machine has the memory of its plan; client and server have one kernel and one disk, and the "
-    "network between them takes no time."
+    "default. The cluster's machine has the memory of its plan; client and server have one kernel and one disk, and "
+    "the network between them takes no time."
 )
 
 

@@ -142,7 +142,7 @@ def verdicts(points: Sequence[Point]) -> Iterator[str]:
                     f"{', and so are ' + ', '.join(also) if also else ''}."
                 )
             else:
-                yield f"{plan}, {script}: no size is better by more than the noise than {most}, all that the plan leaves."
+                yield f"{plan}, {script}: none is better by more than the noise than {most}, all that the plan leaves."
 
 
 def body(points: Sequence[Point], seconds: int, rounds: int, scale_: int) -> str:
