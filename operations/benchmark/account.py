@@ -11,7 +11,7 @@ from components import api
 from operations.errors import OperationError
 
 SECONDS = 60.0  # for one answer
-PAUSE = 2.0  # seconds between two looks
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two looks
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ def uninterrupted() -> Iterator[None]:
 def until(what: str, seconds: float, look: Callable[[], T | None]) -> T:
     """Look until there is something; an API that does not answer meanwhile is asked again."""
     deadline = time.monotonic() + seconds
-    last = "it is not there yet"
+    last, pause = "it is not there yet", FIRST_PAUSE
     while True:
         try:
             if (found := look()) is not None:
@@ -43,7 +43,8 @@ def until(what: str, seconds: float, look: Callable[[], T | None]) -> T:
             last = str(error)
         if time.monotonic() > deadline:
             raise BenchmarkError(f"{what}: must be there within {seconds:.0f} s: {last}; run this again")
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(1.5 * pause, LONGEST_PAUSE)
 
 
 class Account:

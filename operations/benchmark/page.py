@@ -129,7 +129,8 @@ def plot(result: Result) -> str:
     cases = _cases(result.runs)
     chart = pygal.Bar(
         style=style, js=[], width=800, height=420, explicit_size=True, no_prefix=True, legend_at_bottom=True,
-        title="Throughput through the pool, direct = 1", print_values=True, print_values_position="bottom",
+        title="Throughput through the pool, direct = 1; by test and number of clients",
+        print_values=True, print_values_position="bottom",
         value_formatter=lambda value: f"{value:.2f}", x_labels=[f"{script}, {clients}" for script, clients in cases],
         x_label_rotation=0, truncate_label=-1, min_scale=3, max_scale=8, range=(0, _highest(result.runs, cases)),
     )  # fmt: skip
