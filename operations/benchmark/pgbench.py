@@ -26,7 +26,7 @@ OPTIONS: Mapping[Script, tuple[str, ...]] = {
 SAMPLING: Mapping[Script, float] = {"TPC-B": 1.0, "SELECT": 0.1, "SELECT, connecting": 1.0}
 # What a measurement takes beside pgbench, in seconds, until the first ones have told.
 AROUND = 12.0
-SECONDS_PER_SCALE = 1.0  # to fill the tables
+SECONDS_PER_SCALE = 0.5  # to fill the tables
 MAKING = 600.0  # seconds until cluster and client are there: DigitalOcean takes minutes for a cluster
 STEPS_DOWN = 5  # clients that may be refused after all, though so many connections were just open
 
