@@ -94,13 +94,11 @@ def _runs(result: Result) -> str:
                 continue
             tutorial = TUTORIAL.get((way, clients), "") if script == "TPC-B" else ""
             tps = [run.tps for run in runs]
-            p99 = [run.p99_ms for run in runs if run.p99_ms is not None]
             busy = median(run.client_busy for run in runs)
             rows.append(
                 (script, clients, way, _range([run.measured for run in runs]), _range([run.refused for run in runs]),
                  f"{median(tps):.0f} ({min(tps):.0f} to {max(tps):.0f})", tutorial,
-                 f"{median(run.latency_ms for run in runs):.0f} ms", f"{median(p99):.0f} ms" if p99 else "",
-                 f"{busy:.0%}")
+                 _milliseconds(run.latency_ms for run in runs), _milliseconds(run.p99_ms for run in runs), f"{busy:.0%}")
             )  # fmt: skip
     head = (
         *("", "clients", "way", "connected", "refused", "transactions a second", "tutorial", "latency", "p99"),
@@ -167,6 +165,11 @@ def _rounds(runs: Iterable[Run], run: Run) -> list[Run]:
 
 def _name(run: Run) -> str:
     return f"{run.script} {run.clients} {run.way}"
+
+
+def _milliseconds(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.0f} ms" if known else ""
 
 
 def _range(values: list[int]) -> str:

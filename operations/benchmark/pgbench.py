@@ -62,7 +62,7 @@ class Run:
     aborted: int  # clients that ended before their time
     transactions: int
     tps: float
-    latency_ms: float
+    latency_ms: float | None  # None: no transaction was finished
     p99_ms: float | None
     client_busy: float  # of the cores that pgbench can use, 0 to 1
     began: float  # seconds since 1970, of the client's clock
@@ -127,8 +127,9 @@ def read(case: Case, connected: Mapping[str, Any], answer: Mapping[str, Any]) ->
         "latency": _number(r"^latency average = ([\d.]+) ms", output),
         "clients": _number(r"^number of clients: (\d+)", output),
     }
-    if None in numbers.values() or (answer["status"] and not aborted):
-        raise BenchmarkError(f"{case}: pgbench ended with {answer['status']}: {errors.strip() or output.strip()}")
+    nothing = numbers["transactions"] == 0  # of which pgbench says no more
+    if (None in numbers.values() and not nothing) or (answer["status"] and not aborted):
+        raise BenchmarkError(f"{case}: pgbench ended with {answer['status']}: {errors.strip()}\n{output.strip()}")
     refusals = list(connected["refusals"])
     p99 = answer["p99_us"]
     return Run(
@@ -144,7 +145,7 @@ def read(case: Case, connected: Mapping[str, Any], answer: Mapping[str, Any]) ->
         aborted=aborted,
         transactions=int(numbers["transactions"] or 0),
         tps=numbers["tps"] or 0.0,
-        latency_ms=numbers["latency"] or 0.0,
+        latency_ms=numbers["latency"],
         p99_ms=None if p99 is None else p99 / 1000,
         client_busy=busy(answer["cpu_s"], answer["wall_s"], answer["cores"]),
         began=answer["began"],

@@ -145,8 +145,16 @@ def remove(account: Account, name: str, say: Say) -> None:
     """Remove all that a run has made, and nothing else; return when it is gone."""
     if not NAME.fullmatch(name):
         raise BenchmarkError(f'tag: must be of a benchmark, {NAME.pattern}, got "{name}"')
-    until(f"{name}: its end", GONE, lambda: _removed(account, name, say))
+    told: set[str] = set()
+    until(f"{name}: its end", GONE, lambda: _removed(account, name, lambda what: _once(told, what, say)))
     say(f"removed: {name}, nothing of it is left")
+
+
+def _once(told: set[str], what: str, say: Say) -> None:
+    """Say what was not said yet."""
+    if what not in told:
+        told.add(what)
+        say(what)
 
 
 def _removed(account: Account, name: str, say: Say) -> bool | None:

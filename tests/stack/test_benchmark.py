@@ -47,8 +47,10 @@ def begun(others: Names, world: World, *options: str) -> Iterator["subprocess.Po
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         until(lambda: there(world), lambda found: len(found["droplet"]) > len(others["droplet"]))
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()  # whatever has failed: nothing is waited for
 
 
 def test_a_run_that_is_ended_leaves_nothing(api_world: World, others: Names) -> None:

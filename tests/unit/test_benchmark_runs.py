@@ -62,6 +62,13 @@ def test_the_server_of_pgbench_of_other_words_is_read_too() -> None:
     assert pgbench.read(CASE, CONNECTED, ANSWER | {"output": output}).tps == 1101.284751
 
 
+def test_a_server_that_stands_still_has_a_result() -> None:
+    """Of no transaction pgbench says nothing but that."""
+    output = OUTPUT.partition("number of failed")[0].replace("66012", "0")
+    run = pgbench.read(CASE, CONNECTED, ANSWER | {"output": output, "p99_us": None})
+    assert (run.transactions, run.tps, run.latency_ms, run.p99_ms) == (0, 0, None, None)
+
+
 def test_clients_that_ended_early_are_counted() -> None:
     """Each once, and what the others did counts."""
     errors = "".join(
