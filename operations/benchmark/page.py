@@ -98,7 +98,8 @@ def _runs(result: Result) -> str:
             rows.append(
                 (script, clients, way, _range([run.measured for run in runs]), _range([run.refused for run in runs]),
                  f"{median(tps):.0f} ({min(tps):.0f} to {max(tps):.0f})", tutorial,
-                 _milliseconds(run.latency_ms for run in runs), _milliseconds(run.p99_ms for run in runs), f"{busy:.0%}")
+                 _milliseconds(run.latency_ms for run in runs), _milliseconds(run.p99_ms for run in runs),
+                 f"{busy:.0%}")
             )  # fmt: skip
     head = (
         *("", "clients", "way", "connected", "refused", "transactions a second", "tutorial", "latency", "p99"),
