@@ -22,7 +22,8 @@ CLUSTER, DROPLET = "c", "d"  # what machines' names begin with
 def own_world() -> Iterator[worlds.World]:
     """Start a world, and remove it whatever happens."""
     os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
-    home = worlds.default_home("full").with_name("benchmark")
+    # Not that of another benchmark, whose world would be removed here in the end.
+    home = worlds.default_home("full").with_name("benchmark-pool")
     os.environ["SANDBOX_HOME"] = str(home)
     for one in (signal.SIGTERM, signal.SIGHUP):  # an exception, as Ctrl-C is
         signal.signal(one, lambda number, _frame: sys.exit(128 + number))

@@ -42,10 +42,10 @@ def quiet() -> Answer:
     while True:
         try:
             with psycopg.connect("service=direct", autocommit=True) as session:
-                others = session.execute(OTHERS).fetchone()
+                others = session.execute(OTHERS).fetchone() or (0,)
             if others == (0,):
                 return {}
-            last = f"{others} other connections"
+            last = f"{others[0]} other connections"
         except psycopg.OperationalError as error:  # no slot is free, until they have ended
             last = str(error)
         if time.monotonic() > deadline:

@@ -52,7 +52,7 @@ def _set_up(result: Result) -> Iterator[str]:
     yield (
         f"The experiment of {LINK}: pgbench on a Droplet of its own asks a cluster of its own, by the private endpoint "
         f"with verified TLS, directly (25060) and through a transaction pool of {result.pool_size} (25061). "
-        f"{result.rounds} rounds; TPC-B {result.seconds} s each, the others half as long. "
+        f"Rounds: {result.rounds}, TPC-B for {result.seconds} s, the others half as long. "
         f"Scale {result.scale} ({data:.1f} GiB). The server: {settings}."
     )
     if result.scale < result.wanted_scale:

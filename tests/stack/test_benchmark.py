@@ -46,8 +46,8 @@ def begun(others: Names, world: World, *options: str) -> Iterator["subprocess.Po
         [*COMMAND, "pool", *TINY, *options], cwd=ROOT, env=environment(world.home), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
-        until(lambda: there(world), lambda found: len(found["droplet"]) > len(others["droplet"]))
         try:
+            until(lambda: there(world), lambda found: len(found["droplet"]) > len(others["droplet"]), 60)
             yield process
         finally:
             process.kill()  # whatever has failed: nothing is waited for
