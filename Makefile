@@ -45,5 +45,5 @@ changes-docs: setup ## write docs/changes.md: change every setting and see what 
 benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
 	@benchmarks/run
 
-benchmark-pool: setup ## measure what DigitalOcean's pool tutorial does, in the sandbox (40 minutes, needs root)
+benchmark-pool: setup ## measure what DigitalOcean's pool tutorial does, in the sandbox (35 minutes, needs root)
 	@benchmarks/run pool
