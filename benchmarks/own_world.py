@@ -67,8 +67,17 @@ def watched(look: Callable[[], None]) -> Iterator[None]:
 def pin(world: worlds.World, shares: Mapping[str, set[int]]) -> None:
     """Keep every process of each machine on its machine's cores; those that it starts later are there, too."""
     for name in machine.names(world):
+        for thread in _threads(name):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                if os.sched_getaffinity(thread) != shares[name[0]]:
+                    os.sched_setaffinity(thread, shares[name[0]])
+
+
+def _threads(name: str) -> set[int]:
+    """Return the ids of a machine's threads; of what ends just now they are found at the next look."""
+    found: set[int] = set()
+    with suppress(FileNotFoundError):  # a group
         for pid in cgroups.pids(name):
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-                for thread in Path(f"/proc/{pid}/task").iterdir():
-                    if os.sched_getaffinity(int(thread.name)) != shares[name[0]]:
-                        os.sched_setaffinity(int(thread.name), shares[name[0]])
+            with suppress(FileNotFoundError, ProcessLookupError):  # a process
+                found.update(int(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir())
+    return found

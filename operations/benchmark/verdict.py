@@ -113,26 +113,35 @@ def _all_served(runs: Sequence[Run]) -> Statement:
 
 def _more_with_many(runs: Sequence[Run]) -> Statement:
     found = ratio(runs, "TPC-B", MANY)
-    holds = _decided(found) and found is not None and found.low > 1
     text = f"With {MANY} clients the pool has more throughput (tutorial: +33 %)"
-    return Statement(text=text, holds=holds if _decided(found) else None, why=_ratio_in_words(runs, found, MANY))
+    return Statement(text=text, holds=gain(found), why=_ratio_in_words(runs, found, MANY))
 
 
 def _no_more_with_few(runs: Sequence[Run]) -> Statement:
     found = ratio(runs, "TPC-B", FEW)
-    holds = _decided(found) and found is not None and found.low <= 1
+    more = gain(found)
     text = f"With {FEW} clients it has not (tutorial: -2 %)"
-    return Statement(text=text, holds=holds if _decided(found) else None, why=_ratio_in_words(runs, found, FEW))
+    return Statement(text=text, holds=None if more is None else not more, why=_ratio_in_words(runs, found, FEW))
 
 
-def _decided(found: Spread | None) -> bool:
-    """Tell whether there are enough rounds to know a spread."""
-    return found is not None and len(found.values) > 1
+def gain(found: Spread | None) -> bool | None:
+    """Tell whether there is a gain: the whole interval is above 1.
+
+    There is none where the interval has 1 in it, or is below, and excludes a gain as large as the tutorial's. Where it has
+    both in it, or there is one round only, that is not decided.
+    """
+    if found is None or len(found.values) == 1:
+        return None
+    if found.low > 1:
+        return True
+    return False if found.high < TUTORIAL_RATIOS[MANY] else None
 
 
 def _ratio_in_words(runs: Sequence[Run], found: Spread | None, clients: int) -> str:
-    if found is None or not _decided(found):
+    if found is None or len(found.values) == 1:
         return "one round has no spread; ask for more by --rounds"
+    if gain(found) is None:
+        return f"pool / direct is {found}: the rounds differ by more than could be gained; repeat it on a quiet machine"
     compared = "more" if found.low > 1 else "less" if found.high < 1 else "no difference beyond the spread"
     words = f"pool / direct is {found}: {compared}"
     sides = {way: of(runs, "TPC-B", clients, way) for way in ("direct", "pool")}

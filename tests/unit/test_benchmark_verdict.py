@@ -51,17 +51,17 @@ def test_the_tutorials_own_figures_hold() -> None:
     ("pool", "holds"),
     [
         ([133, 120, 140], True),
-        ([133, 99, 140], False),  # one round says otherwise
+        ([133, 99, 140], None),  # one round says otherwise, and so much that the tutorial's gain may be there
         ([110, 120, 104], False),  # better in each round, by less than they differ
         ([100, 101, 102], False),
         ([102, 102, 102], False),  # the rounds are alike, but another run may be as far away as that
         ([104, 104, 104], True),
     ],
 )
-def test_a_gain_has_to_be_larger_than_the_spread(pool: list[float], *, holds: bool) -> None:
-    """Where it is not, the statement does not hold, and the one of few clients does."""
+def test_a_gain_has_to_be_larger_than_the_spread(pool: list[float], *, holds: bool | None) -> None:
+    """Where it is not, the statement does not hold, and the one of few clients does; noise decides nothing."""
     found = runs(150, [100, 100, 100], pool) + runs(50, [100, 100, 100], pool)
-    assert judged(found)[2:] == [holds, not holds]
+    assert judged(found)[2:] == [holds, None if holds is None else not holds]
 
 
 def test_rounds_are_compared_pair_by_pair() -> None:
