@@ -127,8 +127,8 @@ def _no_more_with_few(runs: Sequence[Run]) -> Statement:
 def gain(found: Spread | None) -> bool | None:
     """Tell whether there is a gain: the whole interval is above 1.
 
-    There is none where the interval has 1 in it, or is below, and excludes a gain as large as the tutorial's. Where it has
-    both in it, or there is one round only, that is not decided.
+    There is none where the interval has 1 in it, or is below, and excludes a gain as large as the tutorial's. Where it
+    has both in it, or there is one round only, that is not decided.
     """
     if found is None or len(found.values) == 1:
         return None
