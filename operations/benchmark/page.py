@@ -28,7 +28,9 @@ LINK = (
     "[DigitalOcean's pool tutorial](https://www.digitalocean.com/community/tutorials/"
     "managed-databases-connection-pools-and-postgresql-benchmarking-using-pgbench)"
 )
-WAYS = {"direct": "direct", "pool": "pool"}
+WAYS = ("direct", "pool")
+STEPS = (0.5, 1.0, 5.0, 10.0, 100.0, 1000.0)  # of the plot's axis
+LABELS = 8
 
 
 def page(result: Result) -> str:
@@ -131,7 +133,7 @@ def plot(result: Result) -> str:
         title="Throughput through the pool, direct = 1; by test and number of clients",
         print_values=True, print_values_position="bottom",
         value_formatter=lambda value: f"{value:.2f}", x_labels=[f"{script}, {clients}" for script, clients in cases],
-        x_label_rotation=0, truncate_label=-1, min_scale=3, max_scale=8, range=(0, _highest(result.runs, cases)),
+        x_label_rotation=0, truncate_label=-1, y_labels=_axis(result.runs, cases),
     )  # fmt: skip
     here = []
     for script, clients in cases:
@@ -144,10 +146,12 @@ def plot(result: Result) -> str:
     return re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)
 
 
-def _highest(runs: Sequence[Run], cases: Iterable[tuple[str, int]]) -> float:
-    """Return the end of the axis: above the highest spread."""
+def _axis(runs: Sequence[Run], cases: Iterable[tuple[str, int]]) -> list[float]:
+    """Return the values on the axis: from 0 to above the highest spread, with 1 among them."""
     found = [one.high for script, clients in cases if (one := ratio(runs, script, clients))]
-    return max([*found, *TUTORIAL_RATIOS.values()]) * 1.05
+    highest = max([*found, *TUTORIAL_RATIOS.values()])
+    step = next(step for step in STEPS if highest / step < LABELS)
+    return [step * number for number in range(int(highest / step) + 2)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
