@@ -34,6 +34,13 @@ def own_world() -> Iterator[worlds.World]:
         subprocess.run(command("sandbox", "down"), cwd=ROOT, check=True, stdout=sys.stderr)
 
 
+def inside(*argv: str) -> None:
+    """Run a command on the internet side of the world; it has said itself why it failed."""
+    done = subprocess.run(command("sandbox", "exec", *argv), cwd=ROOT, check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
 def share(cores: set[int], server: int, client: int) -> dict[str, set[int]] | None:
     """Give the cluster's machine cores of its own, and what is left to the client; None where there is one core only.
 

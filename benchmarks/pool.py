@@ -8,13 +8,12 @@ machine without a full world.
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.machine import RESULTS, ROOT, command, machine
-from benchmarks.own_world import own_world, pin, share, watched
+from benchmarks.machine import RESULTS, ROOT, machine
+from benchmarks.own_world import inside, own_world, pin, share, watched
 from operations.benchmark.pgbench import MIB_PER_SCALE, SCALE, scale_that_fits
 
 PLAN_CORES = 2  # of db-s-2vcpu-4gb, and of s-2vcpu-4gb
@@ -55,7 +54,7 @@ def main(options: list[str]) -> None:
     with own_world() as world, watched(lambda: pin(world, shares)):
         argv = ["python", "-m", "operations", "benchmark", "pool", "--yes", f"--to={RESULTS}", f"--making={MAKING}"]
         argv += [f"--scale={scale()}", *(f"--note={note}" for note in notes), *options]
-        subprocess.run(command("sandbox", "exec", *argv), cwd=ROOT, check=True)
+        inside(*argv)
 
 
 if __name__ == "__main__":

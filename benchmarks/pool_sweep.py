@@ -6,7 +6,6 @@ needs root, two cores, and a machine without a full world; in the cloud nobody s
 
 import json
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,8 +17,8 @@ from statistics import median
 
 import click
 
-from benchmarks.machine import RESULTS, ROOT, command, publish, table
-from benchmarks.own_world import CLUSTER, own_world, pin, share, watched
+from benchmarks.machine import RESULTS, publish, table
+from benchmarks.own_world import CLUSTER, inside, own_world, pin, share, watched
 from benchmarks.pool import BUFFERS, MAKING, PLAN_CORES, scale, scaled
 from operations.benchmark import measure, pgbench, rig
 from operations.benchmark.account import Account, BenchmarkError, until
@@ -66,7 +65,7 @@ def cases(seconds: int, rounds: int) -> list[tuple[str, int, Case]]:
     ]
 
 
-def inside(seconds: int, rounds: int, scale_: int, file: Path) -> None:
+def measured(seconds: int, rounds: int, scale_: int, file: Path) -> None:
     """Measure everything, on the internet side of the world; a line of JSON for each measurement."""
     plan = cases(seconds, rounds)
     account, say = Account(), progress(time.monotonic())
@@ -180,7 +179,7 @@ def body(points: Sequence[Point], seconds: int, rounds: int, scale_: int) -> str
 def main(seconds: int, rounds: int, wanted: int, file: Path | None) -> None:
     """Measure in a world of its own, and publish."""
     if file:
-        inside(seconds, rounds, wanted, file)
+        measured(seconds, rounds, wanted, file)
         return
     shares = share(os.sched_getaffinity(0), PLAN_CORES, PLAN_CORES)
     if shares is None:
@@ -201,9 +200,7 @@ def main(seconds: int, rounds: int, wanted: int, file: Path | None) -> None:
         lines = Path(folder) / "points.jsonl"
         argv = ["python", "-m", "benchmarks.pool_sweep", f"--seconds={seconds}", f"--rounds={rounds}"]
         with watched(look):
-            subprocess.run(
-                command("sandbox", "exec", *argv, f"--scale={scale_}", f"--inside={lines}"), cwd=ROOT, check=True
-            )
+            inside(*argv, f"--scale={scale_}", f"--inside={lines}")
         points = read(lines, seen)
     (RESULTS / "pool_sweep.json").write_text(json.dumps([asdict(point) for point in points], indent=1) + "\n")
     publish("pool_sweep", "Which size of the pool is the best?", body(points, seconds, rounds, scale_))
