@@ -3,10 +3,10 @@
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/django-do/bin:$(PATH)
 
-.PHONY: help setup up down preview check secrets-check test prove benchmark settings-docs policy-docs changes-docs
+.PHONY: help setup up down preview check secrets-check test prove benchmark benchmark-pool settings-docs policy-docs changes-docs
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what is missing on this machine (tools, Python environment, Pulumi)
 	@scripts/setup
@@ -44,3 +44,6 @@ changes-docs: setup ## write docs/changes.md: change every setting and see what 
 
 benchmark: setup ## measure what benchmarks/ asks, and print it with the machine
 	@benchmarks/run
+
+benchmark-pool: setup ## measure what DigitalOcean's pool tutorial does, in the sandbox (35 minutes, needs root)
+	@benchmarks/run pool

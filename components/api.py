@@ -1,4 +1,4 @@
-"""DigitalOcean's API, asked for what an account has already: the token and the place of DigitalOcean's provider."""
+"""DigitalOcean's API, with the token and at the place of DigitalOcean's provider: asked, and told, of an account."""
 
 import json
 import os
@@ -56,28 +56,41 @@ class Api:
     def get(self, path: str) -> Body | None:
         """Return the body of the answer, None where there is nothing; raises UnreadableError."""
         answer = self._send("GET", path)
-        if answer is None:
-            return None
+        return None if answer is None else self._read(path, answer)
+
+    def delete(self, path: str) -> None:
+        """Delete what may be gone already; raises UnreadableError."""
+        self._send("DELETE", path)
+
+    def post(self, path: str, body: Body) -> Body:
+        """Make something; return the body of the answer; raises UnreadableError."""
+        answer = self._send("POST", path, body)
+        return self._read(path, answer) if answer else {}
+
+    def put(self, path: str, body: Body) -> None:
+        """Change something; raises UnreadableError."""
+        self._send("PUT", path, body)
+
+    def _read(self, path: str, answer: bytes) -> Body:
         try:
             body: Body = json.loads(answer)
         except ValueError:
             raise UnreadableError(f"{_shown(path)} is not answered with JSON") from None
         return body
 
-    def delete(self, path: str) -> None:
-        """Delete what may be gone already; raises UnreadableError."""
-        self._send("DELETE", path)
-
-    def _send(self, method: str, path: str) -> bytes | None:
+    def _send(self, method: str, path: str, body: Body | None = None) -> bytes | None:
+        headers, data = self._headers, None
+        if body is not None:
+            headers, data = headers | {"Content-Type": "application/json"}, json.dumps(body).encode()
         try:
-            request = Request(f"{self._endpoint}/v2/{path}", headers=self._headers, method=method)  # noqa: S310 see above
+            request = Request(f"{self._endpoint}/v2/{path}", data, headers, method=method)  # noqa: S310 see above
             with self._opener.open(request, timeout=self._seconds) as response:
                 answer: bytes = response.read()
         except HTTPError as error:
             with error:
-                if error.code == HTTPStatus.NOT_FOUND:
+                if error.code == HTTPStatus.NOT_FOUND and body is None:
                     return None
-                raise UnreadableError(f"{_shown(path)} is answered with {error.code}") from None
+                raise UnreadableError(f"{_shown(path)} is answered with {error.code}{_message(error)}") from None
         except (OSError, HTTPException) as error:
             why = error.reason if isinstance(error, URLError) else error
             raise UnreadableError(f"{self._endpoint} gives no answer: {why}") from None
@@ -107,6 +120,16 @@ def token(environment: Mapping[str, str]) -> str | None:
 def endpoint(environment: Mapping[str, str]) -> str:
     """Return where DigitalOcean's provider finds the API."""
     return environment.get("DIGITALOCEAN_API_URL") or ENDPOINT
+
+
+def _message(error: HTTPError) -> str:
+    """Return what the API says of a refusal; nothing when it isn't the API that answers."""
+    try:
+        document = json.loads(error.read())
+    except (ValueError, OSError, HTTPException):
+        return ""
+    message = document.get("message") if isinstance(document, dict) else None
+    return f": {message}" if isinstance(message, str) else ""
 
 
 def _shown(path: str) -> str:

@@ -10,6 +10,8 @@ COMMANDS = {
     "backend space": "backend:space",
     "backend cloud": "backend:cloud",
     "backend earlier": "backend:earlier",
+    "benchmark clean": "benchmark.clean:command",
+    "benchmark pool": "benchmark.pool:command",
     "cost": "cost:command",
     "policy docs": "policy_docs:docs",
     "preview report": "preview_report:report_of_preview",
@@ -19,6 +21,7 @@ COMMANDS = {
 }
 ABOUT = {
     "backend": "Where a team keeps Pulumi's state, and earlier states of a stack.",
+    "benchmark": "What is measured on clusters of its own.",
     "policy": "The rules that every stack must keep to.",
     "preview": "What `pulumi preview` says, in plain words.",
     "secrets": "That no secret is in plain where it does not belong.",

@@ -24,6 +24,7 @@ class Server(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[str] = []
+        self.sent: list[bytes] = []
 
     def handle_error(self, *_arguments: object) -> None:
         """Say nothing of a client that trusts it not."""
@@ -45,6 +46,20 @@ class Handler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         """Answer."""
         self.do_GET()
+
+    def do_POST(self) -> None:
+        """Take a body, and answer."""
+        self.server.sent.append(self.rfile.read(int(self.headers["Content-Length"])))
+        if not self.path.startswith("/v2/refused"):
+            self.do_GET()
+            return
+        self.send_response(422)
+        self.end_headers()
+        self.wfile.write(b'{"id": "unprocessable_entity", "message": "size: is wrong"}')
+
+    def do_PUT(self) -> None:
+        """The same."""
+        self.do_POST()
 
     def token(self) -> bytes:
         """What it was sent."""
@@ -96,6 +111,22 @@ def test_what_is_gone_is_deleted(server: Server) -> None:
     with pytest.raises(UnreadableError, match="/v2/keys/403 is answered with 403"):
         asked.delete("keys/403")
     assert server.asked == ["DELETE /v2/keys/204", "DELETE /v2/keys/404", "DELETE /v2/keys/403"]
+
+
+def test_what_is_made_and_changed_is_sent_as_json(server: Server) -> None:
+    """Its answer is returned; a place that is not there is an error, where something was to be made."""
+    asked = at(server)
+    assert asked.post("keys/201", {"name": "a"}) == {"token": f"Bearer {TOKEN}"}
+    asked.put("keys/202", {"size": 1})
+    assert server.sent == [b'{"name": "a"}', b'{"size": 1}']
+    with pytest.raises(UnreadableError, match=r"/v2/keys/404 is answered with 404$"):
+        asked.post("keys/404", {})
+
+
+def test_what_the_api_says_of_a_refusal_is_shown(server: Server) -> None:
+    """Its own words, and not whatever else is in the answer."""
+    with pytest.raises(UnreadableError, match=r"/v2/refused is answered with 422: size: is wrong$"):
+        at(server).put("refused", {})
 
 
 def test_no_network_is_no_answer() -> None:
