@@ -5,7 +5,6 @@ migrations do, in another a request alone. A visitor asks five times a second al
 needs root, and a machine without a full world.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.machine import CACHE, ROOT, command, publish, table
+from benchmarks.machine import ROOT, command, publish, table
+from benchmarks.own_world import own_world
 from sandbox.machines import cgroups, machine
 from sandbox.world import world as worlds
 
@@ -158,29 +158,22 @@ def release(trial: Trial, number: int) -> tuple[object, ...]:
 
 def measure(size: str, workers: int, when: str) -> list[tuple[object, ...]]:
     """Deploy the heavy app in a new world, release it again and again; a row for each of these releases."""
-    subprocess.run(command("sandbox", "up", "--depth", "full"), cwd=ROOT, check=True, stdout=sys.stderr)
-    world = worlds.load(Path(os.environ["SANDBOX_HOME"]))
-    try:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
-            shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns(".venv", "__pycache__"))
-            name, code = HEAVY[when]
-            with (folder / "app" / name).open("a") as module:
-                module.write(code)
-            file = settings(world, folder, size, workers)
-            trial = Trial(world=world, workers=workers, folder=folder, settings=file)
-            first = trial.up()
-            if first.startswith("failed"):
-                sys.exit(f"{size}: the first release failed\n{first}")
-            return [(size, workers, when, *release(trial, number)) for number in range(RELEASES)]
-    finally:
-        subprocess.run(command("sandbox", "down"), cwd=ROOT, check=True, stdout=sys.stderr)
+    with own_world() as world, tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+        name, code = HEAVY[when]
+        with (folder / "app" / name).open("a") as module:
+            module.write(code)
+        file = settings(world, folder, size, workers)
+        trial = Trial(world=world, workers=workers, folder=folder, settings=file)
+        first = trial.up()
+        if first.startswith("failed"):
+            sys.exit(f"{size}: the first release failed\n{first}")
+        return [(size, workers, when, *release(trial, number)) for number in range(RELEASES)]
 
 
 def main() -> None:
     """Measure each Droplet and publish; exit status 1 when a visitor was not served, or what serves lost a process."""
-    os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
-    os.environ["SANDBOX_HOME"] = str(worlds.default_home("full").with_name("benchmark"))
     rows = [row for droplet in DROPLETS for row in measure(*droplet)]
     head = (
         "Droplet",

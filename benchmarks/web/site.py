@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import CACHE, ROOT, command
+from benchmarks.machine import ROOT, command
+from benchmarks.own_world import own_world
 from sandbox.machines import cgroups, machine
 from sandbox.machines.machine import Machine
 from sandbox.parts.databases import clusters
@@ -124,18 +125,14 @@ def pooler(cluster: Machine, question: str) -> list[dict[str, str]]:
 @contextlib.contextmanager
 def deployed() -> Iterator[Site]:
     """Start a world, deploy the app to it, and remove all of it in the end."""
-    os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
-    home = worlds.default_home("full").with_name("benchmark")
-    os.environ["SANDBOX_HOME"] = str(home)
-    subprocess.run(command("sandbox", "up", "--depth", "full"), cwd=ROOT, check=True, stdout=sys.stderr)
-    try:
+    with own_world() as world:
         subprocess.run(
             command("scripts/stack", "local", "up", "--yes", "--skip-preview"),
             cwd=ROOT,
             stdout=sys.stderr,
             check=True,
         )
-        yield Site(world=worlds.load(home))
-    finally:
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
-        subprocess.run(command("sandbox", "down"), cwd=ROOT, check=True, stdout=sys.stderr)
+        try:
+            yield Site(world=world)
+        finally:
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
