@@ -13,6 +13,7 @@ import pytest
 from sandbox.model.store import Bodies, Store
 from sandbox.world import world as worlds
 from sandbox.world.world import World
+from tests.api_client import Api, connect
 from tests.commands import run
 from tests.traces import traces
 
@@ -31,6 +32,13 @@ def api_world() -> Iterator[World]:
     yield start("api", home)
     run("sandbox", "down", home=home)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def api(api_world: World) -> Iterator[Api]:
+    """Its API, past Pulumi: ask and change what a stack has made."""
+    with connect(api_world) as api:
+        yield api
 
 
 FULL_HOME = worlds.default_home("full").with_name("test")

@@ -1,4 +1,4 @@
-"""Worlds of depth "api", and their API, past Pulumi."""
+"""Worlds of depth "api"."""
 
 import shutil
 import tempfile
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from sandbox.world.world import World
-from tests.api_client import Api, connect
 from tests.commands import run
 from tests.worlds import start
 
@@ -20,10 +19,3 @@ def world() -> Iterator[World]:
     yield start("api", home)
     run("sandbox", "down", home=home)
     shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def api(api_world: World) -> Iterator[Api]:
-    """Ask and change what a stack has made."""
-    with connect(api_world) as api:
-        yield api
