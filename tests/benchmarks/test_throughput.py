@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from benchmarks import connections, throughput
 from benchmarks.alternatives import ALTERNATIVES
-from benchmarks.machine import ROOT
+from benchmarks.machine import RESULTS, ROOT
 from benchmarks.web import accounts, load
 from benchmarks.web.pages import pages, votes
 from benchmarks.web.setups import NGINX, PROXY, UNIT
 from benchmarks.web.site import Site, pooler
+from sizing.budget import ConnectionBudget
 from tests.worlds import Deployment
 
 CLOUD_INIT = ROOT / "cloud-init"
@@ -182,6 +183,21 @@ def test_each_alternative_changes_a_text_that_is_deployed() -> None:
     ]
     assert len(changes) > 5
     assert [change for change in changes if change[2] not in (CLOUD_INIT / deployed[change[1]]).read_text()] == []
+
+
+def test_what_was_measured_is_what_the_budget_says() -> None:
+    """Statements wait for a backend where the threads of one Droplet are more than backends, and only there."""
+    page = (RESULTS / "connections.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) x (\d+) = \d+ (?:\|[^|]*){5}\| (\d+) ", page, re.MULTILINE)
+    assert len(rows) == len(connections.POOLS) * len(connections.SHAPES)
+    for pool, workers, threads, waiting in (map(int, row) for row in rows):
+        budget = ConnectionBudget(
+            max_connections=25, direct_connections=2, pool_size=pool, workers=workers, threads=threads
+        )
+        if budget.limited_from > 1:
+            assert waiting == 0
+        elif pool < connections.RATE * connections.HELD:  # all backends are at work all the time
+            assert waiting == workers * threads - pool
 
 
 @pytest.mark.full
