@@ -60,7 +60,8 @@ class Site:
     def wait(self) -> None:
         """Wait until the app answers."""
         deadline = time.monotonic() + READY
-        while (status := self.ask("--output", "/dev/null", "--write-out", "%{http_code}", f"{URL}/")) != "200":
+        shown = ("--output", "/dev/null", "--write-out", "%{http_code}")
+        while (status := self.ask(*shown, f"{URL}/questions/1/")) != "200":
             if time.monotonic() > deadline:
                 said = self.droplet.run(["journalctl", "--unit=gunicorn.service", "--lines=30", "--no-pager"]).stdout
                 sys.exit(f"{URL}: must answer 200 within {READY} s, got {status}\n{said}")

@@ -2,16 +2,23 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import throughput
+from benchmarks import connections, throughput
+from benchmarks.alternatives import ALTERNATIVES
+from benchmarks.machine import RESULTS, ROOT
 from benchmarks.web import accounts, load
 from benchmarks.web.pages import pages, votes
+from benchmarks.web.setups import NGINX, PROXY, UNIT
 from benchmarks.web.site import Site, pooler
+from sizing.budget import ConnectionBudget
 from tests.worlds import Deployment
+
+CLOUD_INIT = ROOT / "cloud-init"
 
 # As vegeta v12.13.0 writes it, without what is not read.
 WRITTEN = """{"latencies":{"mean":24000000,"50th":20000000,"95th":80000000,"99th":160000000,"max":250000000},
@@ -134,6 +141,63 @@ def test_answers_are_told_in_the_order_of_their_questions() -> None:
         load.Answer(at=0.0, status=0, after=90.0, error="Get: timeout, after 90 s"),
         load.Answer(at=0.5, status=504, after=60.0, error="504 Gateway Time-out"),
     ]
+
+
+def test_the_result_has_each_page_of_each_set_up_its_ratio_and_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the page and in the numbers beside it."""
+    monkeypatch.setattr(throughput, "RESULTS", tmp_path)
+
+    def found(rate: float, gunicorn: float) -> throughput.Found:
+        climb = load.Climb(held=report(offered=rate), broke=report(offered=1.05 * rate), why="p99 2.0 s")
+        return throughput.Found(climb=climb, low=report(), cost={"nginx": 0.5, "gunicorn": gunicorn, "postgres": 1.0})
+
+    rounds = {("ours", page): [found(300, 2.5), found(330, 2.5)] for page in ("vote page", "vote")}
+    rounds |= {("tutorial", page): [found(100, 11.5), found(100, 11.5)] for page in ("vote page", "vote")}
+    shown = throughput.report(rounds, {"ours": {"Django": 2.0}, "tutorial": {"Django": 9.0}}, "2 rounds.")
+    assert "| vote page | ours | 315 (300 to 330) | 100 | 100 | p99 2.0 s | 10% | 3.15 (3.00 to 3.30) |" in shown
+    assert "| vote | tutorial | 100 (100 to 100) | 100 | 100 | p99 2.0 s | 10% |  |" in shown
+    assert "Droplet 4.0 times as much as ours, and its cluster 1.0 times" in shown
+    assert "| **the Droplet, in all** | 3.00 | 3.00 | 12.00 | 12.00 |" in shown
+    assert "| … Django |  | 2.00 |  | 9.00 |" in shown
+    kept = json.loads((tmp_path / "throughput.json").read_text())
+    assert [one["climb"]["held"]["offered"] for one in kept["rounds"]["ours: vote page"]] == [300, 330]
+
+
+def test_a_visitor_of_an_overload_is_told_by_when_they_asked() -> None:
+    """What they got, most first, and after how long."""
+    answers = [
+        load.Answer(at=moment + part / 4, status=status, after=after, error="")
+        for moment in connections.MOMENTS
+        for part, (status, after) in enumerate([(200, 1.0), (504, 60.0), (504, 60.0), (504, 60.0)])
+    ]
+    assert connections.collapse(answers)[0] == (0, "75% 504, 25% 200", "60.0")
+
+
+def test_each_alternative_changes_a_text_that_is_deployed() -> None:
+    """Else it would be measured as what it is not."""
+    deployed = {NGINX: "nginx/nginx.conf", PROXY: "nginx/proxy.conf", UNIT: "units/gunicorn.service"}
+    changes = [
+        (setup.name, path, old) for setup in ALTERNATIVES for path, pairs in setup.replaced.items() for old, _ in pairs
+    ]
+    assert len(changes) > 5
+    assert [change for change in changes if change[2] not in (CLOUD_INIT / deployed[change[1]]).read_text()] == []
+
+
+def test_what_was_measured_is_what_the_budget_says() -> None:
+    """Statements wait for a backend where the threads of one Droplet are more than backends, and only there."""
+    page = (RESULTS / "connections.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) x (\d+) = \d+ (?:\|[^|]*){5}\| (\d+) ", page, re.MULTILINE)
+    assert len(rows) == len(connections.POOLS) * len(connections.SHAPES)
+    for pool, workers, threads, waiting in (map(int, row) for row in rows):
+        budget = ConnectionBudget(
+            max_connections=25, direct_connections=2, pool_size=pool, workers=workers, threads=threads
+        )
+        if budget.limited_from > 1:
+            assert waiting == 0
+        elif pool < connections.RATE * connections.HELD:  # all backends are at work all the time
+            assert waiting == workers * threads - pool
 
 
 @pytest.mark.full
