@@ -121,7 +121,7 @@ def against_all(points: Iterable[Point], plan: str, script: str, size: int) -> S
         if (point.plan, point.run.script) == (plan, script)
     }
     most = pool_size(plan, 0)
-    rounds = sorted(number for one, number in by if one == size and (most, number) in by)
+    rounds = sorted(number for one, number in by if one == size and by.get((most, number)))
     values = tuple(by[size, number] / by[most, number] for number in rounds)
     return Spread(values) if values else None
 

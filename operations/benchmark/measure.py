@@ -1,5 +1,6 @@
 """Makes the measurements of a schedule, one after the other, and says how far it is."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -47,18 +48,20 @@ def one_of(rig: Rig, case: Case, pool_size: int) -> Run:
     if not connected["accepted"]:
         raise BenchmarkError(f"{case}: must have a connection at least, all were refused: {connected['refusals'][0]}")
     for clients in pgbench.attempts(connected["accepted"]):
-        answer = _rehearsed(rig, case, clients)
+        answer = _rehearsed(rig, case, clients, math.ceil(connected["took_s"]))
         if not pgbench.was_refused(answer):
             break
     return pgbench.read(case, connected, answer)
 
 
-def _rehearsed(rig: Rig, case: Case, clients: int) -> dict[str, Any]:
-    """Run pgbench for a short time, and then for the case's; what was refused is not tried for longer."""
-    for seconds in (pgbench.warm_up(case), case.seconds):
-        sampling = pgbench.SAMPLING[case.script] if seconds == case.seconds else 0
+def _rehearsed(rig: Rig, case: Case, clients: int, connecting: int) -> dict[str, Any]:
+    """Run pgbench for a short time, and then for the case's; what was refused is not tried for longer.
+
+    Its time runs from before it connects, which it does not count as throughput: that is added.
+    """
+    for seconds, sampling in ((pgbench.warm_up(case), 0.0), (case.seconds, pgbench.SAMPLING[case.script])):
         answer: dict[str, Any] = rig.client.ask(
-            "pgbench", arguments=pgbench.arguments(case, clients, seconds), sampling=sampling
+            "pgbench", arguments=pgbench.arguments(case, clients, seconds + connecting), sampling=sampling
         )
         if pgbench.was_refused(answer):
             break

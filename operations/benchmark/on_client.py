@@ -85,7 +85,8 @@ def settings() -> Answer:
 
 
 def connect(service: str, clients: int) -> Answer:
-    """Open so many connections at once; return how many were accepted, and what the others were told."""
+    """Open so many connections at once; return how many were accepted, what others were told, and how long it took."""
+    began = time.monotonic()
     sessions: list[psycopg.Connection] = []
     refusals: list[str] = []
     for _ in range(clients):
@@ -93,11 +94,12 @@ def connect(service: str, clients: int) -> Answer:
             sessions.append(psycopg.connect(f"service={service}"))
         except psycopg.OperationalError as error:
             refusals.append(str(error).strip())
+    took = time.monotonic() - began
     for session in sessions:
         session.close()
     if service == "direct":
         quiet()
-    return {"accepted": len(sessions), "refusals": refusals}
+    return {"accepted": len(sessions), "refusals": refusals, "took_s": took}
 
 
 def pgbench(arguments: list[str], sampling: float) -> Answer:
