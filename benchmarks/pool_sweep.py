@@ -132,7 +132,10 @@ def verdicts(points: Sequence[Point]) -> Iterator[str]:
         most = pool_size(plan, 0)
         for script in SCRIPTS:
             found = {size: against_all(points, plan, script, size) for size in sizes(most) if size != most}
-            better = {size: one for size, one in found.items() if one and len(one.values) > 1 and one.low > 1}
+            if all(one is None or len(one.values) == 1 for one in found.values()):
+                yield f"{plan}, {script}: not decided, one round has no spread."
+                continue
+            better = {size: one for size, one in found.items() if one and one.low > 1}
             if better:
                 best = max(better, key=lambda size: better[size].middle)
                 also = [str(size) for size in better if size != best]
