@@ -16,6 +16,7 @@ from benchmarks.web.pages import pages, votes
 from benchmarks.web.setups import NGINX, PROXY, UNIT
 from benchmarks.web.site import Site, pooler
 from sizing.budget import ConnectionBudget
+from tests.commands import environment
 from tests.worlds import Deployment
 
 CLOUD_INIT = ROOT / "cloud-init"
@@ -203,7 +204,8 @@ def test_what_was_measured_is_what_the_budget_says() -> None:
 @pytest.mark.full
 def test_each_page_is_served_and_each_vote_is_counted(deployed: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Over HTTPS at a constant rate, through the pool or without a query, with what it costs each program."""
-    monkeypatch.setenv("SANDBOX_HOME", str(deployed.world.home))
+    for name in ("PATH", "SANDBOX_HOME"):
+        monkeypatch.setenv(name, environment(deployed.world.home)[name])
     load.install()
     site = Site(world=deployed.world)
 
