@@ -1,5 +1,6 @@
 """A full world for a benchmark alone, and cores for each of its machines."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -22,16 +23,30 @@ CLUSTER, DROPLET = "c", "d"  # what machines' names begin with
 def own_world() -> Iterator[worlds.World]:
     """Start a world, and remove it whatever happens."""
     os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
-    # Not that of another benchmark, whose world would be removed here in the end.
-    home = worlds.default_home("full").with_name("benchmark-pool")
+    home = worlds.default_home("full").with_name("benchmark")
     os.environ["SANDBOX_HOME"] = str(home)
     for one in (signal.SIGTERM, signal.SIGHUP):  # an exception, as Ctrl-C is
         signal.signal(one, lambda number, _frame: sys.exit(128 + number))
-    try:
-        subprocess.run(command("sandbox", "up", "--depth", "full"), cwd=ROOT, check=True, stdout=sys.stderr)
-        yield worlds.load(home)
-    finally:
-        subprocess.run(command("sandbox", "down"), cwd=ROOT, check=True, stdout=sys.stderr)
+    with _alone(home.with_name("benchmark.lock")):
+        down = command("sandbox", "down")
+        subprocess.run(down, cwd=ROOT, check=True, stdout=sys.stderr)  # of a run that was killed
+        try:
+            subprocess.run(command("sandbox", "up", "--depth", "full"), cwd=ROOT, check=True, stdout=sys.stderr)
+            yield worlds.load(home)
+        finally:
+            subprocess.run(down, cwd=ROOT, check=True, stdout=sys.stderr)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """End the program while another benchmark runs: all have one world, which the first to end would remove."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("another benchmark is running; wait for its end")
+        yield
 
 
 def inside(*argv: str) -> None:
