@@ -194,8 +194,8 @@ def main() -> None:
         "alternatives",
         "Which other way to run the app serves more than ours?",
         f"The vote page on one vCPU, {CONNECTIONS} connections that ask as fast as they are answered, {SECONDS:g} s "
-        f"each, {rounds} rounds, each right after ours: the middle (least to most) of the rounds, in times ours.\n\n"
-        + table(head, rows(chosen, found)),
+        f"each, {rounds} round{'s' if rounds > 1 else ''}, each right after ours: the middle (least to most) of the "
+        "rounds, in times ours.\n\n" + table(head, rows(chosen, found)),
     )
 
 

@@ -168,7 +168,7 @@ def main() -> None:
         site.pin()
         found = measure(site, rounds, seconds)
         parts = apart(site, max(seconds, 10))
-    length = f"{rounds} rounds, {seconds:g} s for each rate."
+    length = f"{rounds} round{'s' if rounds > 1 else ''}, {seconds:g} s for each rate."
     publish(
         "throughput", "How many requests a second does a Droplet with one vCPU serve?", report(found, parts, length)
     )
