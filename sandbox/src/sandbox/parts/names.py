@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.model.topology import Topology
@@ -13,6 +15,8 @@ from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, RESOLV
 PROGRAM = "dns"
 FRONT_NAMES = (API_HOST, CLOUD_HOST, ACME_HOST, SPACES_DOMAIN)  # and all names below each
 PORT = 53
+CHALLENGES = "dns-challenges"  # a second dnsmasq, while an ACME server asks: only a new one learns TXT records
+CHALLENGES_PORT = 5355
 DEADLINE = 10.0  # seconds
 FILTER_AAAA_SINCE = (2, 87)  # https://thekelleys.org.uk/dnsmasq/CHANGELOG
 
@@ -22,16 +26,13 @@ def start(world: World, supervisor: Supervisor) -> None:
     hosts = _hosts(world)
     if not hosts.exists():
         hosts.write_text("")
+    _servers(world).write_text("")
     configuration = world.run / "dnsmasq.conf"
-    configuration.write_text(render_configuration(hosts, namespaces.upstream_resolvers(), _version()))
+    text = render_configuration(hosts, _servers(world), namespaces.upstream_resolvers(), _version())
+    configuration.write_text(text)
     command = ["dnsmasq", "--keep-in-foreground", f"--conf-file={configuration}"]
     supervisor.put(Program(name=PROGRAM, command=namespaces.in_namespace(namespaces.ROUTER, command), priority=20))
-    until(
-        # It listens by TCP and UDP at the same time.
-        lambda: None if inside.listens(namespaces.ROUTER, GATEWAY, PORT) else "does not answer",
-        DEADLINE,
-        lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / PROGRAM}.log"),
-    )
+    _wait(world, PROGRAM, GATEWAY, PORT)
 
 
 def apply(world: World, supervisor: Supervisor, topology: Topology) -> None:
@@ -42,7 +43,42 @@ def apply(world: World, supervisor: Supervisor, topology: Topology) -> None:
         supervisor.signal(PROGRAM, "HUP")
 
 
-def render_configuration(hosts: Path, upstream: list[str], version: tuple[int, ...]) -> str:
+@contextmanager
+def challenges(world: World, supervisor: Supervisor, records: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Answer these names with these texts for a while, to whoever asks; one caller at a time."""
+    records = list(records)
+    configuration = world.run / f"{CHALLENGES}.conf"
+    lines = ["no-resolv", "no-hosts", "user=root", "bind-interfaces", "listen-address=127.0.0.1"]
+    lines += [f"port={CHALLENGES_PORT}", *(f"txt-record={name},{text}" for name, text in records)]
+    configuration.write_text("\n".join(lines) + "\n")
+    command = ["dnsmasq", "--keep-in-foreground", f"--conf-file={configuration}"]
+    supervisor.put(Program(name=CHALLENGES, command=namespaces.in_namespace(namespaces.ROUTER, command), priority=20))
+    try:
+        _wait(world, CHALLENGES, "127.0.0.1", CHALLENGES_PORT)
+        names = sorted({name for name, _ in records})
+        _lead(world, supervisor, [f"server=/{name}/127.0.0.1#{CHALLENGES_PORT}" for name in names])
+        yield
+    finally:
+        _lead(world, supervisor, [])
+        supervisor.remove(CHALLENGES)
+
+
+def _lead(world: World, supervisor: Supervisor, lines: list[str]) -> None:
+    """Ask other servers for some names; dnsmasq reads that file again, and forgets what it knows."""
+    _servers(world).write_text("".join(f"{line}\n" for line in lines))
+    supervisor.signal(PROGRAM, "HUP")
+
+
+def _wait(world: World, program: str, address: str, port: int) -> None:
+    until(
+        # It listens by TCP and UDP at the same time.
+        lambda: None if inside.listens(namespaces.ROUTER, address, port) else "does not answer",
+        DEADLINE,
+        lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / program}.log"),
+    )
+
+
+def render_configuration(hosts: Path, servers: Path, upstream: list[str], version: tuple[int, ...]) -> str:
     """Contents of dnsmasq's configuration."""
     lines = [
         "no-resolv",
@@ -52,6 +88,7 @@ def render_configuration(hosts: Path, upstream: list[str], version: tuple[int, .
         f"listen-address={GATEWAY},{RESOLVER},127.0.0.1",
         "cache-size=1000",
         f"addn-hosts={hosts}",
+        f"servers-file={servers}",
         *(f"server={server}" for server in upstream),
         *(f"address=/{name}/{GATEWAY}" for name in FRONT_NAMES),
     ]
@@ -70,6 +107,10 @@ def render_hosts(topology: Topology) -> str:
 
 def _hosts(world: World) -> Path:
     return world.run / "hosts"
+
+
+def _servers(world: World) -> Path:
+    return world.run / "dns-servers"
 
 
 def _version() -> tuple[int, ...]:

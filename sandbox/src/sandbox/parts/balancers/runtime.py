@@ -1,0 +1,57 @@
+"""What a running HAProxy is asked over its sockets, and what it says of its members."""
+
+import socket
+from pathlib import Path
+
+from sandbox.model.realiser import RealiserError
+from sandbox.parts.balancers.configuration import CHECKED
+
+_TIMEOUT = 10.0  # seconds
+_UP = {"2", "3"}  # srv_op_state: running, and running but soon to be stopped
+_BACKEND, _MEMBER, _STATE = 1, 3, 5  # columns of "show servers state": HAProxy's management.txt
+
+
+def ask(path: Path, command: str) -> str:
+    """Give a command to a worker, or to the master, and return its answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT)
+        parts = []
+        try:
+            connection.connect(str(path))
+            connection.sendall(f"{command}\n".encode())
+            connection.shutdown(socket.SHUT_WR)
+            while part := connection.recv(65536):
+                parts.append(part)
+        except OSError as error:
+            raise RealiserError(f"HAProxy does not answer `{command}` at {path}: {error}") from error
+    return b"".join(parts).decode()
+
+
+def members(worker: Path) -> dict[str, bool]:
+    """Return the members that the serving worker looks at, and whether each is healthy."""
+    return {row[_MEMBER]: row[_STATE] in _UP for row in _rows(ask(worker, f"show servers state {CHECKED}"))}
+
+
+def stop_sending(worker: Path, member: str) -> None:
+    """Give a member no new connection any more; those that it has go on."""
+    for backend in _with(ask(worker, "show servers state"), member):
+        ask(worker, f"set server {backend}/{member} state drain")
+
+
+def end_connections(master: Path, member: str) -> None:
+    """End what is left of a member's connections, in all workers."""
+    for line in ask(master, "show proc").splitlines():
+        process, kind = [*line.split(), "", ""][:2]
+        if kind != "worker":
+            continue
+        for backend in _with(ask(master, f"@!{process} show servers state"), member):
+            ask(master, f"@!{process} shutdown sessions server {backend}/{member}")
+
+
+def _rows(text: str) -> list[list[str]]:
+    """Return the rows of "show servers state", which begins with its version and the names of its columns."""
+    return [line.split() for line in text.splitlines()[2:] if line]
+
+
+def _with(text: str, member: str) -> list[str]:
+    return [row[_BACKEND] for row in _rows(text) if row[_MEMBER] == member and row[_BACKEND] != CHECKED]
