@@ -10,7 +10,7 @@ from sandbox.world.world import GATEWAY, METADATA, RESOLVER
 TABLE = "dosb"
 POSTGRES_PORT = 25060
 POOL_PORT = 25061
-ANYWHERE = ipaddress.ip_network("0.0.0.0/0")
+ANYWHERE = ipaddress.IPv4Network("0.0.0.0/0")
 
 
 def droplet_machine(droplet_id: int) -> str:

@@ -1,4 +1,4 @@
-"""DigitalOcean's own client of Let's Encrypt: it proves names of the account's zones by DNS records, from the internet."""
+"""DigitalOcean's own client of Let's Encrypt: it proves names of the account's zones by records in the world's DNS."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import click
-import josepy
 from acme import challenges, client, crypto_util, messages
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from josepy.jwk import JWK, JWKRSA
 
 from sandbox.model.realiser import RealiserError
 from sandbox.network import namespaces
@@ -41,7 +41,7 @@ def obtain(world: World, names: list[str]) -> pem.Pair:
 
 
 @contextmanager
-def _proved(world: World, order: messages.OrderResource, acme: client.ClientV2, key: josepy.JWK) -> Iterator[None]:
+def _proved(world: World, order: messages.OrderResource, acme: client.ClientV2, key: JWK) -> Iterator[None]:
     """Let the world's DNS answer an order's challenges."""
     records: list[tuple[str, str]] = []
     answers = []
@@ -57,7 +57,7 @@ def _proved(world: World, order: messages.OrderResource, acme: client.ClientV2, 
 
 
 def _issue(world: World, names: tuple[str, ...]) -> dict[str, str]:
-    account = josepy.JWKRSA(key=rsa.generate_private_key(public_exponent=65537, key_size=_BITS))
+    account = JWKRSA(key=rsa.generate_private_key(public_exponent=65537, key_size=_BITS))
     network = client.ClientNetwork(account, user_agent="sandbox")
     acme = client.ClientV2(client.ClientV2.get_directory(f"https://{ACME_HOST}/directory", network), network)
     acme.new_account(messages.NewRegistration.from_data(terms_of_service_agreed=True))

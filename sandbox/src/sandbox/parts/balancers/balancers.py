@@ -26,6 +26,11 @@ _CONFIGURATION = "haproxy.cfg"
 _DRAINING = "draining.json"
 
 
+def program_of(balancer_id: str) -> str:
+    """Name of a load balancer's process."""
+    return PREFIX + balancer_machine(balancer_id)
+
+
 def health(world: World, balancer_id: str) -> dict[str, str]:
     """Say of each member, by its private address, whether it is healthy, down, or about to go."""
     name = balancer_machine(balancer_id)
@@ -52,7 +57,7 @@ class Balancers:
         certificates = {certificate.id: certificate for certificate in topology.certificates}
         running = {process.name for process in self._supervisor.status() if process.pid}
         for balancer in topology.load_balancers:
-            self._serve(balancer, certificates, running=PREFIX + balancer_machine(balancer.id) in running)
+            self._serve(balancer, certificates, running=program_of(balancer.id) in running)
         wanted = {balancer_machine(balancer.id) for balancer in topology.load_balancers}
         for folder in (self._world.home / "balancers").glob("*"):
             if folder.name not in wanted:

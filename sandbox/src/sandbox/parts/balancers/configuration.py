@@ -17,7 +17,7 @@ from sandbox.model.topology import ForwardingRule, LoadBalancer
 GENERATION_PORT = 7478  # on the balancer's own loopback: says which configuration serves
 CHECKED = "members"  # the backend that looks at all members; those of the rules follow it
 CONNECT = 5  # seconds
-MAX_CONNECTIONS = 10_000  # of one node
+MAX_CONNECTIONS = 4000  # a node of DigitalOcean's has 10,000
 HTTP_PORT = 80
 # ECDHE with an authenticated cipher, and, unless the policy is strong, what older clients of TLS 1.2 have.
 STRONG = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -89,10 +89,8 @@ def _common(balancer: LoadBalancer, places: Places) -> Iterator[str]:
     yield f"""\
 # {balancer.name}
 global
-  no strict-limits
   maxconn {MAX_CONNECTIONS}
   nbthread 1
-  log stdout format raw daemon notice
   stats socket {places.socket} mode 600 level admin expose-fd listeners
   server-state-file {places.state}
   ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
@@ -100,7 +98,6 @@ global
   ssl-default-server-options ssl-min-ver TLSv1.2
 
 defaults
-  log global
   load-server-state-from-file global
   retries 3
   option redispatch
