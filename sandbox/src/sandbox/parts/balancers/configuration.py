@@ -101,7 +101,6 @@ defaults
   load-server-state-from-file global
   retries 3
   option redispatch
-  option idle-close-on-response
   timeout connect {CONNECT}s
   timeout client {balancer.idle_timeout}s
   timeout server {balancer.idle_timeout}s
@@ -145,6 +144,8 @@ def _frontend(balancer: LoadBalancer, rule: ForwardingRule, places: Places) -> I
     elif balancer.redirects and rule.entry_port == HTTP_PORT:
         yield _REDIRECT
     else:
+        # A visitor whose connection ends with the old configuration is told so with an answer, not in between.
+        yield "  option idle-close-on-response"
         yield "  option forwardfor"
         yield f"  http-request set-header X-Forwarded-Proto {'https' if rule.certificate_id else 'http'}"
         yield f"  http-request set-header X-Forwarded-Port {rule.entry_port}"
