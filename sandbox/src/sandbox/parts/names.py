@@ -1,6 +1,8 @@
 """The world's DNS: dnsmasq answers DigitalOcean's names and the topology's records, and passes other questions on."""
 
 import re
+import socket
+import struct
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -57,6 +59,8 @@ def challenges(world: World, supervisor: Supervisor, records: Iterable[tuple[str
         _wait(world, CHALLENGES, "127.0.0.1", CHALLENGES_PORT)
         names = sorted({name for name, _ in records})
         _lead(world, supervisor, [f"server=/{name}/127.0.0.1#{CHALLENGES_PORT}" for name in names])
+        for name, text in records:
+            _wait_answered(world, name, text)
         yield
     finally:
         _lead(world, supervisor, [])
@@ -76,6 +80,24 @@ def _wait(world: World, program: str, address: str, port: int) -> None:
         DEADLINE,
         lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / program}.log"),
     )
+
+
+def _wait_answered(world: World, name: str, text: str) -> None:
+    """Wait until the world's resolver has a TXT record: it was told to read a file again, and does so by and by."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 16, 1)  # RFC 1035, 4.1
+
+    def missing() -> str | None:
+        with socket.socket(type=socket.SOCK_DGRAM) as resolver:
+            resolver.settimeout(1)
+            resolver.sendto(question, (GATEWAY, PORT))
+            try:
+                return None if text.encode() in resolver.recv(4096) else "another answer"
+            except TimeoutError:
+                return "no answer"
+
+    late = f"the world's DNS has {{}} for {name} after {DEADLINE:.0f} s; see {world.logs / CHALLENGES}.log"
+    until(lambda: inside.call(namespaces.ROUTER, missing), DEADLINE, lambda last: WorldError(late.format(last)))
 
 
 def render_configuration(hosts: Path, servers: Path, upstream: list[str], version: tuple[int, ...]) -> str:

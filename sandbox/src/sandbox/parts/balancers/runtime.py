@@ -34,8 +34,9 @@ def members(worker: Path) -> dict[str, bool]:
 
 def stop_sending(worker: Path, member: str) -> None:
     """Give a member no new connection any more; those that it has go on."""
-    for backend in _with(ask(worker, "show servers state"), member):
-        ask(worker, f"set server {backend}/{member} state drain")
+    for row in _rows(ask(worker, "show servers state")):
+        if row[_MEMBER] == member and row[_BACKEND] != CHECKED:
+            ask(worker, f"set server {row[_BACKEND]}/{member} state drain")
 
 
 def end_connections(master: Path, member: str) -> None:
@@ -44,14 +45,12 @@ def end_connections(master: Path, member: str) -> None:
         process, kind = [*line.split(), "", ""][:2]
         if kind != "worker":
             continue
-        for backend in _with(ask(master, f"@!{process} show servers state"), member):
-            ask(master, f"@!{process} shutdown sessions server {backend}/{member}")
+        # One by one: of a worker that only ends its connections, HAProxy refuses to end those of a server at once.
+        for session in ask(master, f"@!{process} show sess").splitlines():
+            if f" srv={member} " in session:
+                ask(master, f"@!{process} shutdown session {session.partition(':')[0]}")
 
 
 def _rows(text: str) -> list[list[str]]:
     """Return the rows of "show servers state", which begins with its version and the names of its columns."""
     return [line.split() for line in text.splitlines()[2:] if line]
-
-
-def _with(text: str, member: str) -> list[str]:
-    return [row[_BACKEND] for row in _rows(text) if row[_MEMBER] == member and row[_BACKEND] != CHECKED]
