@@ -1,10 +1,12 @@
 """Load balancers keep DigitalOcean's rules."""
 
+import json
 from http import HTTPStatus
 
 import pytest
 
 from tests.api_client import Api, Body, until
+from tests.commands import run
 
 HTTP: Body = {"entry_protocol": "http", "entry_port": 80, "target_protocol": "http", "target_port": 80}
 PASSED: Body = {"entry_protocol": "https", "entry_port": 443, "target_protocol": "https", "target_port": 443}
@@ -228,3 +230,14 @@ def test_it_belongs_to_a_vpc_a_project_and_firewalls(api: Api) -> None:
     assert found["inbound_rules"][0]["sources"] == {"load_balancer_uids": []}
     assert api.raw.get(f"/v2/load_balancers/{made['id']}").status_code == HTTPStatus.NOT_FOUND
     assert api.raw.delete(f"/v2/vpcs/{vpc['id']}").status_code == HTTPStatus.NO_CONTENT
+
+
+def test_at_depth_api_nothing_listens_and_nobody_is_healthy(api: Api) -> None:
+    """`sandbox status` shows it as what it is there, without members whose health nobody sees."""
+    droplet = api.droplet()
+    balancer(api, droplet_ids=[droplet["id"]], vpc_uuid=droplet["vpc_uuid"])
+    parts = json.loads(run("sandbox", "status", "--json", home=api.world.home).stdout)["parts"]
+    assert [(row["product"], row["state"]) for row in parts if "alancer" in row["product"]] == [
+        ("Load balancer (in the API only)", "active")
+    ]
+    assert not [row for row in parts if row["product"] == "member"]

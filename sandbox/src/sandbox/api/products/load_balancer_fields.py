@@ -186,13 +186,16 @@ def check_droplets(store: Store, droplet_ids: list[int], balancer: Body) -> None
 
 def _check_kind(fields: Balancer) -> None:
     """Raise 501 for other kinds of load balancers than a regional one with a public IPv4 address."""
-    only = {"type": "REGIONAL", "network": "EXTERNAL", "network_stack": "IPV4"}
-    others = {"type": {"REGIONAL_NETWORK", "GLOBAL"}, "network": {"INTERNAL"}, "network_stack": {"DUALSTACK"}}
-    for name, has in only.items():
-        if _one_of(name, getattr(fields, name), has, *sorted(others[name])) != has:
-            raise errors.not_implemented(f'{name}: the sandbox has {has}, got "{getattr(fields, name)}"')
-    for name in ("ip", "subnet_uuid", "validate_only"):
-        if getattr(fields, name):
+    for name, value, has, others in (
+        ("type", fields.type, "REGIONAL", ("GLOBAL", "REGIONAL_NETWORK")),
+        ("network", fields.network, "EXTERNAL", ("INTERNAL",)),
+        ("network_stack", fields.network_stack, "IPV4", ("DUALSTACK",)),
+    ):
+        if _one_of(name, value, has, *others) != has:
+            raise errors.not_implemented(f'{name}: the sandbox has {has}, got "{value}"')
+    only_clients = {"ip": fields.ip, "subnet_uuid": fields.subnet_uuid, "validate_only": fields.validate_only}
+    for name, said in only_clients.items():
+        if said:
             raise errors.not_implemented(f"{name}: DigitalOcean has this field, the sandbox doesn't; leave it out")
 
 
