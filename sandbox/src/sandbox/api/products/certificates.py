@@ -88,19 +88,20 @@ def resume(cloud: Cloud) -> None:
 
 async def renew(cloud: Cloud, certificate_id: str) -> Resource:
     """Get a certificate of Let's Encrypt anew: it keeps its name, has another id, and its load balancers follow."""
-    old = cloud.find("certificate", certificate_id)
-    if (old.body["type"], old.body["state"]) != ("lets_encrypt", "verified"):
-        raise errors.unprocessable(f'certificate: only one of Let\'s Encrypt that is verified renews, got "{old.id}"')
     async with cloud.lock("acme"):
+        old = cloud.find("certificate", certificate_id)
+        if (old.body["type"], old.body["state"]) != ("lets_encrypt", "verified"):
+            raise errors.unprocessable(
+                f'certificate: only one of Let\'s Encrypt that is verified renews, got "{old.id}"'
+            )
         pair = await cloud.run(cloud.realiser.obtain_certificate, old.body["dns_names"])
-    new = _put(cloud.store, old.body["name"], "lets_encrypt", pair, old.body["dns_names"])
-    for balancer in cloud.store.list("load_balancer"):
-        rules = balancer.body["forwarding_rules"]
-        for rule in rules:
-            if rule["certificate_id"] == old.id:
-                rule["certificate_id"] = new.id
-        cloud.store.put("load_balancer", balancer.id, balancer.body)
-    cloud.store.delete("certificate", old.id)
+        new = _put(cloud.store, old.body["name"], "lets_encrypt", pair, old.body["dns_names"])
+        for balancer in cloud.store.list("load_balancer"):
+            for rule in balancer.body["forwarding_rules"]:
+                if rule["certificate_id"] == old.id:
+                    rule["certificate_id"] = new.id
+            cloud.store.put("load_balancer", balancer.id, balancer.body)
+        cloud.store.delete("certificate", old.id)
     await cloud.apply()
     return new
 

@@ -69,6 +69,7 @@ class Balancers:
         places = Places(state=folder / "state", socket=socket, certificates=folder / "certificates")
         places.certificates.mkdir(mode=0o700, parents=True, exist_ok=True)
         text = render(balancer, places)
+        leaving = self._draining_of(name, balancer, running=running)
         if running and _content(folder / _CONFIGURATION) == text:
             return
         legs.add(
@@ -84,7 +85,7 @@ class Balancers:
         candidate = folder / f"{_CONFIGURATION}.new"
         candidate.write_text(text)
         _check(name, candidate)
-        places.state.write_text(states(balancer, self._before(balancer, socket) if running else ()))
+        places.state.write_text(states(balancer, _healthy_before(balancer, socket, leaving) if running else ()))
         candidate.rename(folder / _CONFIGURATION)
         if running:
             self._supervisor.signal(PREFIX + name, "USR2")
@@ -93,17 +94,15 @@ class Balancers:
         self._wait_served(name, generation_of(text))
         _remove_others(places.certificates, used)
 
-    def _before(self, balancer: LoadBalancer, socket: Path) -> set[str]:
-        """Let members go that are none any more; return those that are healthy."""
-        now = runtime.members(socket)
-        present = set(balancer.members)
-        for member in now.keys() - present:
-            runtime.stop_sending(socket, member)
-        name = balancer_machine(balancer.id)
+    def _draining_of(self, name: str, balancer: LoadBalancer, *, running: bool) -> Draining:
+        """Return what members drain; those of before a restart of the API go on, if HAProxy still runs."""
+        file = _folder(self._world, name) / _DRAINING
+        if not running:
+            file.unlink(missing_ok=True)
         if name not in self._draining:
-            self._draining[name] = Draining(_folder(self._world, name) / _DRAINING, _master(self._world, name))
-        self._draining[name].change(now.keys() - present, present)
-        return {member for member, up in now.items() if up}
+            self._draining[name] = Draining(file, _master(self._world, name))
+            self._draining[name].change(set(), set(balancer.members))
+        return self._draining[name]
 
     def _start(self, name: str) -> None:
         # In the foreground, with a master that forks a new worker for each configuration.
@@ -138,6 +137,15 @@ class Balancers:
         for socket in (_socket(self._world, name), _master(self._world, name)):
             socket.unlink(missing_ok=True)
         shutil.rmtree(_folder(self._world, name))
+
+
+def _healthy_before(balancer: LoadBalancer, socket: Path, leaving: Draining) -> set[str]:
+    """Let members go that are none any more; return those that are healthy."""
+    now, present = runtime.members(socket), set(balancer.members)
+    for member in now.keys() - present:
+        runtime.stop_sending(socket, member)
+    leaving.change(now.keys() - present, present)
+    return {member for member, up in now.items() if up}
 
 
 def _folder(world: World, name: str) -> Path:
