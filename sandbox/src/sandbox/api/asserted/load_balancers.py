@@ -82,7 +82,7 @@ LOAD_BALANCERS = (
     assumed(
         "Load balancer", "with PROXY protocol (version 1) checks speak it, too", "else members would need two ports"
     ),
-    assumed("Load balancer", "a request that no member has read is given to another one", "usual"),
+    assumed("Load balancer", "a request that its member has not taken within 3 s goes to another one", "usual"),
     assumed("Load balancer", "certificates of members aren't verified", "Droplets have none for their addresses"),
     docs(
         "Load balancer",

@@ -16,7 +16,7 @@ from sandbox.model.topology import ForwardingRule, LoadBalancer
 
 GENERATION_PORT = 7478  # on the balancer's own loopback: says which configuration serves
 CHECKED = "members"  # the backend that looks at all members; those of the rules follow it
-CONNECT = 5  # seconds
+CONNECT = 3  # seconds until a member that says nothing is given up, and another one is asked
 MAX_CONNECTIONS = 4000  # a node of DigitalOcean's has 10,000
 HTTP_PORT = 80
 # ECDHE with an authenticated cipher, and, unless the policy is strong, what older clients of TLS 1.2 have.
@@ -100,7 +100,7 @@ global
 defaults
   load-server-state-from-file global
   retries 3
-  option redispatch
+  option redispatch 1
   timeout connect {CONNECT}s
   timeout client {balancer.idle_timeout}s
   timeout server {balancer.idle_timeout}s
