@@ -5,8 +5,10 @@ from pathlib import Path
 
 from sandbox.model.realiser import RealiserError
 from sandbox.parts.balancers.configuration import CHECKED
+from sandbox.world.waiting import until
 
 _TIMEOUT = 10.0  # seconds
+_RESTART = 5.0  # seconds
 _UP = {"2", "3"}  # srv_op_state: running, and running but soon to be stopped
 _BACKEND, _MEMBER, _STATE = 1, 3, 5  # columns of "show servers state": HAProxy's management.txt
 
@@ -41,7 +43,7 @@ def stop_sending(worker: Path, member: str) -> None:
 
 def end_connections(master: Path, member: str) -> None:
     """End what is left of a member's connections, in all workers."""
-    for line in ask(master, "show proc").splitlines():
+    for line in _processes(master).splitlines():
         process, kind = [*line.split(), "", ""][:2]
         if kind != "worker":
             continue
@@ -49,6 +51,21 @@ def end_connections(master: Path, member: str) -> None:
         for session in ask(master, f"@!{process} show sess").splitlines():
             if f" srv={member} " in session:
                 ask(master, f"@!{process} shutdown session {session.partition(':')[0]}")
+
+
+def _processes(master: Path) -> str:
+    """Ask a master for its workers; for a moment after a change it does not listen, since it executes itself anew."""
+    answers: list[str] = []
+
+    def missing() -> str | None:
+        try:
+            answers.append(ask(master, "show proc"))
+        except RealiserError as error:
+            return str(error)
+        return None
+
+    until(missing, _RESTART, RealiserError)
+    return answers[0]
 
 
 def _rows(text: str) -> list[list[str]]:
