@@ -16,11 +16,13 @@ from tests.internet_side import python
 
 DOMAIN = "shop.example"
 CHECK = {"check_interval_seconds": 3, "response_timeout_seconds": 3, "healthy_threshold": 2, "unhealthy_threshold": 2}
+WORKERS = 4  # visitors at a time, half of them over a connection that is kept
+LOAD = "answer = load(given['domain'], given['stop'], given['workers'])"
 DETECTED = 15.0  # seconds in which a member that fails is out, at most
 EVERYBODY = {"addresses": ["0.0.0.0/0", "::/0"]}
 # At port 80 a site that says who serves and what it was told; at port 81 a server that reads a line of PROXY first.
 SERVER = """
-import http.server, json, os, socket, socketserver, threading, time
+import http.server, json, socket, socketserver, threading, time
 
 class Site(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -29,7 +31,7 @@ class Site(http.server.BaseHTTPRequestHandler):
             time.sleep(3)
         said = {"host": socket.gethostname(), "headers": {k.lower(): v for k, v in self.headers.items()}}
         body = json.dumps(said).encode()
-        self.send_response(503 if self.path == "/healthz" and os.path.exists("/root/sick") else 200)
+        self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -73,7 +75,7 @@ def get(connection, path="/", **headers):
     answer = connection.getresponse()
     return answer.status, dict(answer.getheaders()), answer.read().decode()
 
-def load(host, stop, workers=4):
+def load(host, stop, workers):
     lost, hosts, lock = [], [], threading.Lock()
     def work(kept):
         connection = connect(host, 443)
@@ -134,7 +136,7 @@ class Site:
         """Have visitors all the while; what is returned ends that, and says who answered and what was lost."""
         stop = tmp_path / "stop"
         with ThreadPoolExecutor() as pool:
-            visits = pool.submit(self.visit, "answer = load(given['domain'], given['stop'])", stop=str(stop))
+            visits = pool.submit(self.visit, LOAD, stop=str(stop), workers=WORKERS)
 
             def result() -> dict[str, Any]:
                 stop.touch()

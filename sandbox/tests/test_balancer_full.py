@@ -14,7 +14,7 @@ from sandbox.machines import machine
 from sandbox.network import namespaces
 from sandbox.network.packet_filter import balancer_machine, droplet_machine
 from sandbox.parts.balancers import balancers, runtime
-from sandbox.tests.balanced_site import CHECK, DETECTED, DOMAIN, EVERYBODY, USER_DATA, Site
+from sandbox.tests.balanced_site import CHECK, DETECTED, DOMAIN, EVERYBODY, USER_DATA, WORKERS, Site
 from sandbox.tests.test_world_full import Api, eventually, fetch
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import INTERNET_SIDE, World
@@ -41,9 +41,8 @@ def site(full_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     droplet |= {"user_data": USER_DATA, "tags": ["balanced"]}
     ids = [droplet["id"] for droplet in api("POST", "/droplets", droplet | {"names": ["one", "two"]})["droplets"]]
     api("POST", "/domains", {"name": DOMAIN})
-    theirs = api("POST", "/certificates", {"name": "theirs", "type": "lets_encrypt", "dns_names": [DOMAIN]})[
-        "certificate"
-    ]
+    managed = {"name": "theirs", "type": "lets_encrypt", "dns_names": [DOMAIN]}
+    theirs = api("POST", "/certificates", managed)["certificate"]
     folder = tmp_path_factory.mktemp("uploaded")
     authority = Authority("a customer's CA")
     authority.write(folder / "ca")
@@ -139,10 +138,14 @@ except (ssl.SSLError, ConnectionError) as error:
 def test_only_its_leg_passes_the_firewall(site: Site) -> None:
     """The site's port is closed to strangers and neighbours, and so is every port of the balancer without a rule."""
     one, two = (machine.hardware for machine in site.machines)
-    assert fetch(site.world, one.public_ip) == "000"
-    assert fetch(site.machines[1], one.private_ip) == "000"
-    assert fetch(site.machines[0], f"{two.private_ip}:81") == "000"
-    assert fetch(site.world, f"{site.balancer['ip']}:81") == "000"
+    closed = (
+        (site.world, one.public_ip),
+        (site.machines[1], one.private_ip),
+        (site.machines[0], f"{two.private_ip}:81"),
+        (site.world, f"{site.balancer['ip']}:81"),
+    )
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(lambda tried: fetch(*tried), closed)) == ["000"] * len(closed)
     assert fetch(site.machines[0], site.balancer["ip"]) == "307"  # a Droplet is a visitor as any other
 
 
@@ -184,20 +187,14 @@ answer = sorted(found)
 
 
 def test_a_member_that_fails_is_out_within_its_check_time(site: Site, tmp_path: Path) -> None:
-    """One that says 503 to checks gets nothing more, one whose server is dead neither; visitors lose nothing."""
+    """Visitors lose at most what is with it at that moment: what it doesn't take any more goes to the other one."""
     two = site.machines[1]
     with site.under_load(tmp_path) as result:
-        two.run(["touch", "/root/sick"])
-        eventually("it is down", lambda: site.health() == {"one": "healthy", "two": "down"}, DETECTED)
-        two.run(["rm", "/root/sick"])
-        eventually("it is healthy", lambda: site.health()["two"] == "healthy", DETECTED)
         two.run(["systemctl", "kill", "--signal=KILL", "site"])
         eventually("it is down", lambda: site.health() == {"one": "healthy", "two": "down"}, DETECTED)
         seen = result()
-    # A kill ends the requests that are with the member at that moment, and no other.
-    assert (len(seen["lost"]) <= 4, set(seen["hosts"])) == (True, {"one", "two"}), seen["lost"]
+    assert len(seen["lost"]) <= WORKERS, seen["lost"]
     two.run(["systemd-run", "--unit=site", "--collect", "python3", "/root/server.py"])
-    eventually("it is healthy", lambda: site.health()["two"] == "healthy", DETECTED)
 
 
 def test_without_a_healthy_member_it_says_503(site: Site) -> None:
