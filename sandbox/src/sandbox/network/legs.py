@@ -12,8 +12,15 @@ def add(name: str, *, public_ip: str, private_ip: str, vpc_range: str, mtu: int)
     if namespace in namespaces.namespaces():
         return
     namespaces.add_machine(name, public_ip=public_ip, private_ip=private_ip, vpc_range=vpc_range, mtu=mtu)
+    try:
+        _configure(namespace, public_ip, private_ip, ipaddress.ip_network(vpc_range).prefixlen)
+    except namespaces.NetworkError:
+        namespaces.remove_machine(name)  # half of one would be taken for whole the next time
+        raise
+
+
+def _configure(namespace: str, public_ip: str, private_ip: str, prefix: int) -> None:
     namespaces.sysctl(namespace, {"net/ipv6/conf/all/disable_ipv6": "1"})
-    prefix = ipaddress.ip_network(vpc_range).prefixlen
     namespaces.command(
         ["ip", "-n", namespace, "-batch", "-"],
         text=(
