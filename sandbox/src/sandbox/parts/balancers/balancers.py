@@ -141,7 +141,7 @@ class Balancers:
 
 def _healthy_before(balancer: LoadBalancer, socket: Path, leaving: Draining) -> set[str]:
     """Let members go that are none any more; return those that are healthy."""
-    now, present = runtime.members(socket), set(balancer.members)
+    now, present = runtime.members(socket, patience=runtime.PATIENCE), set(balancer.members)
     for member in now.keys() - present:
         runtime.stop_sending(socket, member)
     leaving.change(now.keys() - present, present)

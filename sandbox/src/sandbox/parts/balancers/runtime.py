@@ -8,30 +8,30 @@ from sandbox.parts.balancers.configuration import CHECKED
 from sandbox.world.waiting import until
 
 _TIMEOUT = 10.0  # seconds
-_RESTART = 5.0  # seconds
+PATIENCE = 5.0  # seconds for a process that has just begun, or a master that executes itself anew after a change
 _UP = {"2", "3"}  # srv_op_state: running, and running but soon to be stopped
 _BACKEND, _MEMBER, _STATE = 1, 3, 5  # columns of "show servers state": HAProxy's management.txt
 
 
-def ask(path: Path, command: str) -> str:
-    """Give a command to a worker, or to the master, and return its answer."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_TIMEOUT)
-        parts = []
+def ask(path: Path, command: str, *, patience: float = 0.0) -> str:
+    """Give a command to a worker, or to the master, and return its answer; patience is for one that doesn't listen."""
+    answers: list[str] = []
+
+    def missing() -> str | None:
         try:
-            connection.connect(str(path))
-            connection.sendall(f"{command}\n".encode())
-            connection.shutdown(socket.SHUT_WR)
-            while part := connection.recv(65536):
-                parts.append(part)
+            answers.append(_exchange(path, command))
         except OSError as error:
-            raise RealiserError(f"HAProxy does not answer `{command}` at {path}: {error}") from error
-    return b"".join(parts).decode()
+            return str(error)
+        return None
+
+    until(missing, patience, lambda last: RealiserError(f"HAProxy does not answer `{command}` at {path}: {last}"))
+    return answers[0]
 
 
-def members(worker: Path) -> dict[str, bool]:
+def members(worker: Path, *, patience: float = 0.0) -> dict[str, bool]:
     """Return the members that the serving worker looks at, and whether each is healthy."""
-    return {row[_MEMBER]: row[_STATE] in _UP for row in _rows(ask(worker, f"show servers state {CHECKED}"))}
+    rows = _rows(ask(worker, f"show servers state {CHECKED}", patience=patience))
+    return {row[_MEMBER]: row[_STATE] in _UP for row in rows}
 
 
 def stop_sending(worker: Path, member: str) -> None:
@@ -43,7 +43,7 @@ def stop_sending(worker: Path, member: str) -> None:
 
 def end_connections(master: Path, member: str) -> None:
     """End what is left of a member's connections, in all workers."""
-    for line in _processes(master).splitlines():
+    for line in ask(master, "show proc", patience=PATIENCE).splitlines():
         process, kind = [*line.split(), "", ""][:2]
         if kind != "worker":
             continue
@@ -53,19 +53,16 @@ def end_connections(master: Path, member: str) -> None:
                 ask(master, f"@!{process} shutdown session {session.partition(':')[0]}")
 
 
-def _processes(master: Path) -> str:
-    """Ask a master for its workers; for a moment after a change it does not listen, since it executes itself anew."""
-    answers: list[str] = []
-
-    def missing() -> str | None:
-        try:
-            answers.append(ask(master, "show proc"))
-        except RealiserError as error:
-            return str(error)
-        return None
-
-    until(missing, _RESTART, RealiserError)
-    return answers[0]
+def _exchange(path: Path, command: str) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_TIMEOUT)
+        connection.connect(str(path))
+        connection.sendall(f"{command}\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts).decode()
 
 
 def _rows(text: str) -> list[list[str]]:
