@@ -53,6 +53,16 @@ def test_a_new_one_has_the_defaults(api: Api) -> None:
     assert found["region"]["slug"] == "nyc3"
 
 
+def test_what_go_writes_for_nothing_is_nothing(api: Api) -> None:
+    """Empty objects, lists and texts, as doctl sends them of what is not on its command line."""
+    nothing: Body = {"health_check": {}, "sticky_sessions": {}, "firewall": {}}
+    nothing |= dict.fromkeys(("tag", "size", "vpc_uuid", "project_id", "type", "network", "network_stack", "ip"), "")
+    nothing |= {"droplet_ids": [], "target_load_balancer_ids": None, "size_unit": 0, "tls_cipher_policy": ""}
+    plain, made = balancer(api), balancer(api, **nothing)
+    own = {"id", "ip", "created_at"}
+    assert {k: v for k, v in made.items() if k not in own} == {k: v for k, v in plain.items() if k not in own}
+
+
 def test_the_listing_has_all(api: Api) -> None:
     """Names may be the same twice, as the official provider's search by name expects."""
     ids = {balancer(api)["id"] for _ in range(2)}
