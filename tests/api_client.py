@@ -23,6 +23,8 @@ CLUSTER = {"name": "main", "engine": "pg", "size": "db-s-1vcpu-2gb", "region": "
 # Kind in the store: path of its collection.
 _DELETED_IN_ORDER = {
     "alert_policy": "monitoring/alerts",
+    "load_balancer": "load_balancers",
+    "certificate": "certificates",
     "reserved_ip": "reserved_ips",
     "domain": "domains",
     "cdn_endpoint": "cdn/endpoints",

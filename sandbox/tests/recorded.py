@@ -9,11 +9,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 
 from tests.api_client import DROPLET, PUBLIC_KEY, Api, Body, until
+from tests.certificates import Authority
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -117,6 +119,8 @@ class Stock:
         if name == "new":
             self._made += 1
             return f"replay-{self._made}"
+        if name in {"private_key", "leaf_certificate", "certificate_chain"} - self._there.keys():
+            self._there |= _certificate()
         if name not in self._there:
             self._there[name] = self._make(name)
         return self._there[name]
@@ -153,6 +157,15 @@ class Stock:
             if key in made:
                 until(lambda: self._api.raw.delete(f"{path}/{made[key]}"), lambda gone: gone.is_success)  # noqa: B023
                 return
+
+
+def _certificate() -> dict[str, str]:
+    """Key, certificate and chain, as the acceptance tests make them."""
+    authority = Authority("acceptance tests")
+    with TemporaryDirectory() as folder:
+        crt, key = authority.issue("replay.example", Path(folder) / "replay")
+        pem = {"private_key": key.read_text(), "leaf_certificate": crt.read_text()}
+    return pem | {"certificate_chain": authority.pem}
 
 
 def settle(api: Api) -> None:

@@ -15,7 +15,7 @@ from tests.api_client import DROPLET, Api
     [
         ("GET", "/v2/kubernetes/clusters", "kubernetes_list_clusters"),
         ("POST", "/v2/volumes", "volumes_create"),
-        ("DELETE", "/v2/load_balancers/4de7ac8b-495b-4884-9a69-1050c6793cd6", "loadBalancers_delete"),
+        ("DELETE", "/v2/volumes/4de7ac8b-495b-4884-9a69-1050c6793cd6", "volumes_delete"),
         ("GET", "/v2/droplets/autoscale", "autoscalepools_list"),  # where a Droplet's id would be
         ("PUT", "/v2/images/7555620", "images_update"),  # a path that has other methods here
     ],

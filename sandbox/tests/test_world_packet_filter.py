@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, ReservedIp, Topology, TrustedSource, Vpc
 from sandbox.network import packet_filter
+from sandbox.tests.test_balancer_configuration import PLAIN
 
 ANYWHERE = frozenset({"0.0.0.0/0", "::/0"})
 
@@ -174,6 +176,42 @@ def test_private_traffic_stays_in_its_vpc() -> None:
     ]
 
 
+def test_a_load_balancer_is_reached_at_its_ports_and_reaches_its_vpc() -> None:
+    """By visitors that its own firewall lets in, deny first; it begins nothing outside, and nobody something inside."""
+    balancer = replace(PLAIN, allow=("192.0.2.0/24", "2001:db8::/32"), deny=("192.0.2.7/32",))
+    text = packet_filter.render(Topology(vpcs=(vpc(),), load_balancers=(balancer,)))
+    assert chain(text, "in_b12345678") == [
+        "ip saddr { 192.0.2.7/32 } drop",
+        "ip saddr { 192.0.2.0/24 } tcp dport { 80, 443, 5432 } accept",
+        "drop",
+    ]
+    forward = chain(text, "forward")
+    assert forward.index('iifname "p-b12345678" drop') < forward.index(
+        'oifname vmap { "p-b12345678" : jump in_b12345678 }'
+    )
+    assert 'oifname "v-b12345678" drop' in forward
+    assert 'iifname "v-b12345678" ip saddr != 10.10.0.30 drop' in chain(text, "guard")
+
+
+def test_an_open_load_balancer_takes_everybody() -> None:
+    """One that lets in only IPv6 lets in nobody, since the world has none."""
+    ports = "tcp dport { 80, 443, 5432 } accept"
+    for allow, lines in (((), [ports, "drop"]), (("2001:db8::/32",), ["drop"])):
+        text = packet_filter.render(Topology(load_balancers=(replace(PLAIN, allow=allow),)))
+        assert chain(text, "in_b12345678") == lines
+
+
+def test_a_firewall_knows_a_load_balancer() -> None:
+    """By its addresses, of which it sends from the private one; another's id admits nobody."""
+    for balancer_id, lines in (
+        (PLAIN.id, ["ip saddr { 10.10.0.30/32, 198.51.100.150/32 } tcp dport 443 accept", "drop"]),
+        ("other", ["drop"]),
+    ):
+        inbound = replace(rule(addresses=frozenset()), load_balancer_ids=frozenset({balancer_id}))
+        topology = Topology(droplets=(droplet(1, "web"),), firewalls=(firewall(inbound),), load_balancers=(PLAIN,))
+        assert chain(packet_filter.render(topology), "in_d1") == lines
+
+
 addresses = st.sampled_from(["0.0.0.0/0", "::/0", "10.0.0.0/8", "10.10.0.10", "198.51.100.0/25", "198.51.100.10/32"])
 rules = st.builds(
     FirewallRule,
@@ -214,6 +252,7 @@ def test_nftables_takes_every_ruleset(firewalls: list[Firewall]) -> None:
         firewalls=tuple(firewalls),
         clusters=(cluster(TrustedSource(type="tag", value="web")),),
         reserved_ips=(ReservedIp(ip="198.51.100.200", droplet_id=1),),
+        load_balancers=(replace(PLAIN, allow=("192.0.2.0/24", "192.0.2.0/25"), deny=("0.0.0.0/0",)),),
     )
     done = subprocess.run(
         ["unshare", "--net", "nft", "--check", "--file", "-"],

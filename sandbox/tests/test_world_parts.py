@@ -171,11 +171,11 @@ def test_only_named_packages_come_from_the_next_release() -> None:
 
 def test_dns_answers_digitaloceans_names_and_the_topologys() -> None:
     """Names of services lead to the front, records and clusters to their addresses."""
-    text = names.render_configuration(Path("/hosts"), ["192.0.2.53"], (2, 90))
+    text = names.render_configuration(Path("/hosts"), Path("/servers"), ["192.0.2.53"], (2, 90))
     assert "address=/digitaloceanspaces.com/198.51.100.1\n" in text
     assert "server=192.0.2.53\n" in text
     assert "filter-AAAA\n" in text
-    assert "filter-AAAA" not in names.render_configuration(Path("/hosts"), [], (2, 85))
+    assert "filter-AAAA" not in names.render_configuration(Path("/hosts"), Path("/servers"), [], (2, 85))
     cluster = Cluster(
         id="1",
         host="db.example",

@@ -84,6 +84,26 @@ do.ReservedIpAssignment("assignment", ip_address=address.ip_address, droplet_id=
 domain = do.Domain("domain", name="provider.example", opts=pulumi.ResourceOptions(delete_before_replace=True))
 do.DnsRecord("apex", domain=domain.id, type="A", name="@", value=address.ip_address, ttl=60)
 do.DnsRecord("www", domain=domain.id, type="CNAME", name="www", value="provider.example.")
+certificate = do.Certificate("certificate", type="lets_encrypt", domains=[domain.name])
+do.LoadBalancer(
+    "balancer",
+    region="nyc3",
+    vpc_uuid=network.id,
+    droplet_tag=tag.name,
+    forwarding_rules=[
+        do.LoadBalancerForwardingRuleArgs(
+            entry_protocol="https",
+            entry_port=443,
+            target_protocol="http",
+            target_port=80,
+            certificate_name=certificate.name,
+        )
+    ],
+    healthcheck=do.LoadBalancerHealthcheckArgs(protocol="http", port=80, path="/healthz"),
+    redirect_http_to_https=True,
+    disable_lets_encrypt_dns_records=True,
+    tls_cipher_policy="STRONG",
+)
 
 pulumi.export("uri", pool.private_uri)
 pulumi.export("password", user.password)

@@ -10,6 +10,7 @@ _PUBLIC = IPv4Network("198.51.100.0/24")
 # Last octets in the public range; .1 is the gateway and .2 the internet side.
 _DROPLETS = range(10, 100)
 _CLUSTERS = range(100, 150)
+_LOAD_BALANCERS = range(150, 200)
 _RESERVED = range(200, 250)
 _FIRST_HOST = 10  # of a VPC: its first addresses are the gateway's and kept free, as in the cloud
 
@@ -37,6 +38,12 @@ def cluster(store: Store) -> str:
     return _first(_CLUSTERS, {c.private["public_ip"] for c in _clusters(store)}, "databases")
 
 
+def load_balancer(store: Store) -> str:
+    """Return a public address for a load balancer."""
+    taken = {balancer.private["public_ip"] for balancer in store.list("load_balancer")}
+    return _first(_LOAD_BALANCERS, taken, "load_balancers")
+
+
 def reserved(store: Store) -> str:
     """Return a Reserved IP; one that was given back comes again only after all others."""
     taken = {ip.id for ip in store.list("reserved_ip")}
@@ -50,7 +57,7 @@ def private(store: Store, vpc_id: str, ip_range: str) -> str:
     """Return an address inside a VPC."""
     network = ip_network(ip_range)
     assert isinstance(network, IPv4Network)
-    members = [d for d in store.list("droplet") if d.body["vpc_uuid"] == vpc_id]
+    members = [m for kind in ("droplet", "load_balancer") for m in store.list(kind) if m.body["vpc_uuid"] == vpc_id]
     members += [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
     hosts = range(_FIRST_HOST, network.num_addresses - 1)
     return _first(hosts, {member.private["private_ip"] for member in members}, "vpc", network)

@@ -24,7 +24,8 @@ class Fault(BaseModel):
     message: str = "sandbox: a fault was switched on for this call"
     retry_after: int | None = Field(default=None, ge=0)  # seconds, of kind "status"
     after: bool = False  # of kind "drop": do the work first, then drop the connection without an answer
-    of: Literal["database", "droplet"] = "database"  # of kind "slow": what takes longer to create
+    # Of kind "slow": what takes longer to create.
+    of: Literal["certificate", "database", "droplet", "load_balancer"] = "database"
     seconds: float = Field(default=0, ge=0)  # of kind "slow"
 
 

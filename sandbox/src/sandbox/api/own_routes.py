@@ -10,7 +10,7 @@ from starlette.routing import Route
 from sandbox.api import errors, provenance, switches
 from sandbox.api.calls import Cloud
 from sandbox.api.faults import Fault
-from sandbox.api.products import database_storage
+from sandbox.api.products import certificates, database_storage
 
 
 def routes(cloud: Cloud) -> list[Route]:
@@ -45,10 +45,15 @@ def _played(cloud: Cloud) -> list[Route]:
     async def grow(request: Request) -> Response:
         return JSONResponse({"storage_size_mib": database_storage.grow(cloud, request.path_params["id"])})
 
+    async def renew(request: Request) -> Response:
+        new = await certificates.renew(cloud, request.path_params["id"])
+        return JSONResponse({"certificate": new.body})
+
     return [
         Route("/_sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
         Route("/_sandbox/switches", switch, methods=["GET", "PUT", "DELETE"]),
         Route("/_sandbox/databases/{id}/grow", grow, methods=["POST"]),
+        Route("/_sandbox/certificates/{id}/renew", renew, methods=["POST"]),
     ]
 
 

@@ -17,6 +17,7 @@ TOOLS = {
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "dnsmasq": "dnsmasq-base",
+    "haproxy": "haproxy",
     "ip": "iproute2",
     "journalctl": "systemd",
     "mmdebstrap": "mmdebstrap",

@@ -10,6 +10,7 @@ from sandbox.machines.machine import program_of
 from sandbox.model.store import Resource, Store
 from sandbox.network import namespaces
 from sandbox.network.packet_filter import cluster_machine, droplet_machine
+from sandbox.parts.balancers import balancers
 from sandbox.world.supervisor import ProcessStatus, Supervisor
 from sandbox.world.world import API_HOST, GATEWAY, METADATA, RESOLVER, World
 
@@ -50,7 +51,10 @@ def leftovers(world: World) -> int:
 
 
 def machines_off(world: World) -> list[str]:
-    """Programs of the machines that the API says are on, and that are not: their system was shut down or died."""
+    """Programs of the machines that the API says are on, and that are not: their system was shut down or died.
+
+    A load balancer is no machine, but it is the same with its process.
+    """
     processes = {status.name: status for status in Supervisor(world).status()}
     store = Store(world.database, read_only=True)
     try:
@@ -58,9 +62,11 @@ def machines_off(world: World) -> list[str]:
             droplet_machine(int(droplet.id)) for droplet in store.list("droplet") if droplet.body["status"] == "active"
         ]
         on += [cluster_machine(cluster.id) for cluster in store.list("database") if cluster.body["status"] == "online"]
+        active = [one.id for one in store.list("load_balancer") if one.body["status"] == "active"]
     finally:
         store.close()
     programs = [program_of(name) for name in on if name in machine_names(world)]
+    programs += [balancers.program_of(balancer_id) for balancer_id in active]
     return [name for name in programs if name not in processes or not processes[name].pid]
 
 
@@ -80,6 +86,8 @@ def rows(world: World) -> list[Row]:
         machines = set(machine_names(world))
         described += [_droplet(droplet, machines, processes) for droplet in store.list("droplet")]
         described += [_cluster(cluster, machines, processes) for cluster in store.list("database")]
+        for balancer in store.list("load_balancer"):
+            described += _balancer(world, store, balancer)
     finally:
         store.close()
     return described
@@ -103,6 +111,8 @@ def _product(name: str) -> str:
         return f"Spaces: {name.removeprefix('rgw-')}"
     if name.startswith("node-"):
         return "simulated node"
+    if name.startswith(balancers.PREFIX):
+        return "Load balancer: HAProxy"
     return "process"
 
 
@@ -128,6 +138,21 @@ def _cluster(cluster: Resource, machines: set[str], processes: dict[str, Process
         address=f"{cluster.private['public_ip']}, {cluster.private['private_ip']}" if real else "127.0.0.1",
         memory_mib=cgroups.memory(name) // MIB if real else 0,
     )
+
+
+def _balancer(world: World, store: Store, balancer: Resource) -> list[Row]:
+    """Describe a load balancer, and at depth `full`, where there is traffic, its members as it sees them."""
+    public, private, name = balancer.private["public_ip"], balancer.private["private_ip"], balancer.body["name"]
+    real = world.depth == "full"
+    product = "Load balancer" if real else "Load balancer (in the API only)"
+    rows = [
+        Row(name=name, product=product, state=balancer.body["status"], address=f"{public}, {private}", memory_mib=0)
+    ]
+    names = {droplet.private["private_ip"]: droplet.body["name"] for droplet in store.list("droplet")}
+    for address, health in balancers.health(world, balancer.id).items() if real else ():
+        member = f"{name}: {names.get(address, 'a Droplet')}"
+        rows.append(Row(name=member, product="member", state=health, address=address, memory_mib=0))
+    return rows
 
 
 def _state(answered: str, process: ProcessStatus | None) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from sandbox.model.topology import Topology
+from sandbox.world.pem import Pair
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +87,7 @@ class Realiser(Protocol):
         """Bring up again what the store says exists, after a restart of the API."""
 
     def apply(self, topology: Topology) -> None:
-        """Make packet filter, address translation, DNS and CDN equal to the topology."""
+        """Make packet filter, address translation, DNS, CDN and load balancers equal to the topology."""
 
     def create_droplet(self, spec: DropletSpec) -> None:
         """Create and start a machine; return as soon as it is powered on."""
@@ -132,6 +133,9 @@ class Realiser(Protocol):
 
     def put_pools(self, cluster_id: str, pools: list[PoolSpec]) -> None:
         """Make the cluster's connection pools equal to this list."""
+
+    def obtain_certificate(self, names: list[str]) -> Pair:
+        """Get a certificate for names of the account's zones, as Let's Encrypt gives them."""
 
     def put_spaces_key(self, region_slugs: list[str], access_key: str, secret_key: str, grants: list[Grant]) -> None:
         """Create or change a Spaces key."""

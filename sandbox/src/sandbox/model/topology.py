@@ -34,6 +34,7 @@ class FirewallRule:
     addresses: frozenset[str]  # CIDRs or addresses, IPv4 and IPv6
     tags: frozenset[str]
     droplet_ids: frozenset[int]
+    load_balancer_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +98,69 @@ class CdnEndpoint:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Certificate:
+    """A certificate of the account, as a server needs it; PEM, the certificate itself before those that signed it."""
+
+    id: str
+    chain: str
+    key: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ForwardingRule:
+    """What a load balancer listens for, and how its members are asked; protocols are http, https, http2 and tcp."""
+
+    entry_protocol: str
+    entry_port: int
+    target_protocol: str
+    target_port: int
+    certificate_id: str  # empty where TLS doesn't end here
+    passthrough: bool  # TLS goes through, unread
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthCheck:
+    """How a load balancer sees which members are healthy. Interval and timeout in seconds."""
+
+    protocol: str  # http, https or tcp
+    port: int
+    path: str  # empty for tcp
+    interval: int
+    timeout: int
+    unhealthy_threshold: int  # failures in a row
+    healthy_threshold: int  # successes in a row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadBalancer:
+    """A regional load balancer, with its members by their private addresses. Idle timeout in seconds."""
+
+    id: str
+    name: str
+    public_ip: str
+    private_ip: str
+    vpc_id: str
+    vpc_range: str
+    members: tuple[str, ...]
+    rules: tuple[ForwardingRule, ...]
+    health_check: HealthCheck
+    algorithm: str  # round_robin or least_connections
+    cookie: tuple[str, int] | None  # name and seconds, of sticky sessions
+    redirects: bool  # http on port 80 to https
+    proxy_protocol: bool
+    backend_keepalive: bool
+    idle_timeout: int
+    strong_ciphers: bool
+    allow: tuple[str, ...]  # networks that may connect; all, if there is none
+    deny: tuple[str, ...]
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Ports that it listens at."""
+        return tuple(sorted({rule.entry_port for rule in self.rules} | ({80} if self.redirects else set())))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Topology:
     """Everything that names, addresses and packets of a world depend on."""
 
@@ -107,3 +171,5 @@ class Topology:
     reserved_ips: tuple[ReservedIp, ...] = field(default=())
     records: tuple[Record, ...] = field(default=())
     cdn_endpoints: tuple[CdnEndpoint, ...] = field(default=())
+    load_balancers: tuple[LoadBalancer, ...] = field(default=())
+    certificates: tuple[Certificate, ...] = field(default=())

@@ -3,6 +3,7 @@
 from ipaddress import ip_network
 
 from sandbox.model import topology as shape
+from sandbox.model.balancers import balancers, certificates
 from sandbox.model.store import Body, Store
 
 ADDRESS_RECORDS = ("A", "AAAA", "CNAME")
@@ -21,6 +22,7 @@ def _rules(rules: list[Body], side: str) -> tuple[shape.FirewallRule, ...]:
             addresses=frozenset(rule[side].get("addresses", [])),
             tags=frozenset(rule[side].get("tags", [])),
             droplet_ids=frozenset(rule[side].get("droplet_ids", [])),
+            load_balancer_ids=frozenset(rule[side].get("load_balancer_uids", [])),
         )
         for rule in rules
     )
@@ -86,4 +88,6 @@ def topology(store: Store) -> shape.Topology:
             shape.CdnEndpoint(id=cdn.id, endpoint=cdn.body["endpoint"], origin=cdn.body["origin"], ttl=cdn.body["ttl"])
             for cdn in store.list("cdn_endpoint")
         ),
+        load_balancers=balancers(store),
+        certificates=certificates(store),
     )

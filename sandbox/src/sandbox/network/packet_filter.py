@@ -3,14 +3,14 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, Topology, TrustedSource
+from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, LoadBalancer, Topology, TrustedSource
 from sandbox.network import namespaces
 from sandbox.world.world import GATEWAY, METADATA, RESOLVER
 
 TABLE = "dosb"
 POSTGRES_PORT = 25060
 POOL_PORT = 25061
-ANYWHERE = ipaddress.ip_network("0.0.0.0/0")
+ANYWHERE = ipaddress.IPv4Network("0.0.0.0/0")
 
 
 def droplet_machine(droplet_id: int) -> str:
@@ -21,6 +21,11 @@ def droplet_machine(droplet_id: int) -> str:
 def cluster_machine(cluster_id: str) -> str:
     """Name of a database cluster's machine: the first part of its id."""
     return f"c{cluster_id.split('-', maxsplit=1)[0][:8]}"
+
+
+def balancer_machine(balancer_id: str) -> str:
+    """Name of a load balancer's namespace and links: the first part of its id."""
+    return f"b{balancer_id.split('-', maxsplit=1)[0][:8]}"
 
 
 def apply(topology: Topology) -> None:
@@ -59,6 +64,7 @@ def _spoofed(topology: Topology) -> list[str]:
     """Drop packets with a sender that isn't the link's: firewalls and the metadata service go by it."""
     machines = [(droplet_machine(droplet.id), droplet.public_ip, droplet.private_ip) for droplet in topology.droplets]
     machines += [(cluster_machine(cluster.id), cluster.public_ip, cluster.private_ip) for cluster in topology.clusters]
+    machines += [(balancer_machine(one.id), one.public_ip, one.private_ip) for one in topology.load_balancers]
     return [
         f'iifname "{link}" ip saddr != {address} drop'
         for name, *addresses in machines
@@ -96,10 +102,11 @@ def _forward(topology: Topology) -> list[str]:
         # A private link leads to machines of its VPC and nowhere else, and is reached from nowhere else.
         'iifname "v-*" jump private',
         'iifname != "v-*" oifname "v-*" drop',
-        # A managed cluster begins no conversation.
+        # A managed cluster begins no conversation, nor does a load balancer but with members.
         *(f'iifname "{link}" drop' for link in _cluster_chains(topology)),
+        *(f'{side} "{link}" drop' for side, link in _closed_sides(topology)),
         *_verdicts("iifname", _droplet_chains(topology, "out")),
-        *_verdicts("oifname", _droplet_chains(topology, "in") | _cluster_chains(topology)),
+        *_verdicts("oifname", _droplet_chains(topology, "in") | _cluster_chains(topology) | _balancer_chains(topology)),
         f'iifname "p-*" oifname "{namespaces.UPLINK}" accept',
         f'oifname "p-{namespaces.INTERNET_LINK}" accept',
     ]
@@ -121,7 +128,8 @@ def _input(topology: Topology) -> list[str]:
 
 
 def _output(topology: Topology) -> list[str]:
-    return ["ct state established,related accept", *_verdicts("oifname", _droplet_chains(topology, "in"))]
+    chains = _droplet_chains(topology, "in") | _balancer_chains(topology)
+    return ["ct state established,related accept", *_verdicts("oifname", chains)]
 
 
 def _machine_chains(topology: Topology) -> Iterator[str]:
@@ -137,10 +145,12 @@ def _machine_chains(topology: Topology) -> Iterator[str]:
             yield _chain(f"{direction}_{name}", "", [*dict.fromkeys(lines), "drop" if firewalls else verdict])
     for cluster in topology.clusters:
         yield _chain(f"in_{cluster_machine(cluster.id)}", "", [*_cluster_rules(topology, cluster), "drop"])
+    for balancer in topology.load_balancers:
+        yield _chain(f"in_{balancer_machine(balancer.id)}", "", [*_balancer_rules(balancer), "drop"])
 
 
 def _rule(topology: Topology, rule: FirewallRule, side: str, verdict: str) -> list[str]:
-    peers = _addresses(topology, rule.addresses, rule.tags, rule.droplet_ids)
+    peers = _addresses(topology, rule.addresses, rule.tags, rule.droplet_ids, rule.load_balancer_ids)
     if not peers:
         return []
     return [f"{_match(side, peers)}{_protocol(rule)} {verdict}"]
@@ -160,6 +170,15 @@ def _cluster_rules(topology: Topology, cluster: Cluster) -> list[str]:
     return [f"{_match('saddr', peers)}{service} accept"] if peers else []
 
 
+def _balancer_rules(balancer: LoadBalancer) -> list[str]:
+    """Let visitors reach the ports of the rules, as far as the balancer's own firewall lets them."""
+    allowed = _ipv4(map(ipaddress.ip_network, balancer.allow)) if balancer.allow else [ANYWHERE]
+    denied = _ipv4(map(ipaddress.ip_network, balancer.deny))
+    ports = f"tcp dport {{ {', '.join(map(str, balancer.ports))} }}"
+    lines = [f"{_match('saddr', denied)}drop"] if denied else []
+    return lines + ([f"{_match('saddr', allowed)}{ports} accept"] if allowed else [])
+
+
 def _trusted(topology: Topology, sources: Iterable[TrustedSource]) -> list[ipaddress.IPv4Network]:
     of_type = {
         kind: frozenset(source.value for source in sources if source.type == kind)
@@ -169,14 +188,25 @@ def _trusted(topology: Topology, sources: Iterable[TrustedSource]) -> list[ipadd
 
 
 def _addresses(
-    topology: Topology, addresses: frozenset[str], tags: frozenset[str], droplet_ids: frozenset[int]
+    topology: Topology,
+    addresses: frozenset[str],
+    tags: frozenset[str],
+    droplet_ids: frozenset[int],
+    load_balancer_ids: frozenset[str] = frozenset(),
 ) -> list[ipaddress.IPv4Network]:
     """All IPv4 peers that a rule names, without overlaps, which nftables refuses in a set."""
     networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
     for droplet in topology.droplets:
         if droplet.id in droplet_ids or droplet.tags & tags:
             networks += [ipaddress.ip_network(droplet.public_ip), ipaddress.ip_network(droplet.private_ip)]
-    # The world has no IPv6: what a rule says about it can't be met by any packet.
+    for balancer in topology.load_balancers:
+        if balancer.id in load_balancer_ids:
+            networks += [ipaddress.ip_network(balancer.public_ip), ipaddress.ip_network(balancer.private_ip)]
+    return _ipv4(networks)
+
+
+def _ipv4(networks: Iterable[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> list[ipaddress.IPv4Network]:
+    """Those that can be met: the world has no IPv6, so what a rule says about it is about no packet."""
     return list(ipaddress.collapse_addresses(net for net in networks if isinstance(net, ipaddress.IPv4Network)))
 
 
@@ -192,6 +222,20 @@ def _droplet_chains(topology: Topology, direction: str) -> dict[str, str]:
 
 def _cluster_chains(topology: Topology) -> dict[str, str]:
     return _by_link((cluster_machine(cluster.id) for cluster in topology.clusters), "in")
+
+
+def _balancer_chains(topology: Topology) -> dict[str, str]:
+    """Chain of each load balancer's public link: visitors come by it only."""
+    names = [balancer_machine(balancer.id) for balancer in topology.load_balancers]
+    return {namespaces.router_links(name)[0]: f"in_{name}" for name in names}
+
+
+def _closed_sides(topology: Topology) -> Iterator[tuple[str, str]]:
+    """Return which way no conversation begins on a load balancer's links: out by the public, in by the private one."""
+    for balancer in topology.load_balancers:
+        public, private = namespaces.router_links(balancer_machine(balancer.id))
+        yield "iifname", public
+        yield "oifname", private
 
 
 def _by_link(names: Iterable[str], direction: str) -> dict[str, str]:

@@ -1,7 +1,11 @@
 """The world's DNS: dnsmasq answers DigitalOcean's names and the topology's records, and passes other questions on."""
 
 import re
+import socket
+import struct
 import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.model.topology import Topology
@@ -13,6 +17,8 @@ from sandbox.world.world import ACME_HOST, API_HOST, CLOUD_HOST, GATEWAY, RESOLV
 PROGRAM = "dns"
 FRONT_NAMES = (API_HOST, CLOUD_HOST, ACME_HOST, SPACES_DOMAIN)  # and all names below each
 PORT = 53
+CHALLENGES = "dns-challenges"  # a second dnsmasq, while an ACME server asks: only a new one learns TXT records
+CHALLENGES_PORT = 5355
 DEADLINE = 10.0  # seconds
 FILTER_AAAA_SINCE = (2, 87)  # https://thekelleys.org.uk/dnsmasq/CHANGELOG
 
@@ -22,16 +28,13 @@ def start(world: World, supervisor: Supervisor) -> None:
     hosts = _hosts(world)
     if not hosts.exists():
         hosts.write_text("")
+    _servers(world).write_text("")
     configuration = world.run / "dnsmasq.conf"
-    configuration.write_text(render_configuration(hosts, namespaces.upstream_resolvers(), _version()))
+    text = render_configuration(hosts, _servers(world), namespaces.upstream_resolvers(), _version())
+    configuration.write_text(text)
     command = ["dnsmasq", "--keep-in-foreground", f"--conf-file={configuration}"]
     supervisor.put(Program(name=PROGRAM, command=namespaces.in_namespace(namespaces.ROUTER, command), priority=20))
-    until(
-        # It listens by TCP and UDP at the same time.
-        lambda: None if inside.listens(namespaces.ROUTER, GATEWAY, PORT) else "does not answer",
-        DEADLINE,
-        lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / PROGRAM}.log"),
-    )
+    _wait(world, PROGRAM, GATEWAY, PORT)
 
 
 def apply(world: World, supervisor: Supervisor, topology: Topology) -> None:
@@ -42,7 +45,62 @@ def apply(world: World, supervisor: Supervisor, topology: Topology) -> None:
         supervisor.signal(PROGRAM, "HUP")
 
 
-def render_configuration(hosts: Path, upstream: list[str], version: tuple[int, ...]) -> str:
+@contextmanager
+def challenges(world: World, supervisor: Supervisor, records: Iterable[tuple[str, str]]) -> Iterator[None]:
+    """Answer these names with these texts for a while, to whoever asks; one caller at a time."""
+    records = list(records)
+    configuration = world.run / f"{CHALLENGES}.conf"
+    lines = ["no-resolv", "no-hosts", "user=root", "bind-interfaces", "listen-address=127.0.0.1"]
+    lines += [f"port={CHALLENGES_PORT}", *(f"txt-record={name},{text}" for name, text in records)]
+    configuration.write_text("\n".join(lines) + "\n")
+    command = ["dnsmasq", "--keep-in-foreground", f"--conf-file={configuration}"]
+    supervisor.put(Program(name=CHALLENGES, command=namespaces.in_namespace(namespaces.ROUTER, command), priority=20))
+    try:
+        _wait(world, CHALLENGES, "127.0.0.1", CHALLENGES_PORT)
+        names = sorted({name for name, _ in records})
+        _lead(world, supervisor, [f"server=/{name}/127.0.0.1#{CHALLENGES_PORT}" for name in names])
+        for name, text in records:
+            _wait_answered(world, name, text)
+        yield
+    finally:
+        _lead(world, supervisor, [])
+        supervisor.remove(CHALLENGES)
+
+
+def _lead(world: World, supervisor: Supervisor, lines: list[str]) -> None:
+    """Ask other servers for some names; dnsmasq reads that file again, and forgets what it knows."""
+    _servers(world).write_text("".join(f"{line}\n" for line in lines))
+    supervisor.signal(PROGRAM, "HUP")
+
+
+def _wait(world: World, program: str, address: str, port: int) -> None:
+    until(
+        # It listens by TCP and UDP at the same time.
+        lambda: None if inside.listens(namespaces.ROUTER, address, port) else "does not answer",
+        DEADLINE,
+        lambda last: WorldError(f"dnsmasq {last} after {DEADLINE:.0f} s; see {world.logs / program}.log"),
+    )
+
+
+def _wait_answered(world: World, name: str, text: str) -> None:
+    """Wait until the world's resolver has a TXT record: it was told to read a file again, and does so by and by."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    question = struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">2H", 16, 1)  # RFC 1035, 4.1
+
+    def missing() -> str | None:
+        with socket.socket(type=socket.SOCK_DGRAM) as resolver:
+            resolver.settimeout(1)
+            resolver.sendto(question, (GATEWAY, PORT))
+            try:
+                return None if text.encode() in resolver.recv(4096) else "another answer"
+            except TimeoutError:
+                return "no answer"
+
+    late = f"the world's DNS has {{}} for {name} after {DEADLINE:.0f} s; see {world.logs / CHALLENGES}.log"
+    until(lambda: inside.call(namespaces.ROUTER, missing), DEADLINE, lambda last: WorldError(late.format(last)))
+
+
+def render_configuration(hosts: Path, servers: Path, upstream: list[str], version: tuple[int, ...]) -> str:
     """Contents of dnsmasq's configuration."""
     lines = [
         "no-resolv",
@@ -52,6 +110,7 @@ def render_configuration(hosts: Path, upstream: list[str], version: tuple[int, .
         f"listen-address={GATEWAY},{RESOLVER},127.0.0.1",
         "cache-size=1000",
         f"addn-hosts={hosts}",
+        f"servers-file={servers}",
         *(f"server={server}" for server in upstream),
         *(f"address=/{name}/{GATEWAY}" for name in FRONT_NAMES),
     ]
@@ -70,6 +129,10 @@ def render_hosts(topology: Topology) -> str:
 
 def _hosts(world: World) -> Path:
     return world.run / "hosts"
+
+
+def _servers(world: World) -> Path:
+    return world.run / "dns-servers"
 
 
 def _version() -> tuple[int, ...]:

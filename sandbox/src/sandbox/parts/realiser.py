@@ -11,10 +11,12 @@ from sandbox.model.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, Po
 from sandbox.model.topology import Topology
 from sandbox.network import namespaces, packet_filter
 from sandbox.network.packet_filter import droplet_machine
-from sandbox.parts import names
+from sandbox.parts import issuance, names
+from sandbox.parts.balancers.balancers import Balancers
 from sandbox.parts.databases.clusters import Clusters
 from sandbox.parts.front import front
 from sandbox.parts.spaces import gateway
+from sandbox.world.pem import Pair
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import World, WorldError
 
@@ -26,6 +28,7 @@ class FullRealiser:
         self._world = world
         self._supervisor = supervisor
         self._clusters = Clusters(world, supervisor)
+        self._balancers = Balancers(world, supervisor)
         self._applying = threading.Lock()
 
     def start(self, droplets: list[DropletSpec], clusters: list[ClusterSpec]) -> None:
@@ -35,12 +38,13 @@ class FullRealiser:
         self._clusters.start(clusters)
 
     def apply(self, topology: Topology) -> None:
-        """Make packet filter, address translation, DNS and CDN equal to the topology."""
+        """Make packet filter, address translation, DNS, CDN and load balancers equal to the topology."""
         with self._applying, _explained():
             namespaces.apply(topology)
             packet_filter.apply(topology)
             names.apply(self._world, self._supervisor, topology)
             front.apply(self._world, topology)
+            self._balancers.apply(topology)
 
     def create_droplet(self, spec: DropletSpec) -> None:
         """Create and start a machine; return as soon as it is powered on."""
@@ -118,6 +122,11 @@ class FullRealiser:
         """Make the cluster's connection pools equal to this list."""
         with _explained():
             self._clusters.put_pools(cluster_id, pools)
+
+    def obtain_certificate(self, names: list[str]) -> Pair:
+        """Get a certificate for names of the account's zones, as Let's Encrypt gives them."""
+        with _explained():
+            return issuance.obtain(self._world, names)
 
     def put_spaces_key(self, region_slugs: list[str], access_key: str, secret_key: str, grants: list[Grant]) -> None:
         """Create or change a Spaces key."""

@@ -5,14 +5,17 @@ import logging
 import shutil
 import ssl
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 from sandbox.model.plans import SPACES_REGIONS
 from sandbox.model.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, PoolSpec, RealiserError
 from sandbox.model.store import Store
 from sandbox.model.topology import Topology
 from sandbox.parts.databases.local_postgres import LocalPostgres
-from sandbox.world import certificates, ports
+from sandbox.world import certificates, pem, ports
+from sandbox.world.pem import Pair
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
 from sandbox.world.world import API_HOST, SPACES_DOMAIN, World
@@ -152,6 +155,13 @@ class SimulatedRealiser:
     def put_pools(self, cluster_id: str, pools: list[PoolSpec]) -> None:
         """Say that there is no pooler at this depth: the API checks and remembers pools, nobody serves them."""
         logger.info("cluster %s: pools are not served at depth api: %s", cluster_id, pools)
+
+    def obtain_certificate(self, names: list[str]) -> Pair:
+        """Issue one by the world's own authority: no ACME server is there to prove anything to."""
+        logger.info("a certificate for %s comes from the world's own authority: nothing was proved", ", ".join(names))
+        with tempfile.TemporaryDirectory(dir=self._world.run) as folder:
+            crt, key = certificates.issue(self._world, names, Path(folder) / "issued")
+            return pem.read(crt.read_text(), key.read_text())
 
     def put_spaces_key(self, region_slugs: list[str], access_key: str, secret_key: str, grants: list[Grant]) -> None:
         """Do nothing: local Spaces read keys from the store at each request."""

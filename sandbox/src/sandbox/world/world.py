@@ -28,7 +28,7 @@ PART = "world.part"  # what becomes world.json: all that a full disk may leave
 CONTENTS = frozenset(
     {
         *(WORLD_FILE, PART, "api.sqlite", "api.sqlite-shm", "api.sqlite-wal"),
-        *("acme", "ca", "clusters", "front", "layers", "logs", "machines", "pulumi", "run", "spaces"),
+        *("acme", "balancers", "ca", "clusters", "front", "layers", "logs", "machines", "pulumi", "run", "spaces"),
     }
 )
 

@@ -4,6 +4,7 @@ from sandbox.api.products import (
     account,
     actions,
     cdn,
+    certificates,
     database_config,
     database_contents,
     database_firewalls,
@@ -20,6 +21,7 @@ from sandbox.api.products import (
     droplets,
     firewalls,
     floating_ips,
+    load_balancers,
     monitoring,
     projects,
     reserved_ips,
@@ -58,5 +60,7 @@ ROUTERS = tuple(
         reserved_ips,
         floating_ips,
         domains,
+        certificates,
+        load_balancers,
     )
 )

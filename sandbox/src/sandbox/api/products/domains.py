@@ -160,6 +160,23 @@ async def delete_record(call: Call) -> Response:
     return nothing()
 
 
+def zone_of(store: Store, name: str) -> Resource | None:
+    """Return the zone that a name is in: of several the longest, as DNS does."""
+    zones = [zone for zone in store.list("domain") if f".{name}".endswith(f".{zone.id}")]
+    return max(zones, key=lambda zone: len(zone.id), default=None)
+
+
+def point(store: Store, name: str, address: str) -> None:
+    """Write an address record for a name of the account, unless there is the same already."""
+    zone = zone_of(store, name.removeprefix("*."))
+    if zone is None:  # deleted meanwhile
+        return
+    body = _record("A", "@" if name == zone.id else name.removesuffix(f".{zone.id}"), address)
+    same = ("type", "name", "data")
+    if not any(all(other.body[key] == body[key] for key in same) for other in _records(store, zone.id)):
+        _put(store, zone, body)
+
+
 async def _change(call: Call) -> Response:
     record = _wanted(call)
     fields = call.fields(_Change)

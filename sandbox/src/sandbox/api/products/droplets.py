@@ -178,6 +178,10 @@ async def _destroy(cloud: Cloud, droplet_id: str) -> None:
         if int(droplet_id) in firewall.body["droplet_ids"]:
             firewall.body["droplet_ids"].remove(int(droplet_id))
             cloud.store.put("firewall", firewall.id, firewall.body)
+    for balancer in cloud.store.list("load_balancer"):
+        if int(droplet_id) in balancer.body["droplet_ids"]:
+            balancer.body["droplet_ids"].remove(int(droplet_id))
+            cloud.store.put("load_balancer", balancer.id, balancer.body)
     cloud.store.delete("droplet", droplet_id)
     await cloud.apply()
 

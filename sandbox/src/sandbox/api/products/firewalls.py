@@ -168,25 +168,29 @@ def _content(cloud: Cloud, fields: _Firewall) -> Body:
 
 
 def _rule(store: Store, rule: _Rule, side: str, peers: _Peers) -> Body:
-    if peers.load_balancer_uids or peers.kubernetes_ids:
-        raise errors.not_implemented(f"{side}: the sandbox has addresses, droplet_ids and tags")
+    if peers.kubernetes_ids:
+        raise errors.not_implemented(f"{side}: the sandbox has addresses, droplet_ids, load_balancer_uids and tags")
     for address in peers.addresses or []:
         try:
             ip_network(address, strict=False)
         except ValueError as error:
             raise errors.unprocessable(f'{side}.addresses: must be addresses or networks, got "{address}"') from error
     _check_members(store, peers.droplet_ids or [], peers.tags or [])
+    for uid in peers.load_balancer_uids or []:
+        if store.get("load_balancer", uid) is None:
+            raise errors.unprocessable(f'{side}.load_balancer_uids: no load balancer has the id "{uid}"')
     shown: Body = {
         name: value
         for name, value in (
             ("addresses", peers.addresses),
             ("droplet_ids", peers.droplet_ids),
+            ("load_balancer_uids", peers.load_balancer_uids),
             ("tags", peers.tags),
         )
         if value
     }
     if not shown:
-        raise errors.unprocessable(f"{side}: at least one address, Droplet or tag is required")
+        raise errors.unprocessable(f"{side}: at least one address, Droplet, load balancer or tag is required")
     return {"protocol": rule.protocol, "ports": _ports(rule), side: shown}
 
 

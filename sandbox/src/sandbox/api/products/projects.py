@@ -1,4 +1,4 @@
-"""Projects, and which of them Droplets, clusters, domains and Reserved IPs are in."""
+"""Projects, and which of them Droplets, clusters, domains, load balancers and Reserved IPs are in."""
 
 from collections.abc import Iterator
 
@@ -32,10 +32,11 @@ _KINDS = {
     "droplet": ("droplet", "droplets"),
     "database": ("dbaas", "databases"),
     "domain": ("domain", "domains"),
+    "load_balancer": ("loadbalancer", "load_balancers"),
     "reserved_ip": ("floatingip", "reserved_ips"),
 }
 _TYPES = {type_: kind for kind, (type_, _) in _KINDS.items()} | {"reservedip": "reserved_ip"}  # so says the Go client
-_ABSENT = ("app", "kubernetes", "loadbalancer", "space", "volume")
+_ABSENT = ("app", "kubernetes", "space", "volume")
 
 
 class _Patch(Fields):

@@ -108,7 +108,7 @@ async def delete(call: Call) -> Response:
 
 @router.add("GET", "/vpcs/{id}/members", "vpcs_list_members", query=("resource_type",))
 async def members(call: Call) -> Response:
-    """List Droplets and clusters in a VPC."""
+    """List Droplets, load balancers and clusters in a VPC."""
     vpc = call.cloud.find("vpc", call.path("id"))
     wanted = call.query("resource_type")
     shown = (m for m in _members(call.store, vpc.id) if not wanted or m["urn"].startswith(f"do:{wanted}:"))
@@ -138,9 +138,10 @@ def vpc_for(cloud: Cloud, wanted: str | None, region: str) -> Resource:
 
 def _members(store: Store, vpc_id: str) -> list[Body]:
     found = [
-        {"urn": f"do:droplet:{d.id}", "name": d.body["name"], "created_at": d.body["created_at"]}
-        for d in store.list("droplet")
-        if d.body["vpc_uuid"] == vpc_id
+        {"urn": f"do:{type_}:{m.id}", "name": m.body["name"], "created_at": m.body["created_at"]}
+        for kind, type_ in (("droplet", "droplet"), ("load_balancer", "loadbalancer"))
+        for m in store.list(kind)
+        if m.body["vpc_uuid"] == vpc_id
     ]
     return found + [
         {"urn": f"do:dbaas:{c.id}", "name": c.body["name"], "created_at": c.body["created_at"]}

@@ -1,0 +1,1 @@
+"""Load balancers: HAProxy, one for each."""
