@@ -69,16 +69,17 @@ class Run:
     took: float  # seconds
 
 
-def schedule(seconds: int, rounds: int) -> list[Case]:
+def schedule(seconds: int, rounds: int, *, others: bool = True) -> list[Case]:
     """Return the measurements in their order: ways alternate, so that what drifts is on both sides.
 
-    What the tutorial has not is measured half as long. A connection for each transaction is measured with few clients:
-    with many, those of the last transaction are still ending when the next ones come, and are too many.
+    What the tutorial has not, the others, is measured half as long. A connection for each transaction is measured with
+    few clients: with many, those of the last transaction are still ending when the next ones come, and are too many.
     """
     short = max(1, seconds // 2)
     plan: list[tuple[Script, int, int]] = [("TPC-B", clients, seconds) for clients in CLIENTS]
-    plan += [("SELECT", clients, short) for clients in CLIENTS]
-    plan += [("SELECT, connecting", CLIENTS[0], short)]
+    if others:
+        plan += [("SELECT", clients, short) for clients in CLIENTS]
+        plan += [("SELECT, connecting", CLIENTS[0], short)]
     ways: list[Way] = ["direct", "pool"]
     return [
         Case(script=script, clients=clients, way=way, seconds=length, round=number)

@@ -161,6 +161,7 @@ def check(plan: str, client: str) -> None:
     help="Of a measurement; the tutorial's are 600.",
 )
 @click.option("--rounds", type=click.IntRange(1, 20), default=3, show_default=True)
+@click.option("--tutorial", is_flag=True, help="Measure only what the tutorial does: TPC-B.")
 @click.option(
     "--to",
     "folder",
@@ -178,12 +179,12 @@ def check(plan: str, client: str) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(
-    *, plan: str, region: str, client: str, scale: int, seconds: int, rounds: int, folder: Path, notes: tuple[str, ...],
-    making: float, yes: bool,
+    *, plan: str, region: str, client: str, scale: int, seconds: int, rounds: int, tutorial: bool, folder: Path,
+    notes: tuple[str, ...], making: float, yes: bool,
 ) -> None:  # fmt: skip
     """Measure what a connection pool does, as DigitalOcean's tutorial, on a cluster of its own."""
     check(plan, client)
-    cases = pgbench.schedule(seconds, rounds)
+    cases = pgbench.schedule(seconds, rounds, others=not tutorial)
     estimate = pgbench.duration(cases, scale, making)
     name = rig.new_name(datetime.now(UTC) + timedelta(seconds=2 * estimate) + GRACE)
     order = rig.Order(name=name, region=region, plan=plan, client=client, pool_size=pool_size(plan, 0))

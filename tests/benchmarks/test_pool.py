@@ -113,13 +113,13 @@ def test_a_run_that_fails_leaves_nothing(
 
 @pytest.mark.full
 def test_a_whole_run_has_a_complete_result(full_world: World, tmp_path: Path) -> None:
-    """Each measurement of both ways, the refusals of the plan, and nothing that is left; no password in its output."""
+    """The tutorial's measurements, the refusals of the plan, and nothing that is left; no password in its output."""
     before = there(full_world)
-    done = run(*COMMAND, "pool", *TINY, f"--to={tmp_path}", "--note=a note", home=full_world.home)
+    done = run(*COMMAND, "pool", *TINY, "--tutorial", f"--to={tmp_path}", "--note=a note", home=full_world.home)
     found = result.read(tmp_path / "pool.json")
     assert there(full_world) == before
     measured = [(one.script, one.clients, one.way) for one in found.runs]
-    assert len(measured) == len(set(measured)) == 10
+    assert len(measured) == len(set(measured)) == 4
     assert all(one.tps > 0 and one.p99_ms and one.client_busy > 0 for one in found.runs)
     many = {(one.way, one.accepted, one.refused) for one in found.runs if one.clients == 150}
     assert many == {("direct", 97, 53), ("pool", 150, 0)}
