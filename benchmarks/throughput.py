@@ -68,6 +68,8 @@ def measure(site: Site, rounds: int, seconds: float) -> dict[tuple[str, str], li
                 apply(site.droplet, setup)
                 site.wait()
                 for page in asked.values():
+                    said = f"round {number + 1} of {rounds}: {setup.name}, {page.name}"
+                    print(said, file=sys.stderr, flush=True)  # noqa: T201 - it takes its time
                     found[setup.name, page.name].append(look(site, page, seconds))
     return found
 
