@@ -5,8 +5,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -63,34 +63,33 @@ def confirm(text: str, *, yes: bool) -> None:
 
 
 @contextmanager
-def ending_in_order() -> Iterator[None]:
-    """Let signals end the block by an exception, so that what follows it is still done."""
+def _on_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let a handler have the signals for a block."""
+    before = {one: signal.signal(one, handler) for one in SIGNALS}
+    try:
+        yield
+    finally:
+        for one, former in before.items():
+            signal.signal(one, former)
+
+
+def ending_in_order() -> AbstractContextManager[None]:
+    """Let signals end a block by an exception, so that what follows it is still done."""
 
     def end(number: int, _frame: object) -> None:
         click.echo(f"{signal.Signals(number).name}: ending; what was made is removed", err=True)
         sys.exit(128 + number)
 
-    before = {one: signal.signal(one, end) for one in SIGNALS}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    return _on_signals(end)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Say that it is not over yet, and go on, whatever signal comes."""
+def undisturbed() -> AbstractContextManager[None]:
+    """Say that it is not over yet, and go on with a block, whatever signal comes."""
 
     def wait(number: int, _frame: object) -> None:
         click.echo(f"{signal.Signals(number).name}: what was made is being removed; please wait", err=True)
 
-    before = {one: signal.signal(one, wait) for one in SIGNALS}
-    try:
-        yield
-    finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    return _on_signals(wait)
 
 
 @contextmanager
