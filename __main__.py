@@ -7,11 +7,13 @@ from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
 from components.early_outputs import keep
 from components.existing import Existing
+from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.network import Network, NetworkArgs
 from components.object_storage import ObjectStorage, ObjectStorageArgs
-from components.public_address import PublicAddress, PublicAddressArgs
+from components.public_name import PublicName, PublicNameArgs
 from components.publication import Publication, PublicationArgs
 from components.release import Release, ReleaseArgs
+from components.reserved_address import ReservedAddress, ReservedAddressArgs
 from components.web_firewall import WebFirewall, WebFirewallArgs
 from components.web_server import WebServer, WebServerArgs
 from config.program import begin
@@ -22,7 +24,7 @@ protected = pulumi.ResourceOptions(protect=True) if config.protect else None
 existing = Existing(config)
 waiting = pulumi.ResourceOptions(depends_on=existing.looked)
 
-network = Network(name, NetworkArgs(region=region, cidr=config.network.cidr, existing=existing))
+network = Network(name, NetworkArgs(region=region, cidr=config.network.cidr, edge=config.edge, existing=existing))
 storage = ObjectStorage(
     name,
     ObjectStorageArgs(
@@ -30,18 +32,29 @@ storage = ObjectStorage(
     ),
     opts=waiting,
 )
-address = PublicAddress(
-    name, PublicAddressArgs(region=region, domain=domain, dns=config.dns, existing=existing), opts=protected
-)
+public_name = PublicName(name, PublicNameArgs(domain=domain, dns=config.dns, existing=existing), opts=protected)
+# A name that others keep leads to an address that must not be lost.
+kept = protected if config.dns == "external" else None
+address: ReservedAddress | LoadBalancer
+if config.web.load_balancer:
+    balancer_args = LoadBalancerArgs(
+        region=region, domain=domain, network=network, storage=storage, public_name=public_name,
+        certificate=config.web.certificate,
+    )  # fmt: skip
+    address = LoadBalancer(name, balancer_args, opts=kept)
+else:
+    address = ReservedAddress(name, ReservedAddressArgs(region=region, existing=existing), opts=kept)
 database_args = DatabaseArgs(region=region, settings=config.database, network=network, existing=existing)
 database = Database(name, database_args, opts=protected)
 pool = ConnectionPool(name, ConnectionPoolArgs(database=database, size=budget.pool_size))
-firewall = WebFirewall(name, WebFirewallArgs(web_tag=network.web_tag, ssh_from=config.network.ssh_from))
+firewall = WebFirewall(
+    name, WebFirewallArgs(edge=config.edge, edge_tag=network.edge_tag, ssh_from=config.network.ssh_from)
+)
 # The Droplets need no database to install themselves: they do it while the cluster is being created.
 web = WebServer(
     name,
     WebServerArgs(
-        region=region, domain=domain, settings=config.web, access=config.network, budget=budget,
+        region=region, domain=domain, edge=config.edge, settings=config.web, access=config.network, budget=budget,
         network=network, storage=storage, firewall=firewall,
     ),
     opts=waiting,
@@ -51,7 +64,7 @@ release = Release(
     name,
     ReleaseArgs(
         region=region, domain=domain, app=config.app, database=database, pool=pool, storage=storage,
-        droplet_ids=web.droplet_ids, protect_secrets=config.protect,
+        droplet_ids=web.droplet_ids, max_unavailable=config.web.max_unavailable, protect_secrets=config.protect,
     ),
     opts=waiting,
 )  # fmt: skip
@@ -59,7 +72,7 @@ early = {
     "url": config.url,
     # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
     "production": config.production, "accepted": config.database.accepted,
-    "reserved_ip": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
+    "edge": config.edge, "ip_address": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
     # Kept in the state all the same: a superuser that is there still has it.
@@ -68,7 +81,8 @@ early = {
 publication = Publication(
     name,
     PublicationArgs(
-        region=region, url=config.url, dns=config.dns, address=address, release=release,
+        region=region, url=config.url, dns=config.dns, dns_patience=config.dns_patience, edge=config.edge,
+        address=address, public_name=public_name, existing=existing, release=release,
         droplet_ids=web.droplet_ids, releases_bucket=storage.releases_bucket,
     ),
     opts=pulumi.ResourceOptions(depends_on=keep(early)),

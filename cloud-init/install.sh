@@ -23,8 +23,10 @@ uv=$!
 ln -sf /dev/null /etc/systemd/system/certbot.timer # certificate.service renews
 
 # Once for all, because each call makes systemd read every unit again. Gunicorn starts with the first release.
-systemctl enable nftables.service gunicorn.socket gunicorn.service release-agent.service certificate.service \
-    certificate.timer
+certificate= # behind a load balancer this Droplet has none
+[ ! -e /etc/systemd/system/certificate.service ] || certificate="certificate.service certificate.timer"
+# shellcheck disable=SC2086 # several names
+systemctl enable nftables.service gunicorn.socket gunicorn.service release-agent.service $certificate
 
 # First the walls, then the release.
 systemctl reload-or-restart nftables.service
@@ -37,8 +39,10 @@ systemctl start --no-block release-agent.service
 wait "$uv"
 export DEBIAN_FRONTEND=noninteractive
 install="apt-get install --yes --quiet --option DPkg::Lock::Timeout=300 --option DPkg::Options::=--force-unsafe-io"
-$install nginx certbot
+# shellcheck disable=SC2086
+$install nginx ${certificate:+certbot}
 nginx -t -q
 systemctl reload-or-restart nginx.service
-systemctl start --no-block certificate.service certificate.timer
+# shellcheck disable=SC2086
+[ -z "$certificate" ] || systemctl start --no-block $certificate
 nice $install logrotate systemd-timesyncd unattended-upgrades

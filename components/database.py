@@ -109,7 +109,8 @@ class Database(pulumi.ComponentResource):
             migrator_password=migrator.password,
             app=app.name,
             app_password=app.password,
-            settings=role_settings(settings.timeouts),
+            app_settings=app_settings(settings.timeouts),
+            migrator_settings=migrator_settings(settings.timeouts),
             extensions=settings.extensions,
             opts=inside,
         )
@@ -163,19 +164,27 @@ def _refusal_of_a_new_cluster(name: str, settings: DatabaseConfig) -> pulumi.Res
     return pulumi.ResourceHookBinding(before_create=[hook])
 
 
-def role_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
-    """Return settings for the application's role itself, where a pooler can't lose them: Django's own and our limits.
+# Django's own, set where a pooler can't lose them: docs/ref/databases.txt, "Optimizing PostgreSQL's configuration".
+_ROLE_SETTINGS = {
+    "client_encoding": "UTF8",
+    "default_transaction_isolation": "read committed",
+    "timezone": "UTC",
+}
 
-    Source of the first three: Django, docs/ref/databases.txt, "Optimizing PostgreSQL's configuration".
-    """
+
+def app_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
+    """Return what PostgreSQL sets for the application's role."""
     return {
-        "client_encoding": "UTF8",
-        "default_transaction_isolation": "read committed",
-        "timezone": "UTC",
+        **_ROLE_SETTINGS,
         "statement_timeout": f"{timeouts.statement}s",
         "lock_timeout": f"{timeouts.lock}s",
         "idle_in_transaction_session_timeout": f"{timeouts.idle_in_transaction}s",
     }
+
+
+def migrator_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
+    """Return what it sets for the migrator: a migration may take its time, but not wait for a table."""
+    return {**_ROLE_SETTINGS, "lock_timeout": f"{timeouts.migration_lock}s"}
 
 
 def _certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) -> pulumi.Output[str]:

@@ -10,12 +10,15 @@ with parts_of("pulumi_digitalocean"):
         DatabaseFirewallRuleArgs,
         FirewallInboundRuleArgs,
         FirewallOutboundRuleArgs,
+        LoadBalancerForwardingRuleArgs,
+        LoadBalancerHealthcheckArgs,
         MonitorAlertAlertsArgs,
         MonitorAlertAlertsSlackArgs,
         SpacesBucketCorsConfigurationCorsRuleArgs,
         SpacesKeyGrantArgs,
     )
     from pulumi_digitalocean.cdn import Cdn
+    from pulumi_digitalocean.certificate import Certificate
     from pulumi_digitalocean.database_cluster import DatabaseCluster
     from pulumi_digitalocean.database_connection_pool import DatabaseConnectionPool
     from pulumi_digitalocean.database_db import DatabaseDb
@@ -25,6 +28,7 @@ with parts_of("pulumi_digitalocean"):
     from pulumi_digitalocean.domain import Domain
     from pulumi_digitalocean.droplet import Droplet
     from pulumi_digitalocean.firewall import Firewall
+    from pulumi_digitalocean.load_balancer import LoadBalancer
     from pulumi_digitalocean.monitor_alert import MonitorAlert
     from pulumi_digitalocean.reserved_ip import ReservedIp
     from pulumi_digitalocean.reserved_ip_assignment import ReservedIpAssignment
@@ -37,6 +41,7 @@ with parts_of("pulumi_digitalocean"):
 
 __all__ = [
     "Cdn",
+    "Certificate",
     "DatabaseCluster",
     "DatabaseClusterMaintenanceWindowArgs",
     "DatabaseClusterStorageAutoscaleArgs",
@@ -51,6 +56,9 @@ __all__ = [
     "Firewall",
     "FirewallInboundRuleArgs",
     "FirewallOutboundRuleArgs",
+    "LoadBalancer",
+    "LoadBalancerForwardingRuleArgs",
+    "LoadBalancerHealthcheckArgs",
     "MonitorAlert",
     "MonitorAlertAlertsArgs",
     "MonitorAlertAlertsSlackArgs",

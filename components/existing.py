@@ -48,8 +48,9 @@ class Existing:
         # Not the loop's own: its few threads may all wait for the engine, which waits for a hook.
         self._threads = ThreadPoolExecutor(max_workers=4)
         self._looked: pulumi.Output[list[pulumi.Resource]] | None = None
-        # Asked before the first resource: in a hook the answer would need one of the loop's threads, see above.
-        self._own_cluster = _own_cluster()
+        # What the stack has put out. Asked before the first resource: in a hook the answer would need one of the loop's
+        # threads, see above.
+        self.own: pulumi.Output[Mapping[str, Any]] = _own()
 
     def refusal(
         self, role: str, *looks: Look, first: bool = False, ahead: Look | None = None
@@ -79,8 +80,9 @@ class Existing:
     async def _refuse(self, role: str, looks: Sequence[Look]) -> None:
         loop = asyncio.get_running_loop()
         findings = await loop.run_in_executor(self._threads, self._ask, looks, self._wanted)
-        if _problems(findings) and (own := await self._own_cluster.future()):
-            wanted = replace(self._wanted, own_cluster=own)
+        own = await self.own.future() or {}
+        if _problems(findings) and own.get("database_id"):
+            wanted = replace(self._wanted, own_cluster=own["database_id"])
             findings = await loop.run_in_executor(self._threads, self._ask, looks, wanted)
         problems = _problems(findings)
         for note in findings:
@@ -145,19 +147,19 @@ def _problems(findings: Sequence[Problem | Note]) -> list[Problem]:
     return [finding for finding in findings if isinstance(finding, Problem)]
 
 
-def _own_cluster() -> pulumi.Output[str | None]:
-    """Return the id of the cluster that the stack has, None when it has none.
+def _own() -> pulumi.Output[Mapping[str, Any]]:
+    """Return the outputs that the stack has from its last update.
 
-    It is still there when a preview comes to the cluster in its place, for which the engine calls the hook, too. The
-    state itself can't be read: `readStackResourceOutputs` ends an engine whose stack has none (pulumi 3.276).
+    Its cluster is still there when a preview comes to the one in its place, for which the engine calls the hook, too.
+    The state itself can't be read: `readStackResourceOutputs` ends an engine whose stack has none (pulumi 3.276).
     """
     stack = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
 
-    async def ask() -> str | None:
-        own: str | None = (await _outputs(stack))["outputs"].get("database_id")
+    async def ask() -> Mapping[str, Any]:
+        own: Mapping[str, Any] = (await _outputs(stack))["outputs"]
         return own
 
-    asked: pulumi.Output[str | None] = pulumi.Output.from_input(ask())
+    asked: pulumi.Output[Mapping[str, Any]] = pulumi.Output.from_input(ask())
     return asked
 
 

@@ -6,6 +6,7 @@ import pulumi
 
 from components import account, digitalocean
 from components.existing import Existing
+from config.stack import Edge
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,16 +15,18 @@ class NetworkArgs:
 
     region: str
     cidr: str
+    edge: Edge
     existing: Existing
 
 
 class Network(pulumi.ComponentResource):
-    """A VPC, a tag for everything of the stack, and a tag for its web Droplets."""
+    """A VPC, a tag for everything of the stack, one for its web Droplets, and one for those with the same edge."""
 
     vpc_id: pulumi.Output[str]
     cidr: pulumi.Output[str]
     tag: pulumi.Output[str]
     web_tag: pulumi.Output[str]
+    edge_tag: pulumi.Output[str]  # firewalls and load balancers go by it: other machines come with another edge
 
     def __init__(self, name: str, args: NetworkArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:network:Network", name, None, opts)
@@ -48,6 +51,11 @@ class Network(pulumi.ComponentResource):
                 args.existing.refusal("web-tag", account.tag),
             ),
         )
+        edge_tag = digitalocean.Tag(
+            f"{name}-{args.edge}-tag",
+            name=f"{name}-{args.edge}",
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[web_tag]),
+        )
         # The cluster has this tag, and its trusted sources name the other one: so that goes after the cluster, too.
         tag = digitalocean.Tag(f"{name}-tag", name=name, opts=pulumi.ResourceOptions(parent=self, depends_on=[web_tag]))
 
@@ -55,4 +63,5 @@ class Network(pulumi.ComponentResource):
         self.cidr = vpc.ip_range
         self.tag = tag.name
         self.web_tag = web_tag.name
+        self.edge_tag = edge_tag.name
         self.register_outputs({"vpc_id": self.vpc_id, "tag": self.tag, "web_tag": self.web_tag})

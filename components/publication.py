@@ -1,44 +1,70 @@
-"""The last step: the address moves to a Droplet that serves the release, and the public URL is checked."""
+"""The last step: visitors are led to Droplets that serve the release, and the public URL is checked."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import pulumi
 
-from components import digitalocean
-from components.public_address import PublicAddress
+from components.existing import Existing
+from components.load_balancer import LoadBalancer
+from components.public_name import TTL, PublicName
 from components.release import Release
-from provider.resources import Probe
+from components.reserved_address import ReservedAddress
+from config.stack import Edge
+from provider.resources import Handover, NewAddress, Probe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PublicationArgs:
-    """What is published, on which Droplets, under which address and name."""
+    """What is published, on which Droplets, behind what and under which name."""
 
     region: str
     url: str
     dns: Literal["managed", "external"]
-    address: PublicAddress
+    dns_patience: int
+    edge: Edge
+    address: ReservedAddress | LoadBalancer
+    public_name: PublicName
+    existing: Existing
     droplet_ids: list[pulumi.Output[str]]
     releases_bucket: pulumi.Input[str]
     release: Release
 
 
 class Publication(pulumi.ComponentResource):
-    """A release that the public URL serves; only then is it recorded as the last good one."""
+    """A release that the public URL serves; only then is it recorded as the last good one.
+
+    A site that has another address than before (a load balancer for a Reserved IP, say) moves there once the new one
+    serves, and the old one serves until nobody is led to it any more: what is old, the engine deletes after all else.
+    """
 
     release: pulumi.Output[str]
     pending: pulumi.Output[str]  # what is left to do by hand with dns "external", else empty
 
     def __init__(self, name: str, args: PublicationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:publication:Publication", name, None, opts)
-        assignment = digitalocean.ReservedIpAssignment(
-            f"{name}-assignment",
-            ip_address=args.address.ip_address,
-            droplet_id=args.droplet_ids[0].apply(int),
-            # Made anew, not moved, when the Droplet is replaced: the new one takes the address over in one step.
-            # After the rollout: until then the old Droplet keeps the address, and serves.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.release]),
+        serving = args.address.serve_from(args.droplet_ids, args.release)
+        # At first the name is made beside all else: a Droplet obtains its certificate by it.
+        moves = args.existing.own.apply(lambda own: own.get("edge", args.edge) != args.edge)
+        new = NewAddress(
+            f"{name}-new-address",
+            url=args.url,
+            address=args.address.ip_address,
+            release=moves.apply(lambda it_does: args.release.release if it_does else ""),
+            ttl=TTL,
+            opts=pulumi.ResourceOptions(
+                parent=self, depends_on=moves.apply(lambda it_does: serving if it_does else [])
+            ),
+        )
+        record = args.public_name.lead_to(new.address)
+        handover = Handover(
+            f"{name}-handover",
+            url=args.url,
+            address=new.address,
+            dns=args.dns,
+            old_is_asked_for=new.old_is_asked_for,
+            patience=args.dns_patience,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[record]),
         )
         probe = Probe(
             f"{name}-probe",
@@ -52,7 +78,7 @@ class Publication(pulumi.ComponentResource):
             sha256=args.release.sha256,
             environment=args.release.environment,
             droplet_ids=args.droplet_ids,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[assignment, args.address]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[handover, *serving]),
         )
 
         self.release = probe.release

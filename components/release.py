@@ -25,6 +25,7 @@ class ReleaseArgs:
     pool: ConnectionPool
     storage: ObjectStorage
     droplet_ids: list[pulumi.Output[str]]
+    max_unavailable: int
     protect_secrets: bool
 
 
@@ -87,6 +88,7 @@ class Release(pulumi.ComponentResource):
             state_bucket=args.storage.state_bucket,
             region=args.region,
             droplet_ids=args.droplet_ids,
+            max_unavailable=args.max_unavailable,
             opts=pulumi.ResourceOptions(parent=self),
             **content,
         )

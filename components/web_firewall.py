@@ -5,30 +5,36 @@ from dataclasses import dataclass
 import pulumi
 
 from components import digitalocean
+from config.stack import Edge
 
 EVERYWHERE: tuple[str, ...] = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebFirewallArgs:
-    """Which Droplets, and from where SSH is open (nowhere when empty)."""
+    """Which Droplets, what they stand behind, and from where SSH is open (nowhere when empty)."""
 
-    web_tag: pulumi.Input[str]
+    edge: Edge
+    edge_tag: pulumi.Input[str]
     ssh_from: tuple[str, ...]
 
 
 class WebFirewall(pulumi.ComponentResource):
-    """HTTP and HTTPS from everywhere, SSH from named addresses; by tag, so that later Droplets are covered at once."""
+    """HTTP and HTTPS from everywhere, SSH from named addresses; by tag, so that later Droplets are covered at once.
+
+    Behind a load balancer nobody comes by this one: what is open to the balancer is its own affair, since Droplets must
+    not wait for it.
+    """
 
     def __init__(self, name: str, args: WebFirewallArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:web_firewall:WebFirewall", name, None, opts)
         # (port, sources): 80 is for redirects, certificates and the health check.
-        open_ports = [("80", EVERYWHERE), ("443", EVERYWHERE)]
+        open_ports = [("80", EVERYWHERE), ("443", EVERYWHERE)] if args.edge == "direct" else []
         if args.ssh_from:
             open_ports.append(("22", args.ssh_from))
         digitalocean.Firewall(
-            f"{name}-firewall",
-            tags=[args.web_tag],
+            f"{name}-{args.edge}-firewall",
+            tags=[args.edge_tag],
             inbound_rules=[
                 digitalocean.FirewallInboundRuleArgs(protocol="tcp", port_range=port, source_addresses=list(sources))
                 for port, sources in open_ports

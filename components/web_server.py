@@ -1,4 +1,4 @@
-"""The Droplet that serves the app, installed by cloud-init alone."""
+"""The Droplets that serve the app, installed by cloud-init alone."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from components.network import Network
 from components.object_storage import ObjectStorage
 from components.web_firewall import WebFirewall
 from config.network import NetworkConfig
+from config.stack import Edge
 from config.web import WebConfig
 from droplet.user_data import UserDataSpec, render_user_data
 from provider.resources import AgentPackage, DiscardedKey
@@ -21,6 +22,7 @@ class WebServerArgs:
 
     region: str
     domain: str
+    edge: Edge
     settings: WebConfig
     access: NetworkConfig
     budget: ConnectionBudget
@@ -30,7 +32,7 @@ class WebServerArgs:
 
 
 class WebServer(pulumi.ComponentResource):
-    """A Droplet that waits for a release as soon as it is installed."""
+    """Droplets that wait for a release as soon as they are installed."""
 
     droplet_ids: list[pulumi.Output[str]]
 
@@ -51,23 +53,27 @@ class WebServer(pulumi.ComponentResource):
             region=args.region,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        droplet = digitalocean.Droplet(
-            # No explicit name: a replacement is then created before the old Droplet is deleted.
-            f"{name}-web-1",
-            region=args.region,
-            size=args.settings.size,
-            image=args.settings.image,
-            vpc_uuid=args.network.vpc_id,
-            ssh_keys=ssh_keys,
-            tags=[args.network.tag, args.network.web_tag],
-            monitoring=True,
-            backups=args.settings.backups,
-            user_data=self._user_data(args, package),
-            # A Droplet never runs without its firewall.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
-        )
+        user_data = self._user_data(args, package)
+        droplets = [
+            digitalocean.Droplet(
+                # No explicit name: a replacement is then created before the old Droplet is deleted.
+                f"{name}-web-{number}",
+                region=args.region,
+                size=args.settings.size,
+                image=args.settings.image,
+                vpc_uuid=args.network.vpc_id,
+                ssh_keys=ssh_keys,
+                tags=[args.network.tag, args.network.web_tag, args.network.edge_tag],
+                monitoring=True,
+                backups=args.settings.backups,
+                user_data=user_data,
+                # A Droplet never runs without its firewall.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
+            )
+            for number in range(1, args.settings.count + 1)
+        ]
 
-        self.droplet_ids = [droplet.id]
+        self.droplet_ids = [droplet.id for droplet in droplets]
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
     @staticmethod
@@ -87,6 +93,8 @@ class WebServer(pulumi.ComponentResource):
                 UserDataSpec(
                     region=args.region,
                     domain=args.domain,
+                    edge=args.edge,
+                    vpc=args.access.cidr,
                     workers=args.budget.workers,
                     threads=args.budget.threads,
                     packages=args.settings.packages,

@@ -34,12 +34,16 @@ class MaintenanceConfig(Section):
 
 
 class TimeoutsConfig(Section):
-    """Limits that PostgreSQL puts on the app's role, in seconds; the migrator's has none (provider/grants_sql.py)."""
+    """Limits that PostgreSQL puts on the app's role, and one on the migrator's, in seconds."""
 
     statement: Seconds = Field(default=30, description="longest statement of the app, in seconds (1 to 3600)")
     lock: Seconds = Field(
         default=10,
-        description="longest wait of the app for a lock, in seconds (1 to 3600); it does not hold for migrations",
+        description="longest wait of the app for a lock, in seconds (1 to 3600)",
+    )
+    migration_lock: Seconds = Field(
+        default=3,
+        description="longest wait of a migration for a lock, in seconds (1 to 3600): meanwhile visitors wait, too",
     )
     idle_in_transaction: Seconds = Field(
         default=60, description="longest idle transaction of the app, in seconds (1 to 3600)"
@@ -95,7 +99,7 @@ class DatabaseConfig(Section):
     ] = Field(default=(), description="PostgreSQL extensions that the app needs, such as citext (docs/app.md)")
     maintenance: MaintenanceConfig = Field(default_factory=MaintenanceConfig, description="day and hour of updates")
     timeouts: TimeoutsConfig = Field(
-        default_factory=TimeoutsConfig, description="statement, lock and idleInTransaction, in seconds"
+        default_factory=TimeoutsConfig, description="statement, lock, migrationLock and idleInTransaction, in seconds"
     )
 
     @property

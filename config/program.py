@@ -2,6 +2,8 @@
 
 import gc
 import signal
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import pulumi
 
@@ -21,8 +23,16 @@ def begin() -> StackConfig:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     require_room()
     config = load()
-    for note in project_notes(config):
+    for note in (*project_notes(config), *_certificate_notes(config)):
         pulumi.log.warn(note)
     for hint in project_hints(config):
         pulumi.log.info(hint)
     return config
+
+
+def _certificate_notes(config: StackConfig) -> Iterable[str]:
+    if config.web.certificate is None:
+        return ()
+    from config import certificate_rules  # noqa: PLC0415 - 0.1 s, and seldom needed
+
+    return certificate_rules.notes(config.web.certificate, datetime.now(UTC))

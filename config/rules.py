@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -99,6 +100,32 @@ def _pool_rules(config: StackConfig) -> Iterator[str]:
                 f"pool.size: pool and reserve do not fit the plan, got {problem}; "
                 "lower pool.size or database.directConnections, or use a larger database.size"
             )
+
+
+def _web_rules(config: StackConfig) -> Iterator[str]:
+    web = config.web
+    if web.count > 1 and not web.load_balancer:
+        yield (
+            f"web.count: needs a load balancer above 1, got {web.count}; set web.loadBalancer: true, or choose a "
+            "larger web.size"
+        )
+    if web.max_unavailable > web.count:
+        yield f"web.maxUnavailable: must be at most web.count, {web.count}, got {web.max_unavailable}; lower it"
+    if web.load_balancer and config.dns == "external" and web.certificate is None:
+        yield (
+            "web.loadBalancer: needs a certificate, got none: DigitalOcean obtains one only with dns: managed; set "
+            "web.certificate.chain and web.certificate.privateKey, or let DigitalOcean have the domain"
+        )
+    if web.certificate and not web.load_balancer:
+        yield (
+            "web.certificate: is for a load balancer, and there is none; leave it out (a Droplet obtains its own), or "
+            "set web.loadBalancer: true"
+        )
+    if web.certificate:
+        # Not imported without need: it takes 0.1 s.
+        from config import certificate_rules  # noqa: PLC0415
+
+        yield from certificate_rules.problems(web.certificate, config.domain, datetime.now(UTC))
 
 
 def _ssh_rules(config: StackConfig) -> Iterator[str]:
@@ -201,6 +228,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _node_rules,
     _network_rules,
     _pool_rules,
+    _web_rules,
     _ssh_rules,
     _environment_rules,
     _quoting_rules,

@@ -16,6 +16,9 @@ from config.web import WebConfig
 from sizing import budget, editions, plans
 from sizing.regions import REGIONS
 
+# What visitors come by: a Droplet's own address, or a load balancer. Another one is another machine.
+Edge = Literal["direct", "balanced"]
+
 
 def _resource_name(value: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")
@@ -34,6 +37,12 @@ class StackConfig(Section):
     dns: Literal["managed", "external"] = Field(
         default="managed",
         description="managed (a domain at DigitalOcean, made here) or external (the record is made by you)",
+    )
+    dns_patience: int = Field(
+        default=300,
+        ge=0,
+        le=86400,
+        description="seconds that `pulumi up` waits at most for an old address to be forgotten, when the site moves",
     )
     network: NetworkConfig = Field(default_factory=NetworkConfig, description="cidr, sshFrom, sshKeys")
     database: DatabaseConfig = Field(description="at least size")
@@ -58,6 +67,11 @@ class StackConfig(Section):
         return f"https://{self.domain}"
 
     @property
+    def edge(self) -> Edge:
+        """What visitors come by."""
+        return "balanced" if self.web.load_balancer else "direct"
+
+    @property
     def cors_origins(self) -> tuple[str, ...]:
         """Origins that may read static files: the site's own unless others are named."""
         return self.storage.cors.origins or (self.url,)
@@ -73,5 +87,6 @@ class StackConfig(Section):
             pool_size=available if self.pool.size == "auto" else self.pool.size,
             workers=workers if self.web.workers == "auto" else self.web.workers,
             threads=budget.DEFAULT_THREADS if self.web.threads == "auto" else self.web.threads,
+            droplets=self.web.count,
             assumed=self.database.edition == editions.ADVANCED.name,
         )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from config.certificate import CertificateConfig
 from config.section import Section
 from config.values import PACKAGE, Email, Unique, auto_or_number, pattern, wrong
 from sizing import budget, plans
@@ -25,8 +26,18 @@ def _droplet_size(value: str) -> str:
 
 
 class WebConfig(Section):
-    """The Droplet."""
+    """The Droplets, and what stands before them."""
 
+    count: int = Field(default=1, ge=1, le=50, description="how many Droplets; more than 1 need loadBalancer")
+    load_balancer: bool = Field(
+        default=False, description="true puts DigitalOcean's load balancer before the Droplets, and TLS there"
+    )
+    max_unavailable: int = Field(
+        default=1, ge=1, description="how many Droplets may get a release at once, after the first"
+    )
+    certificate: CertificateConfig | None = Field(
+        default=None, description="chain and privateKey of your own certificate, for the load balancer"
+    )
     size: Annotated[str, AfterValidator(_droplet_size)] = Field(description="a Droplet size such as s-1vcpu-1gb")
     image: Annotated[str, pattern(r"debian-13-x64|[1-9]\d*", "debian-13-x64 or the id of a snapshot of it")] = Field(
         default="debian-13-x64", description="debian-13-x64, or the number of a snapshot of it"
@@ -42,6 +53,8 @@ class WebConfig(Section):
     )
     backups: bool = Field(
         default=False,
-        description="true has DigitalOcean back up the Droplet every week (the database always is, every day)",
+        description="true has DigitalOcean back up the Droplets every week (the database always is, every day)",
     )
-    acme_email: Email | None = Field(default=None, description="where Let's Encrypt may write to")
+    acme_email: Email | None = Field(
+        default=None, description="where Let's Encrypt may write to about the certificate of a Droplet"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 import pulumi
 import yaml
 
+from config.stack import Edge
 from config.values import EMAIL, HOSTNAME, PACKAGE
 from sizing.plans import USER_DATA_LIMIT
 from sizing.regions import spaces_endpoint
@@ -34,6 +35,8 @@ class UserDataSpec:
 
     region: str
     domain: str
+    edge: Edge
+    vpc: str  # range of the private network, which a load balancer comes from
     workers: int
     threads: int
     packages: tuple[str, ...]  # more Debian packages, for the app
@@ -53,6 +56,7 @@ class _File:
     source: str
     path: str
     permissions: str = ""  # cloud-init's own are 0644, root:root
+    edge: Edge | None = None  # the one that has it, None if all have
 
 
 _LIBRARY = "/usr/local/lib/web"
@@ -64,8 +68,10 @@ _FILES = (
     _File("app-server/gunicorn.conf.py", "/etc/gunicorn/gunicorn.conf.py"),
     _File("system/nftables.conf", "/etc/nftables.conf"),
     _File("nginx/always.conf", "/etc/nginx/always.conf"),
-    _File("nginx/tls.conf", "/etc/nginx/edge-tls.conf"),
-    _File("nginx/http.conf", "/etc/nginx/edge/http.conf"),
+    _File("nginx/tls.conf", "/etc/nginx/edge-tls.conf", edge="direct"),
+    _File("nginx/direct.conf", "/etc/nginx/edge/direct.conf", edge="direct"),
+    _File("nginx/balanced.conf", "/etc/nginx/edge/balanced.conf", edge="balanced"),
+    _File("nginx/others.conf", "/etc/nginx/edge/others.conf"),
     _File("nginx/look.conf", "/etc/nginx/edge/look.conf"),
     _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),
     _File("nginx/proxy.conf", "/etc/nginx/proxy.conf"),
@@ -75,8 +81,8 @@ _FILES = (
     _File("units/gunicorn.service", f"{_UNITS}/gunicorn.service"),
     _File("units/gunicorn.socket", f"{_UNITS}/gunicorn.socket"),
     _File("units/nginx-look.conf", f"{_UNITS}/nginx.service.d/web.conf"),
-    _File("units/certificate.service", f"{_UNITS}/certificate.service"),
-    _File("units/certificate.timer", f"{_UNITS}/certificate.timer"),
+    _File("units/certificate.service", f"{_UNITS}/certificate.service", edge="direct"),
+    _File("units/certificate.timer", f"{_UNITS}/certificate.timer", edge="direct"),
     _File("units/release-agent.service", f"{_UNITS}/release-agent.service"),
     _File("system/sysusers.conf", "/etc/sysusers.d/web.conf"),
     _File("system/tmpfiles.conf", "/etc/tmpfiles.d/web.conf"),
@@ -87,6 +93,9 @@ _FILES = (
     _File("verify.sh", f"{_LIBRARY}/verify", "0755"),
 )
 
+# What the packet filter of a Droplet lets in.
+PORTS: dict[Edge, str] = {"direct": "80, 443", "balanced": "80"}
+
 _PLACEHOLDER = re.compile(r"@([A-Z_]+)@")
 
 
@@ -96,7 +105,9 @@ def render_user_data(spec: UserDataSpec) -> str:
     values = {
         "DOMAIN": spec.domain,
         "PACKAGE": spec.agent_package,
+        "PORTS": PORTS[spec.edge],
         "THREADS": str(spec.threads),
+        "VPC": spec.vpc,
         "WORKERS": str(spec.workers),
     }
     agent = {
@@ -112,7 +123,11 @@ def render_user_data(spec: UserDataSpec) -> str:
         "package": spec.agent_package,
     }
     files = [_entry("/etc/release-agent/config.json", json.dumps(agent, indent=2) + "\n", "0600")]
-    files += [_entry(file.path, _fill(file.source, values), file.permissions) for file in _FILES]
+    files += [
+        _entry(file.path, _fill(file.source, values), file.permissions)
+        for file in _FILES
+        if file.edge in {None, spec.edge}
+    ]
     config = {
         "disable_root": False,  # as DigitalOcean's images have it: the keys are root's
         "ssh_pwauth": False,

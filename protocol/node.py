@@ -11,26 +11,33 @@ PHASES = (
     "check",
     "static",
     "examine",
+    "prepared",
     "migrate",
     "look",
     "switch",
     "health",
     "done",
     "failed",
+    "leaving",
+    "left",
 )
+
+
+NODES = "nodes/"  # the prefix of all reports
 
 
 def node_key(droplet_id: object) -> str:
     """Return the key of a Droplet's report."""
-    return f"nodes/{droplet_id}.json"
+    return f"{NODES}{droplet_id}.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NodeReport:
     """Which attempt at which release a Droplet is busy with, and how far it is.
 
-    `bootstrap` stands before all releases: the Droplet can't start its agent, and `error` says why. `notes` is what a
-    person should know of a release that serves.
+    `bootstrap` stands before all releases: the Droplet can't start its agent, and `error` says why. `prepared` is a
+    Droplet that could serve the release, and waits for its turn; one that has `left` gets no visitors any more. `notes`
+    is what a person should know of a release that serves.
     """
 
     release: str

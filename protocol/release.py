@@ -1,5 +1,6 @@
-"""Releases: what one consists of, and which one is desired."""
+"""Releases: what one consists of, which one is desired, and by whom."""
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -55,21 +56,53 @@ class Release:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Desired:
-    """desired.json: a release, and the number that tells a repeated wish from an answered one."""
+    """desired.json: a release, the number that tells a repeated wish from an answered one, and whose turn it is.
+
+    `turns` are the Droplets that may let visitors have it, in the order in which they were let; the first one migrates
+    the database. Until it is `complete`, the others prepare it and serve what they serve, and one that serves nothing
+    yet serves `good`. Those that are `leaving` take themselves out of the load balancer.
+    """
 
     release: Release
     attempt: int
+    turns: tuple[str, ...] = ()  # Droplet ids
+    complete: bool = False
+    good: Release | None = None
+    leaving: tuple[str, ...] = ()  # Droplet ids
 
     @classmethod
     def parse(cls, document: object, source: str = DESIRED) -> Self:
         """Check every field; raises DocumentError."""
         found = checked_object(document, source)
-        require_fields(found, source, _RULES, "attempt")
-        attempt = found.pop("attempt", None)
+        require_fields(found, source, _RULES, "attempt", "turns", "complete", "good", "leaving")
+        attempt, complete, good = (found.get(name) for name in ("attempt", "complete", "good"))
         if type(attempt) is not int or attempt < 1:
             raise DocumentError(f"{source}.attempt: must be a whole number from 1, got {attempt!r}")
-        return cls(release=Release(**found), attempt=attempt)
+        if type(complete) is not bool:
+            raise DocumentError(f"{source}.complete: must be true or false, got {complete!r}")
+        return cls(
+            release=Release(**{name: found[name] for name in _RULES}),
+            attempt=attempt,
+            turns=_droplets(found.get("turns"), f"{source}.turns"),
+            complete=complete,
+            good=None if good is None else Release.parse(good, f"{source}.good"),
+            leaving=_droplets(found.get("leaving"), f"{source}.leaving"),
+        )
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON."""
-        return {**self.release.document(), "attempt": self.attempt}
+        return {
+            **self.release.document(),
+            "attempt": self.attempt,
+            "turns": [*self.turns],
+            "complete": self.complete,
+            "good": self.good and self.good.document(),
+            "leaving": [*self.leaving],
+        }
+
+
+def _droplets(value: object, source: str) -> tuple[str, ...]:
+    """Check a list of Droplet ids."""
+    if not isinstance(value, list) or not all(isinstance(one, str) and re.fullmatch("[0-9]+", one) for one in value):
+        raise DocumentError(f"{source}: must be a list of Droplet ids, got {value!r}")
+    return tuple(value)

@@ -36,10 +36,10 @@ class DatabaseGrantsProvider(ResourceProvider):
         port = news.get("port")
         if not is_unknown(port) and not (isinstance(port, int | float) and 0 < port < 65536):  # noqa: PLR2004
             problems.append(f"database_grants.port: must be a port, got {port!r}")
-        settings = news.get("settings") or {}
         problems += [
-            f"database_grants.settings.{name}: must be a PostgreSQL setting's name with a text as value, got {value!r}"
-            for name, value in sorted(settings.items() if isinstance(settings, dict) else ())
+            f"database_grants.{which}.{name}: must be a PostgreSQL setting's name with a text as value, got {value!r}"
+            for which in ("app_settings", "migrator_settings")
+            for name, value in sorted(news[which].items() if isinstance(news.get(which), dict) else ())
             if not SETTING.fullmatch(name) or not (isinstance(value, str) or is_unknown(value))
         ]
         return checked(news, problems)
@@ -50,7 +50,8 @@ class DatabaseGrantsProvider(ResourceProvider):
         doadmin's own password and the CA change nothing in the database.
         """
         replaces = differing(olds, news, ["host", "database"])
-        others = ["migrator", "migrator_password", "app", "app_password", "settings", "extensions"]
+        others = ["migrator", "migrator_password", "app", "app_password"]
+        others += ["app_settings", "migrator_settings", "extensions"]
         return DiffResult(changes=bool(replaces or differing(olds, news, others)), replaces=replaces)
 
     def create(self, props: dict[str, Any]) -> CreateResult:

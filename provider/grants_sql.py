@@ -26,9 +26,6 @@ CONNECT_SECONDS = 90.0
 TRY_SECONDS = 10
 RETRY_SECONDS = 2.0
 
-# The app's timeouts are not the migrator's: a migration may take, and wait for a lock, as long as it needs.
-APP_ONLY = "_timeout"
-
 FIREWALL = (
     "the database answers trusted sources only: add this machine's public address to database.trustedSources, "
     "`pulumi up --target` the firewall, run `pulumi up`, and take the address out again"
@@ -66,7 +63,6 @@ class Login(NamedTuple):
 def grant(props: dict[str, Any]) -> None:
     """Connect as doadmin, as the migrator and as the app, each for what only it may do."""
     database, migrator, app = props["database"], props["migrator"], props["app"]
-    settings: Mapping[str, str] = props["settings"]
     place = (props["host"], int(props["port"]), database)
     logins = {
         "admin": Login(*place, *_credentials(props["admin_uri"])),
@@ -78,10 +74,9 @@ def grant(props: dict[str, Any]) -> None:
             grant_as_admin(connection, database, migrator, app, props["extensions"])
         with connected(logins["migrator"], ca) as connection:
             grant_as_migrator(connection, app)
-            lasting = {name: value for name, value in settings.items() if not name.endswith(APP_ONLY)}
-            set_own_settings(connection, database, lasting)
+            set_own_settings(connection, database, props["migrator_settings"])
         with connected(logins["app"], ca) as connection:
-            set_own_settings(connection, database, settings)
+            set_own_settings(connection, database, props["app_settings"])
             verify(connection, migrator, app)
 
 

@@ -19,6 +19,9 @@ from provider.artifact import ArtifactProvider
 from provider.database_grants import DatabaseGrantsProvider
 from provider.discarded_key import DiscardedKeyProvider
 from provider.environment import EnvironmentProvider
+from provider.handover import HandoverProvider
+from provider.member import MemberProvider
+from provider.new_address import NewAddressProvider
 from provider.probe import ProbeProvider
 from provider.rollout import RolloutProvider
 from provider.secret import SecretProvider
@@ -37,6 +40,9 @@ PROVIDERS: dict[str, ResourceProvider] = {
     f"{PACKAGE}:index:Environment": EnvironmentProvider(),
     f"{PACKAGE}:index:Rollout": RolloutProvider(),
     f"{PACKAGE}:index:Probe": ProbeProvider(),
+    f"{PACKAGE}:index:Member": MemberProvider(),
+    f"{PACKAGE}:index:NewAddress": NewAddressProvider(),
+    f"{PACKAGE}:index:Handover": HandoverProvider(),
 }
 
 log = logging.getLogger(PACKAGE)

@@ -67,8 +67,8 @@ class DiscardedKey(_Resource):
 class DatabaseGrants(_Resource):
     """Rights of the roles `migrator` (owns the tables) and `app` (rows only) in a database, and the roles' settings.
 
-    `settings` are set on both roles, the timeouts among them on the app's only. An empty `ca` stands for the trust
-    store of this machine. Deleting this changes nothing: the database goes with its cluster.
+    An empty `ca` stands for the trust store of this machine. Deleting this changes nothing: the database goes with its
+    cluster.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class DatabaseGrants(_Resource):
         migrator_password: pulumi.Input[str],
         app: pulumi.Input[str],
         app_password: pulumi.Input[str],
-        settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        app_settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
+        migrator_settings: pulumi.Input[Mapping[str, pulumi.Input[str]]],
         extensions: Sequence[str] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -98,7 +99,8 @@ class DatabaseGrants(_Resource):
             "migrator_password": pulumi.Output.secret(migrator_password),
             "app": app,
             "app_password": pulumi.Output.secret(app_password),
-            "settings": settings,
+            "app_settings": app_settings,
+            "migrator_settings": migrator_settings,
             "extensions": list(extensions),
         }
         options = pulumi.ResourceOptions(additional_secret_outputs=["admin_uri", "migrator_password", "app_password"])
@@ -210,7 +212,9 @@ def _text(document: Mapping[str, Any]) -> str:
 
 
 class Rollout(_Resource):
-    """The release that the Droplets run; done when each of `droplet_ids` reports it within `deadline` seconds.
+    """The release that the Droplets run; done when each of `droplet_ids` reports it.
+
+    First one of them gets it, then the others, `max_unavailable` at once; each has `deadline` seconds for its turn.
 
     Without `artifact`, `sha256` and `environment` it is a release that was rolled out before (`app.release`).
     `attempt` counts the changes of desired.json.
@@ -234,6 +238,7 @@ class Rollout(_Resource):
         artifact: pulumi.Input[str] | None = None,
         sha256: pulumi.Input[str] | None = None,
         environment: pulumi.Input[str] | None = None,
+        max_unavailable: int = 1,
         deadline: int = 600,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -246,6 +251,7 @@ class Rollout(_Resource):
             "sha256": sha256,
             "environment": environment,
             "droplet_ids": droplet_ids,
+            "max_unavailable": max_unavailable,
             "deadline": deadline,
             "attempt": None,
         }
@@ -255,8 +261,7 @@ class Rollout(_Resource):
 class Probe(_Resource):
     """The proof that `url` serves the release, within `deadline` seconds; then the release is a good one.
 
-    `pending` is what is left to do by hand with `dns="external"`, else empty. `droplet_ids` are there so that a new
-    Droplet is asked too.
+    `pending` is what is left to do by hand with `dns="external"`, else empty. Each of `droplet_ids` has to answer.
     """
 
     release: pulumi.Output[str]
@@ -275,7 +280,7 @@ class Probe(_Resource):
         environment: pulumi.Input[str],
         releases_bucket: pulumi.Input[str],
         region: pulumi.Input[str],
-        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]] = (),
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
         deadline: int = 300,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -292,5 +297,85 @@ class Probe(_Resource):
             "droplet_ids": droplet_ids,
             "deadline": deadline,
             "pending": None,
+        }
+        super().__init__(name, props, opts)
+
+
+class Member(_Resource):
+    """A Droplet behind the load balancer. Before this is deleted, the Droplet is taken out and serves its visitors."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        droplet_id: pulumi.Input[str],
+        releases_bucket: pulumi.Input[str],
+        state_bucket: pulumi.Input[str],
+        region: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "droplet_id": droplet_id,
+            "releases_bucket": releases_bucket,
+            "state_bucket": state_bucket,
+            "region": region,
+        }
+        super().__init__(name, props, opts)
+
+
+class NewAddress(_Resource):
+    """The address that the site's name is to lead to; an update waits, for `deadline` s, until it serves `release`.
+
+    `old_is_asked_for` are the seconds in which resolvers still know the address before: `ttl` of that time.
+    """
+
+    address: pulumi.Output[str]
+    old_is_asked_for: pulumi.Output[int]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: pulumi.Input[str],
+        address: pulumi.Input[str],
+        release: pulumi.Input[str],
+        ttl: int,
+        deadline: int = 300,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "url": url,
+            "address": address,
+            "release": release,
+            "ttl": ttl,
+            "deadline": deadline,
+            "old_is_asked_for": None,
+        }
+        super().__init__(name, props, opts)
+
+
+class Handover(_Resource):
+    """The time in which an old address is still asked, `old_is_asked_for` seconds from when the name has another one.
+
+    An update waits for its end, for at most `patience` seconds, and fails then: so that nothing old is deleted.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        url: pulumi.Input[str],
+        address: pulumi.Input[str],
+        dns: Literal["managed", "external"],
+        old_is_asked_for: pulumi.Input[int],
+        patience: int,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        props = {
+            "url": url,
+            "address": address,
+            "dns": dns,
+            "old_is_asked_for": old_is_asked_for,
+            "patience": patience,
         }
         super().__init__(name, props, opts)

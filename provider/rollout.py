@@ -1,12 +1,10 @@
 """A rollout: the desired release is written down, and every Droplet says that it runs it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from time import monotonic
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from protocol.failure import shortened
-from protocol.node import NodeReport, node_key
+from protocol.node import node_key
 from protocol.release import DESIRED, GOOD, RECORDS, Desired, Release, artifact_key, record_key
 from provider.actions import (
     ActionError,
@@ -19,21 +17,18 @@ from provider.actions import (
     checked,
     differing,
     is_unknown,
-    pause,
     report,
     text_problems,
-    warn,
 )
 from provider.spaces_provider import SpacesProvider
+from provider.turns import Reports, Turns
 
 if TYPE_CHECKING:
     from provider.spaces_client import Spaces
 
 PARTS = ("artifact", "sha256", "environment")
-POLL_SECONDS = 0.5
-# For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,
-# or systemd is about to start an agent that ended.
-BOOTSTRAP_SECONDS = 60.0
+# For so long those that had the release already may take to go back from it.
+BACK_SECONDS = 60.0
 
 
 class RolloutProvider(SpacesProvider):
@@ -56,6 +51,9 @@ class RolloutProvider(SpacesProvider):
         droplet_ids = news.get("droplet_ids")
         if not is_unknown(droplet_ids) and not droplet_ids:
             problems.append("rollout.droplet_ids: must name at least one Droplet, got none")
+        most = news.get("max_unavailable")
+        if not is_unknown(most) and (not isinstance(most, float | int) or most < 1):
+            problems.append(f"rollout.max_unavailable: must be at least 1, got {most!r}")
         return checked(news, problems)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -96,115 +94,54 @@ class RolloutProvider(SpacesProvider):
 
         good_document = spaces.get_json(bucket, GOOD)
         good = None if good_document is None else Release.parse(good_document, f"{bucket}/{GOOD}")
-        nodes = Nodes(spaces, props["state_bucket"], props["droplet_ids"])
-        attempt = _start(spaces, bucket, release, nodes)
+        reports = Reports(spaces=spaces, bucket=props["state_bucket"], droplets=[*map(str, props["droplet_ids"])])
+
+        def write(desired: Desired) -> None:
+            spaces.put_json(bucket, DESIRED, desired.document())
+
+        turns = Turns(
+            reports=reports,
+            max_unavailable=int(props["max_unavailable"]),
+            deadline=float(props["deadline"]),
+            desired=_start(spaces, bucket, Desired(release=release, attempt=1, good=good), reports),
+            write=write,
+        )
         try:
-            failure = nodes.wait(release.release, attempt, float(props["deadline"]))
-            if failure:
-                _give_up(spaces, props, release=release, good=good, attempt=attempt, failure=failure)
+            if failure := turns.lead():
+                _give_up(props, turns, good, failure)
         except PartlyMade:
             raise
         except ActionError as error:
             # Interrupted, or Spaces can't be reached any more: the Droplets go on, and the next update joins them.
-            raise _partly(str(error), props, release, attempt) from None
-        return _outputs(props, release, attempt)
+            raise _partly(str(error), props, turns.desired) from None
+        return _outputs(props, turns.desired)
 
 
-def _outputs(props: Mapping[str, Any], release: Release, attempt: int) -> dict[str, Any]:
+def _outputs(props: Mapping[str, Any], desired: Desired) -> dict[str, Any]:
     """Return what the state is to have."""
-    inputs = ("releases_bucket", "state_bucket", "region", "droplet_ids", "deadline")
-    return {**{name: props[name] for name in inputs}, **release.document(), "attempt": attempt}
+    inputs = ("releases_bucket", "state_bucket", "region", "droplet_ids", "max_unavailable", "deadline")
+    return {
+        **{name: props[name] for name in inputs},
+        **desired.release.document(),
+        "attempt": desired.attempt,
+    }
 
 
-def _partly(problem: str, props: Mapping[str, Any], desired: Release, attempt: int) -> PartlyMade:
+def _partly(problem: str, props: Mapping[str, Any], desired: Desired) -> PartlyMade:
     """Say what is desired now, whatever came of it: the state has to know, or going back to it would change nothing.
 
     `unfinished` makes the next update look at the Droplets even if a refresh has come between.
     """
-    outs = _outputs(props, desired, attempt) | {"unfinished": True}
+    outs = _outputs(props, desired) | {"unfinished": True}
     return PartlyMade(problem, f"{props['releases_bucket']}/{DESIRED}", outs)
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """The Droplets of a rollout, as far as they report."""
-
-    spaces: "Spaces"
-    bucket: str
-    droplet_ids: Sequence[str]
-
-    def states(self) -> dict[str, NodeReport | None]:
-        """Read the last report of each Droplet."""
-        return {
-            droplet: NodeReport.parse(self.spaces.get_json(self.bucket, node_key(droplet)))
-            for droplet in map(str, self.droplet_ids)
-        }
-
-    def wait(self, release: str, attempt: int, deadline: float) -> str | None:
-        """Poll until every Droplet runs the release; return what went wrong, None when nothing did."""
-        end = monotonic() + deadline
-        shown = ""
-        stuck_since: dict[str, float] = {}
-        while True:
-            states = self.states()
-            current = {
-                droplet: state
-                for droplet, state in states.items()
-                if state is not None and (state.release, state.attempt) == (release, attempt)
-            }
-            failed = {droplet: state for droplet, state in current.items() if state.phase == "failed"}
-            stuck = {droplet: state for droplet, state in states.items() if state and state.phase == "bootstrap"}
-            stuck_since = {droplet: stuck_since.get(droplet, monotonic()) for droplet in stuck}
-            failed |= {one: stuck[one] for one in stuck if monotonic() >= stuck_since[one] + BOOTSTRAP_SECONDS}
-            if failed:
-                return "\n".join(
-                    f"Droplet {droplet} failed:\n{shortened(state.error or 'it gave no reason')}"
-                    for droplet, state in failed.items()
-                )
-            missing = [
-                droplet
-                for droplet in states
-                if droplet not in current or not (current[droplet].phase == "done" and current[droplet].healthy)
-            ]
-            if not missing:
-                for droplet, state in current.items():
-                    for note in state.notes:
-                        warn(f"Droplet {droplet}: {shortened(note)}")
-                return None
-            phases = [
-                f"Droplet {one}: can't start its agent, {stuck[one].error}"
-                if one in stuck
-                else f"Droplet {one}: {current[one].phase if one in current else 'not begun'}"
-                for one in states
-            ]
-            if (line := f"attempt {attempt}, {', '.join(phases)}") != shown:
-                report(line)
-                shown = line
-            if monotonic() >= end:
-                return "\n".join(_late(droplet, states[droplet], deadline) for droplet in missing)
-            pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
 
 
 def _where_to_look(props: Mapping[str, Any]) -> str:
     """Say where there is more than the ends of texts."""
-    reports = ", ".join(f"{props['state_bucket']}/{node_key(str(droplet))}" for droplet in props["droplet_ids"])
+    reports = ", ".join(f"{props['state_bucket']}/{node_key(droplet)}" for droplet in map(str, props["droplet_ids"]))
     return (
         f"Where to look: the whole report, {reports} in Spaces; `journalctl -u release-agent -u gunicorn` on the "
         'Droplet (control panel: Droplet, Access, Recovery Console); docs/runbook.md, "A release that failed"'
-    )
-
-
-def _late(droplet: str, state: NodeReport | None, deadline: float) -> str:
-    """Say how far a Droplet came that is not done."""
-    if state is None:
-        return (
-            f"Droplet {droplet} has not reported within {deadline:.0f} s: its cloud-init is not done or failed, or it "
-            "cannot reach Spaces; see /var/log/cloud-init-output.log and `journalctl -u release-agent` there "
-            "(control panel: Droplet, Access, Recovery Console)"
-        )
-    return (
-        f"Droplet {droplet} was not done within {deadline:.0f} s, its last report: {state}; "
-        "see `journalctl -u release-agent` there"
     )
 
 
@@ -223,47 +160,56 @@ def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
     return Release.parse(document, f"{bucket}/{record_key(name)}")
 
 
-def _start(spaces: "Spaces", bucket: str, release: Release, nodes: Nodes) -> int:
-    """Write desired.json and return the attempt's number.
+def _start(spaces: "Spaces", bucket: str, wanted: Desired, reports: Reports) -> Desired:
+    """Return the attempt that this is, as it is written down; a new one begins when the first turn is written.
 
-    When it says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), it is left alone:
-    a new attempt would make every healthy Droplet start again.
+    When desired.json says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), the
+    attempt goes on: a new one would make every healthy Droplet start again.
     """
     document = spaces.get_json(bucket, DESIRED)
-    attempt = 0
-    if document is not None:
-        desired = Desired.parse(document, f"{bucket}/{DESIRED}")
-        attempt = desired.attempt
-        failed = any(
-            state is not None and (state.phase, state.attempt) == ("failed", attempt)
-            for state in nodes.states().values()
-        )
-        if desired.release == release and not failed:
-            return attempt
-    attempt += 1
-    spaces.put_json(bucket, DESIRED, Desired(release=release, attempt=attempt).document())
-    return attempt
+    if document is None:
+        return wanted
+    desired = Desired.parse(document, f"{bucket}/{DESIRED}")
+    failed = any(
+        state is not None and (state.phase, state.attempt) == ("failed", desired.attempt)
+        for state in reports.states().values()
+    )
+    if desired.release == wanted.release and not failed:
+        # The first one migrates, so it must not be one that is gone.
+        return replace(desired, turns=tuple(one for one in desired.turns if one in reports.droplets))
+    return replace(wanted, attempt=desired.attempt + 1)
 
 
-def _give_up(
-    spaces: "Spaces", props: Mapping[str, Any], *, release: Release, good: Release | None, attempt: int, failure: str
-) -> NoReturn:
+def _give_up(props: Mapping[str, Any], turns: Turns, good: Release | None, failure: str) -> NoReturn:
     """Make the good release the desired one again and fail.
 
     Without one (the first release failed) desired.json stays, so that the next update is another attempt at it.
     """
-    desired, number = release, attempt
+    failed = turns.desired
     if good is None:
         outcome = "There is no earlier good release to go back to."
-    elif good == release:
+    elif good == failed.release:
         outcome = "It was good before, so it stays the desired one."
     else:
-        desired, number = good, attempt + 1
-        document = Desired(release=good, attempt=number).document()
-        spaces.put_json(props["releases_bucket"], DESIRED, document)
-        outcome = f"The Droplets go back to {good.release}."
+        outcome = _go_back(turns, good)
     problem = (
-        f"release {release.release}, attempt {attempt}: must become healthy on every Droplet, it did not. {outcome} "
-        f"Fix the cause, then run `pulumi up` again.\n{failure}\n{_where_to_look(props)}"
+        f"release {failed.release.release}, attempt {failed.attempt}: must become healthy on every Droplet, it did "
+        f"not. {outcome} Fix the cause, then run `pulumi up` again.\n{failure}\n{_where_to_look(props)}"
     )
-    raise _partly(problem, props, desired, number)
+    raise _partly(problem, props, turns.desired)
+
+
+def _go_back(turns: Turns, good: Release) -> str:
+    """Let every Droplet run the good release, and wait for those that had the other one already; say how it went."""
+    reports, switched = turns.reports, sorted(turns.done)
+    turns.desired = Desired(
+        release=good, attempt=turns.desired.attempt + 1, turns=tuple(reports.droplets), complete=True, good=good
+    )
+    turns.write(turns.desired)
+    if not switched:
+        return f"The Droplets go back to {good.release}."
+    back = replace(turns, reports=replace(reports, droplets=switched), deadline=BACK_SECONDS, done=set())
+    report(f"going back to {good.release}")
+    if problem := back.lead():
+        return f"The Droplets go back to {good.release}, and not all have come there:\n{problem}\n"
+    return f"All Droplets that had it went back to {good.release}."

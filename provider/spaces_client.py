@@ -17,6 +17,7 @@ from sizing.regions import spaces_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 CLIENT_CONFIG = ClientConfig(
     signature_version="s3v4",
@@ -119,13 +120,19 @@ class Spaces:
         except ValueError as error:
             raise ActionError(f"{bucket}/{key}: must be JSON, {error}; something else wrote it") from None
 
+    def etags(self, bucket: str, prefix: str) -> dict[str, str]:
+        """Return key -> ETag of the objects below a prefix: which have changed is one question."""
+        return {item["Key"]: item["ETag"] for item in self._below(bucket, prefix)}
+
     def newest(self, bucket: str, prefix: str, count: int) -> list[str]:
         """List the keys below a prefix, the newest first."""
+        objects = sorted(self._below(bucket, prefix), key=lambda item: item["LastModified"], reverse=True)
+        return [item["Key"] for item in objects[:count]]
+
+    def _below(self, bucket: str, prefix: str) -> list["ObjectTypeDef"]:
         with explained("list", bucket, prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            objects = [item for page in pages for item in page.get("Contents", [])]
-        objects.sort(key=lambda item: item["LastModified"], reverse=True)
-        return [item["Key"] for item in objects[:count]]
+            return [item for page in pages for item in page.get("Contents", [])]
 
 
 @contextmanager

@@ -10,9 +10,6 @@ PLATFORM_RESERVE = 3
 # What PgBouncer in front of a cluster accepts, however many backends it has (limits page of Managed PostgreSQL).
 POOL_CLIENTS = 1000
 
-# A stack has one Droplet, and a deploy that replaces it one more, for as long as the replacement takes.
-DROPLETS, SURGE_DROPLETS = 1, 1
-
 # Measured with Django under gthread on Debian 13: the machine itself, and one worker with its threads.
 MACHINE_MIB = 350
 WORKER_MIB = 150
@@ -39,6 +36,7 @@ class ConnectionBudget:
     pool_size: int
     workers: int
     threads: int
+    droplets: int = 1
     assumed: bool = False  # the limits are those of another edition: nobody says what this one has
 
     @property
@@ -47,9 +45,14 @@ class ConnectionBudget:
         return PLATFORM_RESERVE + self.direct_connections
 
     @property
+    def surge(self) -> int:
+        """Droplets that a replacement makes beside those that serve, which go when all the new ones do."""
+        return self.droplets
+
+    @property
     def clients(self) -> int:
-        """Connections that can be opened to the pool at once, by the Droplet and the one that takes its place."""
-        return (DROPLETS + SURGE_DROPLETS) * self.workers * self.threads
+        """Connections that can be opened to the pool at once, by the Droplets and those that take their places."""
+        return (self.droplets + self.surge) * self.workers * self.threads
 
     def supply(self) -> str:
         """Show the backends' side of the sum."""
@@ -62,7 +65,7 @@ class ConnectionBudget:
     def demand(self) -> str:
         """Show the clients' side of the sum."""
         return (
-            f"{self.workers} workers x {self.threads} threads x ({DROPLETS} + {SURGE_DROPLETS} surge) Droplets"
+            f"{self.workers} workers x {self.threads} threads x ({self.droplets} + {self.surge} surge) Droplets"
             f" = {self.clients} of {POOL_CLIENTS} clients"
         )
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 from agent.config import Config
@@ -14,16 +15,22 @@ from agent.errors import AgentError
 from agent.machine import Machine, log, write
 from agent.notify import notify
 from agent.redaction import redacted, secrets, written
-from agent.rollout import Rollout, serving
+from agent.rollout import Rollout
 from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from agent.state import State
+from agent.switch import serve, serving
 from protocol.document import DocumentError, json_bytes, json_object
+from protocol.environment import Environment
 from protocol.failure import shortened
+from protocol.health import mark
 from protocol.node import node_key
 from protocol.release import DESIRED, Desired
 
 INTERVAL = 3  # seconds between two looks
+SOON, SOON_FOR = 0.5, 600  # seconds; while it waits for its turn
 KEPT_RELEASES = 5
+PROBATION = 600  # seconds after its switch in which a release that crashes is taken back
+PROBATION_WINDOW = 60  # seconds, in which that many crashes count
 
 
 @dataclass(kw_only=True)
@@ -36,6 +43,8 @@ class Follower:
     spaces: Spaces = field(init=False)
     problem: str = ""  # why the last look failed
     rolled_out: bool = False
+    prepared: Rollout | None = None  # what waits for its turn
+    soon_until: float = 0  # by the monotonic clock
     accepted: set[str] = field(default_factory=set)  # buckets that have accepted the key
 
     def __post_init__(self) -> None:
@@ -58,7 +67,7 @@ class Follower:
         while not self.rolled_out:
             self.try_to_look()
             self.machine.alive()
-            time.sleep(INTERVAL)
+            time.sleep(SOON if self.prepared and time.monotonic() < self.soon_until else INTERVAL)
 
     def try_to_look(self) -> None:
         """Look once; whatever goes wrong is said once, and the next look tries again."""
@@ -91,13 +100,14 @@ class Follower:
             self.answer(answer)
         elif not self.state.reported:
             self.remember(self.state)
+        self.watch()
 
     def ask(self) -> Answer:
         """Read desired.json, unless it is the one that the state is the answer to."""
         return self.spaces.get(self.config.releases_bucket, DESIRED, unless=self.state.etag)
 
     def answer(self, answer: Answer) -> None:
-        """Run the release, unless this attempt has an end already."""
+        """Do what is desired, unless this attempt has an end already."""
         try:
             desired = Desired.parse(json_object(answer.body, DESIRED))
         except DocumentError as error:
@@ -105,33 +115,95 @@ class Follower:
             failed = State(droplet=self.droplet_id, phase="failed", error=str(error), good=self.state.good)
             self.remember(replace(failed, etag=answer.etag))
             return
-        name = desired.release.release
-        answered = (self.state.release, self.state.attempt) == (name, desired.attempt)
-        if answered and self.state.phase in {"done", "failed"}:
-            self.remember(replace(self.state, etag=answer.etag))
+        if self.droplet_id in desired.leaving:
+            self.leave(answer.etag)
             return
-        started = State(droplet=self.droplet_id, release=name, attempt=desired.attempt, good=self.state.good)
-        self.state = started
+        self.machine.stay()
+        joins = not self.state.good  # it serves nothing yet
+        meanwhile = replace(desired, release=desired.good, complete=True) if desired.good else None
+        if self.has_answered(desired):
+            self.remember(replace(self.state, etag=answer.etag))
+        elif self.droplet_id in desired.turns or (desired.complete and joins):
+            self.roll_out(desired, answer.etag)
+        elif desired.complete:
+            # One that is to be replaced. It goes on as it is.
+            self.prepared = None
+            self.remember(replace(self.state, phase="waiting", healthy=False, etag=answer.etag))
+        elif joins and meanwhile and not self.prepared and not self.has_answered(meanwhile):
+            self.roll_out(meanwhile, "")
+        else:
+            self.prepare(desired, answer.etag)
+
+    def has_answered(self, desired: Desired) -> bool:
+        """Whether this attempt has come to an end here."""
+        answered = (self.state.release, self.state.attempt) == (desired.release.release, desired.attempt)
+        return answered and self.state.phase in {"done", "failed"}
+
+    def prepare(self, desired: Desired, etag: str) -> None:
+        """Do what can be done before it is this Droplet's turn."""
+        rollout = self.begun(desired)
+        text = self.failure_of(rollout, rollout.prepare)
+        if text is None and not rollout.serves:
+            self.prepared, self.soon_until = rollout, time.monotonic() + SOON_FOR
+            self.remember(replace(self.state, phase="prepared", etag=etag))
+        else:
+            self.end(rollout, text, etag)
+
+    def roll_out(self, desired: Desired, etag: str) -> None:
+        """Let visitors have the release."""
+        rollout = self.begun(desired)
+        migrates = desired.complete or desired.turns[0] == self.droplet_id
+
+        def run() -> None:
+            rollout.prepare()
+            rollout.finish(migrates=migrates)
+
+        self.end(rollout, self.failure_of(rollout, run), etag)
+
+    def begun(self, desired: Desired) -> Rollout:
+        """Return the rollout of this attempt, which may be prepared."""
+        prepared, self.prepared = self.prepared, None
+        if prepared and (self.state.release, self.state.attempt) == (desired.release.release, desired.attempt):
+            return prepared
+        self.state = State(
+            droplet=self.droplet_id,
+            release=desired.release.release,
+            attempt=desired.attempt,
+            good=self.state.good,
+        )
         rollout = Rollout(
             machine=self.machine,
             config=self.config,
             client=self.patient_client,
             release=desired.release,
+            served_by=mark(self.droplet_id),
             last_good=self.state.good,
             enter=lambda phase: self.remember(replace(self.state, phase=phase)),
-            still_desired=lambda: rollout.spaces.get(self.config.releases_bucket, DESIRED).body == answer.body,
+            still_desired=lambda: self.is_desired(rollout.spaces, desired),
         )
-        text = self.failure_of(rollout)
+        return rollout
+
+    def is_desired(self, spaces: Spaces, attempt: Desired) -> bool:
+        """Whether an attempt is still what is desired; whose turn it is may have changed."""
+        now = Desired.parse(json_object(spaces.get(self.config.releases_bucket, DESIRED).body, DESIRED))
+        return now.attempt == attempt.attempt and attempt.release in (now.release, now.good)
+
+    def end(self, rollout: Rollout, text: str | None, etag: str) -> None:
+        """Report how an attempt ended, and clean up."""
         self.rolled_out = True
+        name, attempt = self.state.release, self.state.attempt
+        ended = State(droplet=self.droplet_id, release=name, attempt=attempt, good=self.state.good, etag=etag)
         if text is None:
-            log(f"{name}, attempt {desired.attempt}: serves")
-            notes = [shortened(redacted(note, self.hidden(rollout))) for note in rollout.notes]
+            log(f"{name}, attempt {attempt}: serves")
+            notes = [shortened(redacted(note, self.hidden(rollout.environment))) for note in rollout.notes]
             for note in notes:
                 log(f"{name}: {note}")
-            self.remember(replace(started, phase="done", healthy=True, good=name, etag=answer.etag, notes=notes))
+            if self.state.good not in {"", name}:
+                ended = replace(ended, before=self.state.good, since=time.time())
+            self.remember(replace(ended, phase="done", healthy=True, good=name, notes=notes))
         else:
-            log(f"{name}, attempt {desired.attempt}: failed\n{text}")
-            self.remember(replace(started, phase="failed", error=text, etag=answer.etag))
+            log(f"{name}, attempt {attempt}: failed\n{text}")
+            self.remember(replace(ended, phase="failed", error=text))
         try:
             self.prune()
         except OSError as error:
@@ -140,22 +212,58 @@ class Follower:
             rollout.compile()
             rollout.tidy()
 
-    def failure_of(self, rollout: Rollout) -> str | None:
-        """Roll out; return what went wrong, as it may be shown, None when nothing did."""
+    def watch(self) -> None:
+        """Go back from a new release whose processes end again and again under visitors: its look was not enough."""
+        state = self.state
+        if state.phase != "done" or not state.before or time.time() - state.since > PROBATION:
+            return
+        if not (crashes := self.machine.crashes(since=time.time() - PROBATION_WINDOW)):
+            return
+        log(f"{state.release}: {crashes}; back to {state.before}")
+        text = f"it was healthy, then {crashes} under visitors; {state.before} serves again"
+        said = self.machine.journal()
         try:
-            rollout.run()
+            serve(self.machine, state.before)
+        except AgentError as error:
+            text += f", or should: {error}"
+        text = f"{text}\n{self.without_secrets(said)}"
+        self.remember(
+            replace(state, phase="failed", healthy=False, error=shortened(text), good=state.before, before="")
+        )
+
+    def without_secrets(self, said: str) -> str:
+        """Return what the desired release said, as it may be shown; nothing while it is not known what may not be."""
+        try:
+            desired = Desired.parse(json_object(self.spaces.read(self.config.releases_bucket, DESIRED), DESIRED))
+            key = desired.release.environment
+            environment = Environment.parse(self.spaces.read(self.config.releases_bucket, key), key)
+        except (SpacesError, DocumentError) as error:
+            return f"its last words are in `journalctl -u gunicorn` on the Droplet: {error}"
+        return redacted(said, self.hidden(environment))
+
+    def leave(self, etag: str) -> None:
+        """Let the load balancer send no more visitors here, and say when those that are here have been served."""
+        if self.state.phase != "left":
+            self.remember(replace(self.state, phase="leaving", healthy=False))
+            self.machine.leave()
+        self.remember(replace(self.state, phase="left", etag=etag))
+
+    def failure_of(self, rollout: Rollout, step: Callable[[], None]) -> str | None:
+        """Take a step of a rollout; return what went wrong, as it may be shown, None when nothing did."""
+        try:
+            step()
         except (AgentError, DocumentError, OSError) as error:  # OSError: a full disk, above all
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - the runner has to hear of it, once, whatever it is
             problem = unforeseen(error)
-            log(redacted(traceback.format_exc(), self.hidden(rollout)))
+            log(redacted(traceback.format_exc(), self.hidden(rollout.environment)))
         else:
             return None
-        return shortened(redacted(problem + rollout.left_behind(), self.hidden(rollout)))
+        return shortened(redacted(problem + rollout.left_behind(), self.hidden(rollout.environment)))
 
-    def hidden(self, rollout: Rollout) -> dict[str, str]:
+    def hidden(self, environment: Environment) -> dict[str, str]:
         """Return what no text may show -> what is shown in its place."""
-        return secrets(rollout.environment) | dict.fromkeys(written(self.config.secret_key), "[agent's key]")
+        return secrets(environment) | dict.fromkeys(written(self.config.secret_key), "[agent's key]")
 
     def prune(self) -> None:
         """Remove what was not built to its end, and all but the last few releases, failed ones included."""

@@ -14,14 +14,21 @@ from typing import Any
 
 from agent.app import confined
 from agent.app.memory import failed, goes_first, memory
+from agent.app.migration_lock import MigrationLock, migration_lock
 from agent.app.steps import STEP_DEADLINE, AppSteps
 from agent.errors import AgentError
 from agent.health import Page, Problem, health, shortcomings
 from agent.notify import alive
+from protocol.health import UNHEALTHY_WITHIN
 
 METADATA = "http://169.254.169.254/metadata/v1/"
 PULSE = 5  # seconds between two signs of life to the watchdog
 ENOUGH = 768 * 2**20  # bytes: apt and a release go side by side on a Droplet of 1 GiB, and not on one of 512 MiB
+MOST_CRASHES = 5
+CRASH = re.compile(r"\b\d{10}\b")  # in Gunicorn's status: seconds since 1970
+HTTP = 80
+ESTABLISHED = "01"
+LONGEST_LEAVE = 45  # seconds for the last requests; Gunicorn gives them 30
 JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
 # What the machine says about trust, proxies and package indexes; all else of root's environment stays out.
@@ -43,6 +50,7 @@ class Machine:
         self.uv = root / "opt/uv/bin/uv"
         self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
+        self.leaving = root / "run/leaving"  # while it is there, Nginx answers the load balancer's checks with 503
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
     def droplet_id(self) -> str:
@@ -135,6 +143,12 @@ class Machine:
             tick=self.alive,
         )
 
+    def migration_lock(
+        self, folder: Path, environment: Mapping[str, str]
+    ) -> contextlib.AbstractContextManager[MigrationLock]:
+        """Hold the lock for migrations, by the driver of the release in `folder`."""
+        return migration_lock(self.popen, folder / "venv/bin/python", folder / "app", environment, self.alive)
+
     def sync(self, folder: Path) -> None:
         """Return when what was written to a folder's file system would survive a power cut."""
         self.system("sync", "--file-system", str(folder))
@@ -180,7 +194,7 @@ class Machine:
         That is Nginx, and certificate.service's look for a certificate that was kept. A look that failed counts: a
         release must not wait for its repair.
         """
-        names = "ActiveState,ActiveEnterTimestampMonotonic,NRestarts"
+        names = "LoadState,ActiveState,ActiveEnterTimestampMonotonic,NRestarts"
         shown = self.system("systemctl", "show", f"--property={names}", "nginx.service", "certificate.service")
         nginx, certificate = (
             dict(line.split("=", 1) for line in unit.split("\n")) for unit in shown.strip().split("\n\n")
@@ -188,7 +202,8 @@ class Machine:
         if nginx["ActiveState"] not in {"active", "reloading"}:
             return f"nginx.service: must be active, is {nginx['ActiveState']}"
         looked = certificate["ActiveEnterTimestampMonotonic"] != "0" or certificate["NRestarts"] != "0"
-        if not looked:
+        # Behind a load balancer there is no such service.
+        if not looked and certificate["LoadState"] != "not-found":
             return f"certificate.service: must have looked for a kept certificate, is {certificate['ActiveState']}"
         return None
 
@@ -223,9 +238,45 @@ class Machine:
         """Raise TooLittleMemory if the candidate has lost a process for lack of memory."""
         confined.require_memory(self, confined.CANDIDATE)
 
+    def crashes(self, *, since: float) -> str:
+        """Say how often Gunicorn or a worker ended before its time, "" when that is not too often.
+
+        Gunicorn's own restarts count from its last switch; gunicorn.conf.py tells systemd of its workers.
+        """
+        shown = self.system("systemctl", "show", "--property=NRestarts,StatusText", "gunicorn.service")
+        facts = dict(line.split("=", 1) for line in shown.strip().splitlines())
+        ends = [float(end) for end in CRASH.findall(facts["StatusText"])]
+        workers = sum(end > since for end in ends)
+        if workers >= MOST_CRASHES:
+            return f"{workers} of its workers ended before their time within {time.time() - since:.0f} s"
+        if int(facts["NRestarts"]) >= MOST_CRASHES:
+            return f"it ended {facts['NRestarts']} times"
+        return ""
+
+    def leave(self) -> None:
+        """Let the load balancer's checks fail; return when it sends nobody any more, and those it sent are served."""
+        self.leaving.touch()
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < LONGEST_LEAVE:
+            if waited > UNHEALTHY_WITHIN and not open_connections(HTTP):
+                return
+            self.alive()
+            time.sleep(0.25)
+
+    def stay(self) -> None:
+        """Let the load balancer's checks find what serves."""
+        self.leaving.unlink(missing_ok=True)
+
     def free_memory(self) -> int:
         """Return how many bytes programs can still have, without swapping."""
         return memory("MemAvailable")
+
+
+def open_connections(port: int) -> int:
+    """Return how many connections to a port of this machine are open (linux, Documentation/networking/proc_net_tcp)."""
+    tables = ("/proc/net/tcp", "/proc/net/tcp6")
+    rows = [row.split() for table in tables for row in Path(table).read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)
 
 
 def write(path: Path, text: str, mode: int) -> None:

@@ -16,6 +16,7 @@ from typing import IO
 
 from agent import static
 from agent.app.confined import TooLittleMemory
+from agent.app.migrate import migrate
 from agent.app.steps import GUNICORN_CONFIG, AppSteps
 from agent.app.superuser import make_superuser
 from agent.config import Config
@@ -23,6 +24,7 @@ from agent.errors import AgentError
 from agent.health import Page, Problem
 from agent.machine import Machine, log, write
 from agent.spaces import Spaces
+from agent.switch import link, serve, serving
 from protocol.environment import Environment
 from protocol.release import Release
 
@@ -33,9 +35,6 @@ CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for 
 NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
 CANT_WRITE = re.compile(r"\[Errno (13|30)\]")
 WRITES = "an app may write to /tmp alone: let it log to the console, the journal keeps that"
-# The migrator may not create any; PostgreSQL's own hint, a right on the database, is nothing that a project can have.
-EXTENSION = re.compile(r'permission denied to create extension "([^"\n]+)"')
-MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
 EDGE_DOES = re.compile(r"security\.W00[48]")
@@ -44,12 +43,16 @@ UNUSED_PACKAGES = 512 * 2**20  # bytes of uv's cache that no release has
 
 @dataclass(kw_only=True)
 class Rollout:
-    """One attempt. `enter` hears of each phase; `still_desired` is asked before visitors get to see the release."""
+    """One attempt: `prepare`, and when it is this Droplet's turn, `finish`.
+
+    `enter` hears of each phase; `still_desired` is asked before visitors get to see the release.
+    """
 
     machine: Machine
     config: Config
     client: Callable[[], Spaces]  # makes one more client, for a thread of its own
     release: Release
+    served_by: str  # what /healthz says of this Droplet
     last_good: str  # the release that was last found healthy here, "" if none was
     enter: Callable[[str], None]
     still_desired: Callable[[], bool]
@@ -57,28 +60,44 @@ class Rollout:
     notes: list[str] = field(default_factory=list)  # what a person should know though the release serves
     spaces: Spaces = field(init=False)
     migrated: list[str] = field(default_factory=list)  # that this attempt has applied
+    prepared: bool = False
+    serves: bool = False  # already
+    later: list[str] = field(default_factory=list)  # steps that need what only the migrations make
 
     def __post_init__(self) -> None:
         self.spaces = self.client()
 
-    def run(self) -> None:
-        """Take all steps; what raises leaves the release that served before in place."""
+    def prepare(self) -> None:
+        """Take the steps that change nothing for visitors, once."""
+        if self.prepared:
+            return
         name = self.release.release
         body = self.spaces.read(self.config.releases_bucket, self.release.environment)
         self.environment = Environment.parse(body, self.release.environment)
-        if self.serving == name and self.health("current") is None:
-            self.wait_while(self.machine.missing_to_serve)
-            return
+        self.serves = self.serving == name and self.health("current") is None
+        if not self.serves:
+            self.make()
+        self.prepared = True
+
+    def make(self) -> None:
+        """Fetch and build the release, and try what needs no migrations."""
         self.phase("fetch", self.fetch)
         if not (self.folder / "built").exists():
             self.wait_while(self.machine.missing_to_build)
             self.phase("build", self.build)
         self.wait_while(self.machine.missing_to_import)
-        later = self.prepare(("check", "static", "examine"), migrated=False)
-        with self.app(self.environment.release_env) as app:
-            self.phase("migrate", lambda: self.migrate(app))
-        if later:
-            self.prepare(later, migrated=True)
+        self.later = self.take(("check", "static", "examine"), migrated=False)
+
+    def finish(self, *, migrates: bool) -> None:
+        """Let visitors have what was prepared; one Droplet of all migrates the database before."""
+        name = self.release.release
+        if self.serves:
+            self.wait_while(self.machine.missing_to_serve)
+            return
+        if migrates:
+            self.phase("migrate", self.migrate)
+        if self.later:
+            self.take(self.later, migrated=True)
         self.wait_while(self.machine.missing_to_serve)
         self.phase("look", self.look_at_candidate)
         if not self.still_desired():
@@ -86,7 +105,7 @@ class Rollout:
         # It is switched on already if the power went away right after that.
         previous = self.serving if self.serving != name else self.last_good
         try:
-            self.phase("switch", lambda: self.switch(name))
+            self.phase("switch", self.switch)
             self.phase("health", self.wait_for_health)
         except Exception as error:  # also what nobody foresaw: visitors must not be left with this release
             try:
@@ -165,7 +184,7 @@ class Rollout:
         self.machine.sync(self.folder)
         (self.folder / "built").touch()
 
-    def prepare(self, names: Sequence[str], *, migrated: bool) -> list[str]:
+    def take(self, names: Sequence[str], *, migrated: bool) -> list[str]:
         """Take steps that change nothing for visitors; return those that need what only the migrations make."""
         later = []
         steps = {"check": self.check, "static": self.static, "examine": self.examine}
@@ -185,7 +204,11 @@ class Rollout:
 
     def settings(self) -> dict[str, str]:
         """Return the variables that the app is started with."""
-        release = {"RELEASE": self.release.release, "STATIC_ROOT": str(self.folder / "static")}
+        release = {
+            "RELEASE": self.release.release,
+            "SERVED_BY": self.served_by,
+            "STATIC_ROOT": str(self.folder / "static"),
+        }
         return {**self.environment.env, **release}
 
     def check(self, app: AppSteps) -> None:
@@ -252,20 +275,15 @@ class Rollout:
             self.machine.end_candidate()
             self.machine.candidate.unlink(missing_ok=True)
 
-    def migrate(self, app: AppSteps) -> None:
+    def migrate(self) -> None:
         """Bring the database to this release; make the first administrator, once, or note why there is none."""
-        try:
-            printed = app.manage("migrate", "--noinput") or ""
-        except AgentError as error:
-            self.migrated = MIGRATED.findall(str(error))
-            if extension := EXTENSION.search(str(error)):
-                what, _, output = str(error).partition("\n")
-                fix = f"add {extension[1]} to database.extensions (docs/app.md)"
-                raise AgentError(f"{what}; {fix}\n{output}") from error
-            raise
-        self.migrated = MIGRATED.findall(printed)
-        if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
-            self.notes += make_superuser(app, first=not self.last_good)
+        with (
+            self.machine.migration_lock(self.folder, self.environment.release_env) as lock,
+            self.app(self.environment.release_env) as app,
+        ):
+            migrate(app, lock, self.migrated, self.machine.alive)
+            if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
+                self.notes += make_superuser(app, first=not self.last_good)
 
     def wait_while(self, missing: Callable[[], str | None]) -> None:
         """Poll until nothing is missing: a first release is made while cloud-init/install.sh goes on."""
@@ -279,19 +297,10 @@ class Rollout:
             self.machine.alive()
             time.sleep(0.25)
 
-    def switch(self, release: str) -> None:
-        """Point `current` at a release in one step, and restart Gunicorn behind its socket."""
-        folder = self.machine.releases / release
-        if release == self.release.release:
-            self.write_settings()
-        link(self.machine.current, folder)
-        # An earlier failure must not stop this start.
-        self.machine.systemctl("reset-failed", "gunicorn.socket", "gunicorn.service")
-        self.machine.systemctl("start", "gunicorn.socket")
-        try:
-            self.machine.systemctl("restart", "gunicorn.service")
-        except AgentError as error:
-            raise AgentError(f"{error}\n{self.machine.journal()}") from error
+    def switch(self) -> None:
+        """Let visitors have the release."""
+        self.write_settings()
+        serve(self.machine, self.release.release)
 
     def write_settings(self) -> None:
         """Write what Gunicorn is started with; the migrator's is not in it."""
@@ -334,7 +343,7 @@ class Rollout:
         """Let the release that served before serve again; without one, nothing serves."""
         log(f"{self.release.release}: back to {previous or 'nothing'}")
         if previous:
-            self.switch(previous)
+            serve(self.machine, previous)
         else:
             self.machine.systemctl("stop", "gunicorn.socket", "gunicorn.service")
             self.machine.current.unlink(missing_ok=True)
@@ -362,23 +371,10 @@ class Rollout:
                 self.machine.run([*uv, "clean", "--quiet"], directory=self.machine.home, environment={})
 
 
-def link(name: Path, folder: Path) -> None:
-    """Point a link at a folder in one step."""
-    new = name.with_name(f"{name.name}.new")
-    new.unlink(missing_ok=True)
-    new.symlink_to(folder)
-    new.replace(name)
-
-
 def unlinked(folder: Path) -> int:
     """Return the bytes of a folder's files that have no name elsewhere, too."""
     found = (path.lstat() for path in folder.rglob("*") if not path.is_symlink() and path.is_file())
     return sum(file.st_size for file in found if file.st_nlink == 1)
-
-
-def serving(machine: Machine) -> str:
-    """Return the release that is switched on, "" if none is."""
-    return machine.current.readlink().name if machine.current.is_symlink() else ""
 
 
 def unpack(file: IO[bytes], target: Path, alive: Callable[[], None]) -> None:

@@ -18,6 +18,8 @@ class State:
     at: str = ""
     notes: list[str] = field(default_factory=list)
     good: str = ""  # the release that was last found healthy here
+    before: str = ""  # the one that served before it, while there is one to go back to
+    since: float = 0  # seconds since 1970; when it took its place
     etag: str = ""  # of the desired.json that this is the answer to; empty while the answer is not complete
     reported: bool = False
 

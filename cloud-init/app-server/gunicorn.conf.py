@@ -19,6 +19,30 @@ accesslog = None  # Nginx has it
 errorlog = "-"
 
 
+def pre_fork(_server: object, worker: object) -> None:
+    """Give a worker what it can tell its parent by that it has ended as it should."""
+    import mmap  # noqa: PLC0415 - each name of this file is a setting
+
+    worker.farewell = mmap.mmap(-1, 1)  # type: ignore[attr-defined]
+
+
+def worker_exit(_server: object, worker: object) -> None:
+    """Say so, in the worker."""
+    worker.farewell[0] = 1  # type: ignore[attr-defined]
+
+
+def child_exit(server: object, worker: object) -> None:
+    """Tell systemd, where the release agent looks, when the last workers ended that did not say so: they crashed."""
+    import time  # noqa: PLC0415
+
+    from gunicorn import systemd  # noqa: PLC0415
+
+    if not worker.farewell[0]:  # type: ignore[attr-defined]
+        server.crashes = [*getattr(server, "crashes", [])[-9:], f"{time.time():.0f}"]  # type: ignore[attr-defined]
+        text = "workers ended before their time, in seconds since 1970: " + " ".join(server.crashes)  # type: ignore[attr-defined]
+        systemd.sd_notify(f"STATUS={text}", server.log)  # type: ignore[attr-defined]
+
+
 def when_ready(_server: object) -> None:
     """Leave what the app has loaded out of the workers' collections, which would copy the pages that they share."""
     import gc  # noqa: PLC0415 - each name of this file is a setting

@@ -40,6 +40,7 @@ PRODUCTION = {
     "AWS_ACCESS_KEY_ID": "DO00TEST",
     "AWS_SECRET_ACCESS_KEY": "test",
     "RELEASE": "0123abcd-4567ef01",
+    "SERVED_BY": "0123456789ab",
 }
 
 SUPERUSER = {"DJANGO_SUPERUSER_USERNAME": "admin", "DJANGO_SUPERUSER_EMAIL": "admin@polls.example"}
@@ -294,7 +295,10 @@ def test_health_answers_any_host_and_pages_do_not(site: Site) -> None:
     """Who asks by the address, without the name, is answered."""
     with site.client(host="10.10.0.7") as client:
         health, ready, page = client.get("/healthz"), client.get("/readyz"), client.get("/")
-    assert (health.status_code, health.json()) == (200, {"status": "ok", "release": PRODUCTION["RELEASE"]})
+    assert (health.status_code, health.json()) == (
+        200,
+        {"status": "ok", "release": PRODUCTION["RELEASE"], "served_by": "0123456789ab"},
+    )
     assert (ready.status_code, ready.json()) == (200, {"status": "ok", "database": "ok"})
     assert page.status_code == 400
 

@@ -58,7 +58,12 @@ def serving(project: Project) -> Iterator[Server]:
     """Start it with systemd's variables, wait until it says that it is ready, and end it as systemd does."""
     config = (SOURCES / "app-server/gunicorn.conf.py").read_text().replace("@WORKERS@", "1").replace("@THREADS@", "2")
     project.write("gunicorn.conf.py", config)
-    variables = {"PATH": "/usr/bin:/bin", "RELEASE": "0a1b2c3d-4e5f6a7b", "WSGI_APPLICATION": "site_wsgi:application"}
+    variables = {
+        "PATH": "/usr/bin:/bin",
+        "RELEASE": "0a1b2c3d-4e5f6a7b",
+        "SERVED_BY": "0123456789ab",
+        "WSGI_APPLICATION": "site_wsgi:application",
+    }
     own = ["--pythonpath", str(SOURCES / "agent/server"), "--bind", f"unix:{project.folder}/own.sock"]
     with (
         socket.socket(socket.AF_UNIX) as listener,

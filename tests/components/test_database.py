@@ -71,10 +71,9 @@ def test_grants_know_both_roles_and_the_limits(graph: Graph) -> None:
     assert (inputs["migrator"], inputs["app"], inputs["database"]) == ("migrator", "app", "app")
     assert inputs["host"] == "shop-db.example"
     assert inputs["extensions"] == ["citext"]
-    assert inputs["settings"] == {
-        "client_encoding": "UTF8",
-        "default_transaction_isolation": "read committed",
-        "timezone": "UTC",
+    lasting = {"client_encoding": "UTF8", "default_transaction_isolation": "read committed", "timezone": "UTC"}
+    assert inputs["migrator_settings"] == lasting | {"lock_timeout": "3s"}
+    assert inputs["app_settings"] == lasting | {
         "statement_timeout": "30s",
         "lock_timeout": "10s",
         "idle_in_transaction_session_timeout": "60s",

@@ -76,7 +76,7 @@ def test_outputs(graph: Graph) -> None:
     """What a person or a script asks a stack for."""
     assert graph.outputs["url"] == "https://shop.example"
     assert graph.outputs["production"] is False
-    assert graph.outputs["reserved_ip"] == "203.0.113.9"
+    assert graph.outputs["ip_address"] == "203.0.113.9"
     assert (graph.outputs["max_connections"], graph.outputs["pool_size"]) == (100, 95)
     assert graph.outputs["connection_budget"]["clients"] == 16
     assert graph.outputs["cdn_endpoint"] == "shop-cdn.cdn.example"

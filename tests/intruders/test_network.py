@@ -95,7 +95,7 @@ def test_the_scan_misses_no_port(deployed: Deployment, foreign: Machine) -> None
 
 def test_the_internet_reaches_80_and_443_only(deployed: Deployment, web: Machine) -> None:
     """Of all ports, at the Droplet's own address and at the Reserved IP; its VPC is nowhere from there."""
-    hosts = (web.hardware.public_ip, deployed.outputs["reserved_ip"], web.hardware.private_ip)
+    hosts = (web.hardware.public_ip, deployed.outputs["ip_address"], web.hardware.private_ip)
     with ThreadPoolExecutor() as pool:
         assert [*pool.map(partial(seen_from_the_internet, deployed), hosts)] == [WEB, WEB, NOTHING]
 

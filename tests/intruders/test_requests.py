@@ -43,7 +43,7 @@ def status(head, **options):
 def raw(deployed: Deployment, source: str, **given: object) -> Any:  # noqa: ANN401 - JSON
     """Run a piece of Python that uses RAW on the internet side."""
     host = urlsplit(deployed.url).hostname
-    return python(deployed.world, RAW + source, host=host, address=deployed.outputs["reserved_ip"], **given)
+    return python(deployed.world, RAW + source, host=host, address=deployed.outputs["ip_address"], **given)
 
 
 def test_a_name_that_is_not_ours_is_rejected_in_the_handshake(deployed: Deployment) -> None:

@@ -91,7 +91,7 @@ def test_a_zone_with_mail_is_kept_and_taken_over(api: Api, stack: PulumiStack) -
 
     take_over(stack, printed, "domain")
     stack.up()
-    address = stack.outputs()["reserved_ip"]
+    address = stack.outputs()["ip_address"]
     assert records(api, DOMAIN) == [("A", "@", address), ("MX", "@", "mail.polls.example")]
     mark = last_request(stack.world)
     done = stack.run("preview", "--expect-no-changes")
@@ -112,7 +112,7 @@ def test_an_address_of_the_name_is_not_doubled(api: Api, stack: PulumiStack) -> 
     assert f'domain: must have no address in its zone yet, "{DOMAIN}" has A 203.0.113.5' in printed
     take_over(stack, printed, "dnsRecord")
     stack.up()
-    assert records(api, DOMAIN) == [("A", "@", stack.outputs()["reserved_ip"])]
+    assert records(api, DOMAIN) == [("A", "@", stack.outputs()["ip_address"])]
     stack.settled()
 
 

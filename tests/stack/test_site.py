@@ -136,7 +136,7 @@ def test_plain_http_leads_to_https(deployed: Deployment) -> None:
         deployed, "--output", "/dev/null", "--write-out", "%{http_code} %{redirect_url}", f"http://{host}/a?b=c"
     )
     assert shown == f"301 {deployed.url}/a?b=c"
-    assert json.loads(curl(deployed, f"http://{deployed.outputs['reserved_ip']}/healthz"))["status"] == "ok"
+    assert json.loads(curl(deployed, f"http://{deployed.outputs['ip_address']}/healthz"))["status"] == "ok"
 
 
 def test_health_names_the_release_of_the_outputs(deployed: Deployment) -> None:

@@ -25,6 +25,7 @@ SETTINGS = {
     "idle_in_transaction_session_timeout": "30s",
     "lock_timeout": "10s",
 }
+MIGRATOR_SETTINGS = {"default_transaction_isolation": "read committed", "timezone": "UTC", "lock_timeout": "3s"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,8 @@ class Site:
             "migrator_password": "migrator-secret",
             "app": f"{self.name} app",
             "app_password": "app-secret",
-            "settings": SETTINGS,
+            "app_settings": SETTINGS,
+            "migrator_settings": MIGRATOR_SETTINGS,
             "extensions": [],
         }
 
@@ -132,7 +134,7 @@ def test_another_role_of_the_cluster_cannot_connect(site: Site) -> None:
 
 
 def test_the_roles_have_their_settings_in_this_database_only(site: Site) -> None:
-    """The app gets all of them; the migrator none of the timeouts."""
+    """Each gets its own, and only here."""
     DatabaseGrantsProvider().create(site.props)
 
     def shown(connection: psycopg.Connection[Any]) -> dict[str, str]:
@@ -143,7 +145,7 @@ def test_the_roles_have_their_settings_in_this_database_only(site: Site) -> None
     expected = SETTINGS | {"client_encoding": "UTF8"}
     assert shown(site.app()) == expected
     untimed = {name: "0" for name in SETTINGS if name.endswith("_timeout")}
-    assert shown(site.migrator()) == expected | untimed
+    assert shown(site.migrator()) == expected | untimed | {"lock_timeout": "3s"}
     assert shown(site.server.as_role(site.props["app"], "app-secret", "postgres"))["statement_timeout"] == "0"
 
 
@@ -151,7 +153,7 @@ def test_a_setting_that_is_not_wanted_any_more_is_reset(site: Site) -> None:
     """An update leaves what a create would have made."""
     provider = DatabaseGrantsProvider()
     provider.create(site.props)
-    provider.update("id", site.props, site.props | {"settings": {"statement_timeout": "3s"}})
+    provider.update("id", site.props, site.props | {"app_settings": {"statement_timeout": "3s"}})
     with site.app() as app:
         assert app.execute("SHOW statement_timeout").fetchone() == ("3s",)
         assert app.execute("SHOW lock_timeout").fetchone() == ("0",)
@@ -237,7 +239,7 @@ def test_a_database_of_another_owner_is_reported(site: Site) -> None:
         ({"host": "nowhere.invalid"}, "nowhere.invalid.*DNS"),
         ({"port": 1}, "database.trustedSources"),
         ({"admin_uri": "postgresql://doadmin@h/d?wrong-secret"}, "database:view_credentials"),
-        ({"settings": {"statement_timeout": "soon"}}, "invalid value for parameter"),
+        ({"app_settings": {"statement_timeout": "soon"}}, "invalid value for parameter"),
     ],
 )
 def test_what_goes_wrong_is_said_with_the_fix_and_without_a_password(
@@ -273,11 +275,13 @@ def test_check_reports_all_problems_and_no_value_of_a_secret() -> None:
         "migrator_password": ["hunter2"],
         "app": "same",
         "app_password": "p",
-        "settings": {"timezone; DROP": "UTC", "lock_timeout": 5},
+        "app_settings": {"timezone; DROP": "UTC"},
+        "migrator_settings": {"lock_timeout": 5},
         "extensions": [],
     }
     reasons = "\n".join(DatabaseGrantsProvider().check({}, news).failures)
-    for path in ("admin_uri", "migrator_password", "port", "settings.timezone; DROP", "settings.lock_timeout"):
+    settings = ("app_settings.timezone; DROP", "migrator_settings.lock_timeout")
+    for path in ("admin_uri", "migrator_password", "port", *settings):
         assert f"database_grants.{path}: must" in reasons
     assert "hunter2" not in reasons
 
@@ -302,7 +306,9 @@ def test_nothing_differs_the_second_time(site_props: dict[str, Any]) -> None:
     assert provider.diff("id", site_props, rotated).changes is False
 
 
-@pytest.mark.parametrize("name", ["migrator_password", "app_password", "settings", "extensions", "app", "migrator"])
+@pytest.mark.parametrize(
+    "name", ["migrator_password", "app_password", "app_settings", "migrator_settings", "extensions", "app", "migrator"]
+)
 def test_a_new_role_or_setting_runs_the_grants_again_in_place(site_props: dict[str, Any], name: str) -> None:
     """An unknown password is one of a role that is being replaced."""
     diff = DatabaseGrantsProvider().diff("id", site_props, site_props | {name: UNKNOWN})

@@ -1,8 +1,8 @@
 """What Gunicorn serves: the app, and before it two addresses that are answered here, whatever the app is like.
 
-/healthz says that the process lives and its release, for any Host, over plain HTTP, without the database. /readyz says
-that the app's database answers; Nginx keeps it from the public. An app's own view for them would stand behind its
-ALLOWED_HOSTS and its redirect to https: docs/adr/0008.
+/healthz says that the process lives, its release and its Droplet, for any Host, over plain HTTP, without the database.
+/readyz says that the app's database answers; Nginx keeps it from the public. An app's own view for them would stand
+behind its ALLOWED_HOSTS and its redirect to https: docs/adr/0008.
 """
 
 import json
@@ -21,7 +21,7 @@ log = logging.getLogger("gunicorn.error")  # whose handler Gunicorn has set up, 
 PATIENCE = 3.0  # seconds after which a database that has not answered counts as absent
 
 _asking = threading.Lock()
-_release = os.environ["RELEASE"]
+_release, _served_by = os.environ["RELEASE"], os.environ["SERVED_BY"]
 # What Gunicorn reads after this import is not the app's to take or to delete, as Twisted does with LISTEN_FDS.
 _systemd = {name: os.environ.pop(name) for name in ("LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET") if name in os.environ}
 _app = import_app(os.environ["WSGI_APPLICATION"])
@@ -45,7 +45,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 def healthz() -> tuple[str, dict[str, str]]:
     """200 while the process can answer at all."""
-    return "200 OK", {"status": "ok", "release": _release}
+    return "200 OK", {"status": "ok", "release": _release, "served_by": _served_by}
 
 
 def readyz() -> tuple[str, dict[str, str]]:

@@ -61,6 +61,15 @@ class Disk:
             return None
 
     @property
+    def served_by(self) -> str | None:
+        """What /healthz says of who answers, None while nothing is served."""
+        try:
+            settings = json.loads(self.path("/srv/app/current/environment.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        return str(settings["env"]["SERVED_BY"])
+
+    @property
     def config(self) -> dict[str, str]:
         """What cloud-init tells the agent."""
         config: dict[str, str] = json.loads(self.path(CONFIG).read_bytes())
@@ -136,6 +145,11 @@ class _Machine:
         logger.info("simulated: %s: import of %s with %d variables", folder.name, wsgi, len(environment))
         return contextlib.nullcontext(_Steps(folder.name))
 
+    def migration_lock(self, folder: Path, environment: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
+        """Lock nothing: nothing is migrated."""
+        logger.info("simulated: %s: lock for migrations, %d variables", folder.name, len(environment))
+        return contextlib.nullcontext()
+
     def sync(self, folder: Path) -> None:
         """Leave it to the system when it writes: a simulated node's power does not go away."""
         logger.debug("simulated: sync of %s", folder)
@@ -174,6 +188,18 @@ class _Machine:
         said = "good" if serves else "it is not switched on"
         logger.info("simulated: health of %s, %s, on %s%s: %s", which, release, domain, page.path, said)
         return None if serves else importlib.import_module("agent.health").Problem(text=said)
+
+    def crashes(self, *, since: float) -> str:
+        """Find no crash: nothing runs."""
+        logger.debug("simulated: crashes since %s", since)
+        return ""
+
+    def leave(self) -> None:
+        """Leave at once: no visitor is here."""
+        logger.info("simulated: the load balancer is told to send nobody any more")
+
+    def stay(self) -> None:
+        """Be there."""
 
     def shortcomings(self, domain: str, page: Any) -> list[str]:  # noqa: ANN401 - the agent's
         """Find nothing that visitors would miss: there is no page."""

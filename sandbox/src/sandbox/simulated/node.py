@@ -99,7 +99,8 @@ class _Health(BaseHTTPRequestHandler):
             return
         release = self.disk.serving if self.disk else None
         status, word = (200, "ok") if release else (503, "no release yet")
-        body = json.dumps({"status": word, "release": release}).encode()
+        served_by = self.disk.served_by if self.disk else None
+        body = json.dumps({"status": word, "release": release, "served_by": served_by}).encode()
         self._answer(status, "application/json", body)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_GET  # noqa: N815

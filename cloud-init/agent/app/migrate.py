@@ -1,0 +1,53 @@
+"""Bring the database to a release: a migration waits little for a table, since whoever wants it waits behind."""
+
+import re
+import time
+from collections.abc import Callable
+
+from agent.app.migration_lock import MigrationLock
+from agent.app.steps import AppSteps
+from agent.errors import AgentError
+
+PAUSES = (5.0, 10.0, 0.0)  # seconds after each try that found a table locked
+# The migrator may not create any; PostgreSQL's own hint, a right on the database, is nothing that a project can have.
+EXTENSION = re.compile(r'permission denied to create extension "([^"\n]+)"')
+MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
+LOCKED = re.compile(r"canceling statement due to lock timeout")
+
+
+def migrate(app: AppSteps, lock: MigrationLock, applied: list[str], tick: Callable[[], None]) -> None:
+    """Run `manage.py migrate`; `applied` gets the names of the migrations that were, whatever comes of the others."""
+    for pause in PAUSES:
+        try:
+            applied += MIGRATED.findall(app.manage("migrate", "--noinput") or "")
+        except AgentError as error:
+            applied += MIGRATED.findall(str(error))
+            if not LOCKED.search(str(error)):
+                raise AgentError(explained(str(error))) from error
+            if not pause:
+                raise AgentError(waited(str(error), lock.last_wait())) from error
+            end = time.monotonic() + pause
+            while time.monotonic() < end:
+                tick()
+                time.sleep(min(1, pause))
+        else:
+            return
+
+
+def explained(error: str) -> str:
+    """Add what to do to what the migrator may not."""
+    if extension := EXTENSION.search(error):
+        what, _, output = error.partition("\n")
+        return f"{what}; add {extension[1]} to database.extensions (docs/app.md)\n{output}"
+    return error
+
+
+def waited(error: str, wait: str) -> str:
+    """Say who let the migrations wait for too long."""
+    what, _, output = error.partition("\n")
+    who = f": it waited for {wait}" if wait else ""
+    return (
+        f"{what}: {len(PAUSES)} times a migration did not get a table within database.timeouts.migrationLock{who}; let "
+        "that end, or end it as doadmin by `SELECT pg_terminate_backend(its process)`, then run `pulumi up` again\n"
+        f"{output}"
+    )

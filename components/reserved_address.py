@@ -1,0 +1,48 @@
+"""The address of a single Droplet: it stays when the Droplet is replaced."""
+
+from dataclasses import dataclass
+
+import pulumi
+
+from components import digitalocean
+from components.existing import Existing
+from components.release import Release
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReservedAddressArgs:
+    """Where the address is."""
+
+    region: str
+    existing: Existing
+
+
+class ReservedAddress(pulumi.ComponentResource):
+    """A Reserved IP, which moves to the Droplet that serves the release."""
+
+    ip_address: pulumi.Output[str]
+
+    def __init__(self, name: str, args: ReservedAddressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("django-do:reserved_address:ReservedAddress", name, None, opts)
+        self._name = name
+        address = digitalocean.ReservedIp(
+            f"{name}-address",
+            region=args.region,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.existing.looked),
+        )
+        self.ip_address = address.ip_address
+        self.register_outputs({"ip_address": self.ip_address})
+
+    def serve_from(self, droplet_ids: list[pulumi.Output[str]], release: Release) -> list[pulumi.Resource]:
+        """Lead visitors to the Droplet, once it has the release; return what others may wait for."""
+        [droplet] = droplet_ids
+        return [
+            digitalocean.ReservedIpAssignment(
+                f"{self._name}-assignment",
+                ip_address=self.ip_address,
+                droplet_id=droplet.apply(int),
+                # Made anew, not moved, when the Droplet is replaced: the new one takes the address over in one step.
+                # After the rollout: until then the old Droplet keeps the address, and serves.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
+            )
+        ]

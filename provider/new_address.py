@@ -1,0 +1,59 @@
+"""The address that the site's name is to lead to: one that takes another's place must serve before the name moves."""
+
+from time import monotonic
+from typing import Any
+
+from provider.actions import (
+    ActionError,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ResourceProvider,
+    UpdateResult,
+    checked,
+    differing,
+    pause,
+    report,
+    text_problems,
+)
+from provider.probe import POLL_SECONDS
+from provider.public_site import Site, ask_at
+
+INPUTS = ("url", "address", "release", "ttl", "deadline")
+
+
+class NewAddressProvider(ResourceProvider):
+    """Look at the new address as visitors will come to it; say for how long the old one will still be asked."""
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what can't be asked."""
+        return checked(news, text_problems(news, "new_address", "url", "address", "release"))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Find another address, or another name for it."""
+        return DiffResult(changes=bool(differing(olds, news, ["url", "address"])))
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Take it as it is: no address of ours is given up for it."""
+        return CreateResult(props["address"], _outputs(props, 0))
+
+    def update(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
+        """Wait until the new address serves the release; only then may the name lead to it."""
+        if olds["address"] == news["address"]:
+            return UpdateResult(_outputs(news, 0))
+        end = monotonic() + float(news["deadline"])
+        site = Site(url=news["url"], release=news["release"])
+        while (answer := ask_at(site, news["address"])).problem:
+            if monotonic() >= end:
+                raise ActionError(
+                    f"{news['url']}: keeps its address {olds['address']}, since {news['address']} must serve release "
+                    f"{news['release']} within {news['deadline']:.0f} s, {answer.problem}; {answer.fix}"
+                )
+            report(f"waiting for {news['address']}: {answer.problem}")
+            pause(POLL_SECONDS)
+        return UpdateResult(_outputs(news, int(olds["ttl"])))
+
+
+def _outputs(props: dict[str, Any], asked_for: int) -> dict[str, Any]:
+    """Return what the state is to have; for so many seconds the old address is asked once the name leads elsewhere."""
+    return {**{name: props[name] for name in INPUTS}, "old_is_asked_for": asked_for}

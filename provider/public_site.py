@@ -1,0 +1,167 @@
+"""The site as the internet sees it: its name and its addresses, asked by the runner."""
+
+import json
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from protocol.health import CHECK_PATH
+from provider.trust import authorities
+
+if TYPE_CHECKING:
+    import httpx
+
+REQUEST_SECONDS = 10.0
+HTTPS_PORT = 443
+UNREACHED = "see the Cloud Firewall, and Nginx on the Droplet"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Site:
+    """A site and the release that it must serve, from each of its Droplets."""
+
+    url: str
+    release: str
+    droplets: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """The site's name."""
+        return str(urlsplit(self.url).hostname)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one round of questions found: who answered; or what is wrong, and how to fix it."""
+
+    problem: str = ""
+    fix: str = ""
+    served_by: str = ""  # a Droplet's mark
+
+
+def ask(site: Site) -> Answer:
+    """Ask the public name: the release over verified TLS, and port 80 for the way there."""
+    import httpx
+
+    url = site.url
+
+    # A client for each round: a kept connection would go on talking to the Droplet that had the address before.
+    # Its trust and proxies are the environment's (SSL_CERT_FILE, HTTPS_PROXY), else certifi's and none.
+    with httpx.Client(timeout=REQUEST_SECONDS) as client:
+        try:
+            served = _health(client.get(f"{url}{CHECK_PATH}"), site.release)
+            if served.problem:
+                return served
+            plain = client.get(url.replace("https://", "http://", 1))
+        except httpx.TransportError as error:
+            return _unreachable(url, error)
+    location = plain.headers.get("location", "")
+    if not plain.is_redirect or not location.startswith(f"{url}/"):
+        return Answer(
+            f"port 80 answered {plain.status_code} {location} instead of a redirect to {url}/",
+            "see the Nginx configuration on the Droplet",
+        )
+    return served
+
+
+def ask_address(site: Site, address: str) -> Answer:
+    """Ask the address itself, over HTTP: without the name there is no certificate yet."""
+    import httpx
+
+    with httpx.Client(timeout=REQUEST_SECONDS) as client:
+        try:
+            response = client.get(f"http://{address}{CHECK_PATH}", headers={"Host": site.host})
+        except httpx.TransportError as error:
+            return _unreachable(f"http://{address}", error)
+    return _health(response, site.release)
+
+
+def ask_at(site: Site, address: str) -> Answer:
+    """Ask the address as visitors will once the name leads there: over TLS, for the site's name."""
+    connection = _Named(site.host, address)
+    try:
+        connection.request("GET", CHECK_PATH, headers={"Host": site.host})
+        response = connection.getresponse()
+        status, body = response.status, response.read()
+    except (OSError, HTTPException) as error:
+        return Answer(f"https://{address}{CHECK_PATH} for {site.host} could not be reached: {error}", UNREACHED)
+    finally:
+        connection.close()
+    return judged(f"https://{address}{CHECK_PATH}", status, body, site.release)
+
+
+class _Named(HTTPSConnection):
+    """A connection to an address, by the proxy of the environment if there is one, whose certificate is a name's."""
+
+    def __init__(self, name: str, address: str) -> None:
+        proxy = "" if proxy_bypass(address) else getproxies().get("https", "")
+        way = urlsplit(proxy or f"https://{address}")
+        context = ssl.create_default_context(cafile=authorities())
+        super().__init__(str(way.hostname), way.port, timeout=REQUEST_SECONDS, context=context)
+        if proxy:
+            self.set_tunnel(address, HTTPS_PORT)
+        self._name, self._trust = name, context
+
+    def connect(self) -> None:
+        """Connect, and ask for the name's certificate."""
+        HTTPConnection.connect(self)
+        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _health(response: "httpx.Response", release: str) -> Answer:
+    return judged(str(response.url), response.status_code, response.content, release)
+
+
+def judged(url: str, status: int, body: bytes, release: str) -> Answer:
+    """Judge an answer of /healthz."""
+    document = None
+    with suppress(ValueError):
+        document = json.loads(body)
+    if status != HTTPStatus.OK or not isinstance(document, dict):
+        return Answer(
+            f"{url} answered {status} {body[:100].decode(errors='replace')!r}",
+            "/healthz is answered by Gunicorn on the Droplet, whatever the app is: see what stands before it, and "
+            "`journalctl -u gunicorn` there",
+        )
+    if document.get("release") != release:
+        return Answer(
+            f"{url} serves release {document.get('release')!r}",
+            "`pulumi refresh`, then `pulumi up`, rolls the release out again",
+        )
+    return Answer(served_by=str(document.get("served_by")))
+
+
+def _unreachable(url: str, error: "httpx.TransportError") -> Answer:
+    """Say what to look at when there was no answer."""
+    import httpx
+
+    text = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in text or (isinstance(error, httpx.ConnectError) and "SSL" in text):
+        fix = "see `journalctl -u certificate` on the Droplet, and SSL_CERT_FILE on this machine"
+    elif isinstance(error, httpx.ProxyError):
+        fix = "see what HTTPS_PROXY on this machine leads to"
+    elif not addresses(url):
+        fix = "the name has no address: the domain's registrar must name ns1.digitalocean.com to ns3.digitalocean.com"
+    else:
+        fix = UNREACHED
+    return Answer(f"{url} could not be reached: {text}", fix)
+
+
+def leads_to(url: str, address: str) -> bool:
+    """Tell whether the URL's name resolves to the address, as far as this machine can see."""
+    return address in addresses(url)
+
+
+def addresses(url: str) -> set[str]:
+    """Resolve the URL's name, to nothing when it has no address."""
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, 443, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        return set()
+    return {str(sockaddr[0]) for *_, sockaddr in found}
