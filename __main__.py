@@ -7,13 +7,12 @@ from components.connection_pool import ConnectionPool, ConnectionPoolArgs
 from components.database import Database, DatabaseArgs
 from components.early_outputs import keep
 from components.existing import Existing
-from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.network import Network, NetworkArgs
 from components.object_storage import ObjectStorage, ObjectStorageArgs
 from components.public_name import PublicName, PublicNameArgs
 from components.publication import Publication, PublicationArgs
 from components.release import Release, ReleaseArgs
-from components.reserved_address import ReservedAddress, ReservedAddressArgs
+from components.way_in import way_in
 from components.web_firewall import WebFirewall, WebFirewallArgs
 from components.web_server import WebServer, WebServerArgs
 from config.program import begin
@@ -33,23 +32,11 @@ storage = ObjectStorage(
     opts=waiting,
 )
 public_name = PublicName(name, PublicNameArgs(domain=domain, dns=config.dns, existing=existing), opts=protected)
-# A name that others keep leads to an address that must not be lost.
-kept = protected if config.dns == "external" else None
-address: ReservedAddress | LoadBalancer
-if config.web.load_balancer:
-    balancer_args = LoadBalancerArgs(
-        region=region, domain=domain, network=network, storage=storage, public_name=public_name,
-        certificate=config.web.certificate,
-    )  # fmt: skip
-    address = LoadBalancer(name, balancer_args, opts=kept)
-else:
-    address = ReservedAddress(name, ReservedAddressArgs(region=region, existing=existing), opts=kept)
+address = way_in(config, network, storage, public_name, existing)
 database_args = DatabaseArgs(region=region, settings=config.database, network=network, existing=existing)
 database = Database(name, database_args, opts=protected)
 pool = ConnectionPool(name, ConnectionPoolArgs(database=database, size=budget.pool_size))
-firewall = WebFirewall(
-    name, WebFirewallArgs(edge=config.edge, edge_tag=network.edge_tag, ssh_from=config.network.ssh_from)
-)
+firewall = WebFirewall(name, WebFirewallArgs(edge=config.edge, edge_tag=network.edge_tag, access=config.network))
 # The Droplets need no database to install themselves: they do it while the cluster is being created.
 web = WebServer(
     name,
@@ -72,7 +59,8 @@ early = {
     "url": config.url,
     # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
     "production": config.production, "accepted": config.database.accepted,
-    "edge": config.edge, "ip_address": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
+    "edge": config.edge, "ip_address": address.ip_address,
+    "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
     # Kept in the state all the same: a superuser that is there still has it.

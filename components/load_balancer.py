@@ -42,7 +42,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 type="lets_encrypt",
                 domains=[args.domain],
                 # It is proved by records in the zone, so it can be had before anything serves.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.public_name]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=args.public_name.zone),
             )
         else:
             leaf, *intermediates = own.certificates

@@ -26,24 +26,25 @@ class PublicName(pulumi.ComponentResource):
     def __init__(self, name: str, args: PublicNameArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:public_name:PublicName", name, None, opts)
         self._name, self._existing = name, args.existing
-        self._domain: digitalocean.Domain | None = None
+        self.zone: list[digitalocean.Domain] = []  # none where others keep the name
         if args.dns == "managed":
             first = args.existing.refusal("domain", account.zone, first=True)
-            self._domain = digitalocean.Domain(
+            domain = digitalocean.Domain(
                 f"{name}-domain",
                 name=args.domain,
                 opts=pulumi.ResourceOptions.merge(pulumi.ResourceOptions(parent=self), first),
             )
-            args.existing.registered("domain", self._domain)
+            args.existing.registered("domain", domain)
+            self.zone = [domain]
         self.register_outputs({})
 
     def lead_to(self, address: pulumi.Input[str]) -> pulumi.Resource:
         """Let the name lead to an address; return what others may wait for."""
-        if self._domain is None:
+        if not self.zone:
             return self
         return digitalocean.DnsRecord(
             f"{self._name}-record",
-            domain=self._domain.name,
+            domain=self.zone[0].name,
             type="A",
             name="@",
             value=address,

@@ -6,10 +6,9 @@ from typing import Literal
 import pulumi
 
 from components.existing import Existing
-from components.load_balancer import LoadBalancer
 from components.public_name import TTL, PublicName
 from components.release import Release
-from components.reserved_address import ReservedAddress
+from components.way_in import WayIn
 from config.stack import Edge
 from provider.resources import Handover, NewAddress, Probe
 
@@ -23,7 +22,7 @@ class PublicationArgs:
     dns: Literal["managed", "external"]
     dns_patience: int
     edge: Edge
-    address: ReservedAddress | LoadBalancer
+    address: WayIn
     public_name: PublicName
     existing: Existing
     droplet_ids: list[pulumi.Output[str]]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 
 from components import digitalocean
+from config.network import NetworkConfig
 from config.stack import Edge
 
 EVERYWHERE: tuple[str, ...] = ("0.0.0.0/0", "::/0")
@@ -12,11 +13,11 @@ EVERYWHERE: tuple[str, ...] = ("0.0.0.0/0", "::/0")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WebFirewallArgs:
-    """Which Droplets, what they stand behind, and from where SSH is open (nowhere when empty)."""
+    """Which Droplets, what visitors come by, and from where SSH is open (nowhere when empty)."""
 
     edge: Edge
     edge_tag: pulumi.Input[str]
-    ssh_from: tuple[str, ...]
+    access: NetworkConfig
 
 
 class WebFirewall(pulumi.ComponentResource):
@@ -30,8 +31,8 @@ class WebFirewall(pulumi.ComponentResource):
         super().__init__("django-do:web_firewall:WebFirewall", name, None, opts)
         # (port, sources): 80 is for redirects, certificates and the health check.
         open_ports = [("80", EVERYWHERE), ("443", EVERYWHERE)] if args.edge == "direct" else []
-        if args.ssh_from:
-            open_ports.append(("22", args.ssh_from))
+        if args.access.ssh_from:
+            open_ports.append(("22", args.access.ssh_from))
         digitalocean.Firewall(
             f"{name}-{args.edge}-firewall",
             tags=[args.edge_tag],

@@ -67,8 +67,13 @@ class WebServer(pulumi.ComponentResource):
                 monitoring=True,
                 backups=args.settings.backups,
                 user_data=user_data,
-                # A Droplet never runs without its firewall.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[args.firewall]),
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    # A Droplet never runs without its firewall.
+                    depends_on=[args.firewall],
+                    # In place, all would be switched off at the same time.
+                    replace_on_changes=["size"] if args.settings.count > 1 else [],
+                ),
             )
             for number in range(1, args.settings.count + 1)
         ]

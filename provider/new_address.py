@@ -27,7 +27,7 @@ class NewAddressProvider(ResourceProvider):
 
     def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
         """Refuse what can't be asked."""
-        return checked(news, text_problems(news, "new_address", "url", "address", "release"))
+        return checked(news, text_problems(news, "new_address", "url", "address"))
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
         """Find another address, or another name for it."""

@@ -24,7 +24,7 @@ UNREACHED = "see the Cloud Firewall, and Nginx on the Droplet"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Site:
-    """A site and the release that it must serve, from each of its Droplets."""
+    """A site and the release that it must serve ("" any), from each of its Droplets."""
 
     url: str
     release: str
@@ -129,7 +129,7 @@ def judged(url: str, status: int, body: bytes, release: str) -> Answer:
             "/healthz is answered by Gunicorn on the Droplet, whatever the app is: see what stands before it, and "
             "`journalctl -u gunicorn` there",
         )
-    if document.get("release") != release:
+    if release and document.get("release") != release:
         return Answer(
             f"{url} serves release {document.get('release')!r}",
             "`pulumi refresh`, then `pulumi up`, rolls the release out again",

@@ -17,7 +17,16 @@ GROWN = "storage of"
 
 # DigitalOcean bills none of them by itself (docs/cost.md). What is neither here nor in BILLED has an unknown price.
 NOT_BILLED = frozenset(
-    {"Cdn", "DatabaseConnectionPool", "DatabaseDb", "DatabaseFirewall", "DatabaseUser", "DnsRecord", "Domain"}
+    {
+        "Cdn",
+        "Certificate",
+        "DatabaseConnectionPool",
+        "DatabaseDb",
+        "DatabaseFirewall",
+        "DatabaseUser",
+        "DnsRecord",
+        "Domain",
+    }
     | {"Firewall", "MonitorAlert", "ReservedIpAssignment", "SpacesBucketCorsConfiguration", "SpacesKey", "SshKey"}
     | {"Tag", "Vpc"}
 )
@@ -116,6 +125,12 @@ def _added_storage(cluster: Resource, size: object, nodes: int | None) -> Iterat
         yield f"{GROWN} `{cluster.name}`", _item(each, "Use", "database-storage", f"{added} GiB beyond the plan's")
 
 
+def _balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
+    nodes = _count(balancer.inputs.get("sizeUnit", 1))
+    detail = f"{nodes} node{'' if nodes == 1 else 's'}"
+    yield f"load balancer `{balancer.name}`", _item(nodes, "LoadBalancer", "node", detail)
+
+
 def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
     # One name for all of them, so it is counted once.
     yield "Spaces", _item(1, "SpacesBucket", "subscription", "one subscription for all of the account's")
@@ -124,6 +139,7 @@ def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
 BILLED: Mapping[str, Callable[[Resource], Iterator[tuple[str, Item]]]] = {
     "Droplet": _droplet,
     "DatabaseCluster": _cluster,
+    "LoadBalancer": _balancer,
     "SpacesBucket": _space,
 }
 

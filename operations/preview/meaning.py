@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
+from operations.preview import way_in
+from operations.preview.effect import Effect, Level, because, renamed, site
 from operations.preview.events import Change, Preview
 from sizing import plans
 from sizing.editions import (
@@ -17,23 +18,6 @@ from sizing.editions import (
 )
 
 
-class Level(IntEnum):
-    """How bad it is; the worst comes first in a report."""
-
-    DATA_LOSS = 0
-    OUTAGE = 1
-    CARE = 2
-    NOTE = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """One sentence about one change."""
-
-    level: Level
-    text: str
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Meaning:
     """What a kind is called, which part of the site it is, and what its changes do."""
@@ -43,39 +27,6 @@ class Meaning:
     effects: Callable[[Change, Preview], Iterator[Effect]]
 
 
-# Input of a resource -> the setting that it comes from, or the resource that it follows.
-SETTINGS = {
-    ("DatabaseCluster", "engine"): "`database.edition`",
-    ("DatabaseCluster", "name"): "`name`",
-    ("DatabaseCluster", "privateNetworkUuid"): "the private network is a new one (`region` or `network.cidr`)",
-    ("DatabaseCluster", "region"): "`region`",
-    ("DatabaseCluster", "size"): "`database.size`",
-    ("DatabaseCluster", "nodeCount"): "`database.nodes`",
-    ("DatabaseCluster", "version"): "`database.version`",
-    ("DatabaseCluster", "maintenanceWindows"): "`database.maintenance`",
-    ("DatabaseCluster", "storageAutoscale"): "`database.storage`",
-    ("DatabaseConnectionPool", "size"): "`pool.size`, or the plan that it follows",
-    ("Droplet", "image"): "`web.image`",
-    ("Droplet", "size"): "`web.size`",
-    ("Droplet", "backups"): "`web.backups`",
-    ("Droplet", "sshKeys"): "`network.sshKeys`",
-    ("Droplet", "userData"): "what the machine is made of: `web.packages`, workers, threads, `domain`, cloud-init/",
-    ("Droplet", "vpcUuid"): "the private network is a new one (`region` or `network.cidr`)",
-    ("SpacesBucket", "region"): "`region`",
-    ("DatabaseDb", "clusterId"): "its cluster is another one",
-    ("DatabaseUser", "clusterId"): "its cluster is another one",
-    ("DatabaseConnectionPool", "clusterId"): "its cluster is another one",
-    ("Droplet", "region"): "`region`",
-    ("ReservedIpAssignment", "dropletId"): "the Droplet is another one",
-    ("Vpc", "ipRange"): "`network.cidr`",
-    ("Vpc", "region"): "`region`",
-    ("ReservedIp", "region"): "`region`",
-    ("Domain", "name"): "`domain`",
-    ("Cdn", "ttl"): "`storage.cdn.ttl`",
-    ("SpacesBucketCorsConfiguration", "corsRules"): "`storage.cors`",
-    ("DatabaseFirewall", "rules"): "`database.trustedSources`",
-    ("Firewall", "inboundRules"): "`network.sshFrom`",
-}
 # What the user has accepted by a setting of that name: said in each preview.
 ACCEPTED = {
     ACCEPT_PLAN: "a new Standard cluster may have more than DigitalOcean sells to new ones: if the account "
@@ -87,14 +38,6 @@ INSTEAD = (
     "Instead: take the change back; or make a second stack beside this one, restore the data into it "
     "(docs/runbook.md), and move the name"
 )
-
-
-def because(change: Change) -> str:
-    """Name the settings behind a change, as far as they can be told."""
-    named = [
-        SETTINGS.get((change.kind, reason.partition("[")[0].partition(".")[0]), reason) for reason in change.reasons
-    ]
-    return ", ".join(dict.fromkeys(named)) or "what it belongs to is replaced or gone"
 
 
 def _lost(what: str) -> Callable[[Change, Preview], Iterator[Effect]]:
@@ -198,60 +141,6 @@ def _bucket(change: Change, preview: Preview) -> Iterator[Effect]:
         )
 
 
-def _droplet(change: Change, preview: Preview) -> Iterator[Effect]:
-    if change.verb == "replaced":
-        others = _in_the_way(preview)
-        if change.deleted_first:
-            yield Effect(
-                Level.OUTAGE, f"`{change.name}` is deleted before its successor is there: the site is down meanwhile"
-            )
-        elif others:
-            yield Effect(Level.OUTAGE, f"`{change.name}` is replaced, and the site is down meanwhile, because {others}")
-        else:
-            yield Effect(
-                Level.NOTE,
-                f"`{change.name}` is replaced without downtime: the new Droplet serves the release, with the "
-                "certificate that the Space `state` keeps, before the address moves to it; connections that are open "
-                f"then end. Because of: {because(change)}",
-            )
-    elif change.verb == "updated" and "size" in change.reasons:
-        yield Effect(
-            Level.OUTAGE,
-            f"`{change.name}` is switched off, resized and switched on: the site is down for at least half a minute. "
-            "To avoid that, change `web.workers` with it, which replaces the Droplet",
-        )
-    elif change.verb == "deleted":
-        yield Effect(Level.CARE, f"`{change.name}` is deleted; the others take its visitors")
-
-
-def _in_the_way(preview: Preview) -> str:
-    """Why a new Droplet can't take over from the old one without a gap."""
-    # The Space "state" keeps the certificate for the next Droplet.
-    needed = [*preview.of("DatabaseCluster", "ReservedIp")]
-    needed += [change for change in preview.of("SpacesBucket") if change.name.endswith("-state")]
-    gone = [f"`{change.name}` is {change.verb}" for change in needed if change.verb in {"replaced", "deleted"}]
-    # A certificate is for one name.
-    gone += [f"the site gets the name {_site(change.new)}" for change in preview.of("Probe") if _renamed(change)]
-    return " and ".join(gone)
-
-
-def _site(inputs: Mapping[str, Any]) -> str:
-    return str(inputs.get("url")).removeprefix("https://")
-
-
-def _renamed(probe: Change) -> bool:
-    return probe.verb == "updated" and probe.old.get("url") != probe.new.get("url")
-
-
-def _address(change: Change, _preview: Preview) -> Iterator[Effect]:
-    if change.verb in {"replaced", "deleted"}:
-        yield Effect(
-            Level.OUTAGE,
-            f"the site's address is {change.verb}: visitors find the new one when their DNS caches let go, with "
-            f"managed DNS after up to 5 minutes. Because of: {because(change)}",
-        )
-
-
 def _domain(change: Change, preview: Preview) -> Iterator[Effect]:
     given_up = [other.old.get("name") for other in preview.of("Domain") if other.verb == "deleted"]
     if change.verb == "created" and change.new.get("name") in given_up:
@@ -296,17 +185,17 @@ def _probe(change: Change, _preview: Preview) -> Iterator[Effect]:
     if change.verb != "updated":
         return
     external = change.new.get("dns") == "external"
-    if _renamed(change):
+    if renamed(change):
         follows = "your record leads to it" if external else "its Droplet got the address"
         yield Effect(
             Level.OUTAGE,
-            f"the site is {_site(change.new)} instead of {_site(change.old)}: the old name leads nowhere, and the new "
+            f"the site is {site(change.new)} instead of {site(change.old)}: the old name leads nowhere, and the new "
             f"one has HTTPS some seconds after {follows}",
         )
     elif external and change.old.get("dns") == "managed":
         yield Effect(
             Level.OUTAGE,
-            f"the record of {_site(change.new)} at DigitalOcean is deleted: the name leads nowhere until another name "
+            f"the record of {site(change.new)} at DigitalOcean is deleted: the name leads nowhere until another name "
             "server has one, so move the name first",
         )
 
@@ -337,9 +226,14 @@ MEANINGS = {
     "SpacesBucket": Meaning(noun="Space", part="Data", effects=_bucket),
     "Secret": Meaning(noun="generated secret", part="Data", effects=_secret),
     "DatabaseConnectionPool": Meaning(noun="connection pool", part="Site", effects=_pool),
-    "Droplet": Meaning(noun="Droplet", part="Site", effects=_droplet),
-    "ReservedIp": Meaning(noun="Reserved IP", part="Site", effects=_address),
+    "Droplet": Meaning(noun="Droplet", part="Site", effects=way_in.droplet),
+    "ReservedIp": Meaning(noun="Reserved IP", part="Site", effects=way_in.address),
     "ReservedIpAssignment": Meaning(noun="Reserved IP's assignment", part="Site", effects=_nothing),
+    "LoadBalancer": Meaning(noun="load balancer", part="Site", effects=way_in.address),
+    "Certificate": Meaning(noun="load balancer's certificate", part="Site", effects=_nothing),
+    "Member": Meaning(noun="place behind the load balancer", part="Site", effects=way_in.member),
+    "NewAddress": Meaning(noun="address to move to", part="Site", effects=_nothing),
+    "Handover": Meaning(noun="move of the name", part="Site", effects=_nothing),
     "Domain": Meaning(noun="domain", part="Site", effects=_domain),
     "DnsRecord": Meaning(noun="DNS record", part="Site", effects=_nothing),
     "Cdn": Meaning(noun="CDN endpoint", part="Site", effects=_cdn),

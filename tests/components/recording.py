@@ -137,6 +137,7 @@ ANSWERS: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
     "SshKey": lambda name, _: {"fingerprint": f"{name}-fingerprint"},
     "Secret": lambda name, _: {"value": f"{name}-value"},
     "DiscardedKey": lambda _name, _: {"public_key": "ssh-ed25519 AAAA"},
+    "LoadBalancer": lambda _name, _: {"ip": "203.0.113.80"},
     "Rollout": lambda _name, _: {"attempt": 1},
 }
 
@@ -144,8 +145,9 @@ ANSWERS: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
 class Answers(mocks.Mocks):
     """Plausible outputs for what the program creates."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Mapping[str, Any]) -> None:
         self.droplets = 100
+        self.outputs = outputs  # of the last update
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         """Inputs come back as outputs, and what the cloud adds."""
@@ -158,9 +160,9 @@ class Answers(mocks.Mocks):
         return identity, {**args.inputs, **made}
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        """The one data source of the program, and the stack's outputs as they were: none."""
+        """The one data source of the program, and the stack's outputs as they were."""
         if args.token == "pulumi:pulumi:readStackOutputs":
-            return {"outputs": {}}, []
+            return {"outputs": dict(self.outputs)}, []
         assert args.token == "digitalocean:index/getDatabaseCa:getDatabaseCa"
         return {"id": "ca", "clusterId": args.args["clusterId"], "certificate": "cluster-ca"}, []
 
@@ -175,11 +177,14 @@ def set_mocks(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- pulum
     pulumi.runtime.set_mocks(*arguments, **options)
 
 
-def run_program(settings: Mapping[str, Any], *, preview: bool = False) -> Graph:
-    """Run `__main__.py` with these settings; returns when every resource is registered."""
+def run_program(
+    settings: Mapping[str, Any], *, preview: bool = False, outputs: Mapping[str, Any] | None = None
+) -> Graph:
+    """Run `__main__.py` with these settings, and the `outputs` of the last update; wait for every resource."""
     graph = Graph(prefix=str(settings["name"]))
-    monitor = Recorder(Answers(), graph)
-    set_mocks(Answers(), project="django-do", stack="test", preview=preview, monitor=monitor)
+    answers = Answers(outputs or {})
+    monitor = Recorder(answers, graph)
+    set_mocks(answers, project="django-do", stack="test", preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     )

@@ -18,7 +18,7 @@ from tests.components.recording import ADMIN_PASSWORD, Graph, run_program
         ("trusted-sources", "grants"),
         ("pool", "trusted-sources"),
         ("environment", "pool"),
-        ("web-1", "firewall"),
+        ("web-1", "direct-firewall"),
         ("web-1", "vpc"),
         ("rollout", "web-1"),
         ("rollout", "artifact"),
@@ -85,7 +85,8 @@ def test_outputs(graph: Graph) -> None:
         "url",
         "production",
         "accepted",
-        "reserved_ip",
+        "edge",
+        "ip_address",
         "cdn_endpoint",
         "max_connections",
         "pool_size",
@@ -108,7 +109,7 @@ def test_without_a_superuser_no_password_is_shown(settings: dict[str, Any], grap
 
 
 def test_protect_covers_what_cannot_be_made_again(settings: dict[str, Any], graph: Graph) -> None:
-    """Data and the secrets it knows, the address in other people's DNS, a zone with records made by hand."""
+    """Data and the secrets it knows, a zone with records made by hand."""
     protected = {r.name for r in graph.registrations.values() if r.custom and r.options.protect}
     assert protected == {
         "shop-db",
@@ -118,11 +119,12 @@ def test_protect_covers_what_cannot_be_made_again(settings: dict[str, Any], grap
         "shop-grants",
         "shop-trusted-sources",
         "shop-media",
-        "shop-address",
         "shop-domain",
         "shop-record",
         "shop-secret-key",
         "shop-superuser-password",
     }
+    elsewhere = run_program(settings | {"dns": "external"})
+    assert elsewhere["address"].options.protect, "others have written it down"
     unprotected = run_program(settings | {"protect": "false"})
     assert [r.name for r in unprotected.registrations.values() if r.options.protect] == []

@@ -15,7 +15,7 @@ def test_a_droplet(graph: Graph) -> None:
         "image": "debian-13-x64",
         "vpcUuid": "shop-vpc-id",
         "sshKeys": ["shop-ssh-key-fingerprint"],
-        "tags": ["shop", "shop-web"],
+        "tags": ["shop", "shop-web", "shop-direct"],
         "monitoring": True,
         "backups": False,
     }

@@ -41,7 +41,7 @@ def outputs_are_there(world: World, name: str) -> None:
     """Fail unless the documented outputs exist, and the pool is what the plan leaves."""
     outputs = json.loads(run("scripts/stack", name, "stack", "output", "--json", home=world.home).stdout)
     assert set(outputs) >= {
-        *("url", "reserved_ip", "pool_size", "max_connections", "connection_budget", "cdn_endpoint", "release")
+        *("url", "ip_address", "pool_size", "max_connections", "connection_budget", "cdn_endpoint", "release")
     }
     assert outputs["pool_size"] == outputs["max_connections"] - outputs["connection_budget"]["reserved"]
 

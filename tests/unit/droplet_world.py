@@ -146,12 +146,25 @@ class FakeApp:
         return self._machine.static_root or self._folder / "static"
 
 
+class FakeLock:
+    """The lock for migrations, which knows what the test says."""
+
+    def __init__(self, machine: "FakeMachine") -> None:
+        self._machine = machine
+
+    def last_wait(self) -> str:
+        """Say whom a migration has waited for."""
+        return self._machine.waited_for
+
+
 class FakeMachine(Machine):
     """A machine in a temporary folder, whose programs are recorded instead of run."""
 
     def __init__(self, root: Path, behaviour: Behaviour = lambda _command: None) -> None:
         super().__init__(root=root, user=pwd.getpwuid(os.getuid()).pw_name)
         self.behaviour = behaviour
+        self.crashed = ""
+        self.waited_for = ""
         self.sickness: Callable[[str, str], Problem | None] = lambda _release, _which: None
         self.found: list[tuple[str, str]] = []  # what is wrong with the settings
         self.stranger = ""  # who is there with another password
@@ -203,6 +216,24 @@ class FakeMachine(Machine):
 
     def sync(self, _folder: Path) -> None:
         """Do without."""
+
+    @contextlib.contextmanager
+    def migration_lock(self, _folder: Path, environment: Mapping[str, str]) -> Iterator[FakeLock]:  # type: ignore[override]
+        """Record it, with the migrator's address."""
+        self.record("lock", environment)
+        yield FakeLock(self)
+        self.record("unlock", {})
+
+    def crashes(self, *, since: float) -> str:
+        """Say how often Gunicorn is to have ended."""
+        self.record(f"look for crashes since {since:.0f}", {})
+        return self.crashed
+
+    def leave(self) -> None:
+        """Record it."""
+        self.record("leave", {})
+        self.leaving.parent.mkdir(exist_ok=True)
+        self.leaving.touch()
 
     def missing_to_import(self) -> str | None:
         """Say what is to leave too little memory."""
@@ -265,6 +296,10 @@ class World:
         python: str = "",
         lock: str = "uv.lock",
         allow: Sequence[str] = (),
+        turns: Sequence[str] = ("7",),
+        complete: bool = True,
+        good: Mapping[str, str] | None = None,
+        leaving: Sequence[str] = (),
     ) -> str:
         """Publish a release and wish for it; return its id."""
         tree = archive({"manage.py": marker, lock: ""})
@@ -279,6 +314,10 @@ class World:
             "sha256": digest,
             "environment": f"environments/{environment}.json",
             "attempt": attempt,
+            "turns": [*turns],
+            "complete": complete,
+            "good": good,
+            "leaving": [*leaving],
         }
         self.spaces.objects["releases", "desired.json"] = json.dumps(desired).encode()
         return str(desired["release"])

@@ -29,18 +29,19 @@ class Hooks(dict[str, Hook]):
         return hook
 
 
-class NoCluster:
+class NoOutputs:
     """What a stack without outputs answers."""
 
-    async def future(self) -> None:
+    async def future(self) -> dict[str, object]:
         """Have none."""
+        return {}
 
 
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
     """Of an update of a stack."""
     hooks = Hooks()
-    monkeypatch.setattr(existing, "_own_cluster", NoCluster)
+    monkeypatch.setattr(existing, "_own", NoOutputs)
     monkeypatch.setattr(pulumi, "ResourceHook", hooks.hook)
     monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     return hooks

@@ -315,7 +315,7 @@ def test_only_migrations_get_the_migrators_address(world: World) -> None:
     migrator = {
         command for command, environment in world.machine.commands if "migrator:" in environment.get("DATABASE_URL", "")
     }
-    assert migrator == {"manage.py migrate --noinput", "manage.py createsuperuser --noinput"}
+    assert migrator == {"lock", "manage.py migrate --noinput", "manage.py createsuperuser --noinput"}
 
 
 def test_the_watchdog_hears_of_each_look(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

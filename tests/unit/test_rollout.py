@@ -11,8 +11,8 @@ from plugin_base.wire import UNKNOWN
 from protocol.document import DocumentError
 from protocol.environment import environment_key
 from protocol.node import PHASES, NodeReport
-from protocol.release import DESIRED, GOOD, Release, artifact_key, record_key, release_id
-from provider import rollout
+from protocol.release import DESIRED, GOOD, Desired, Release, artifact_key, record_key, release_id
+from provider import turns
 from provider.actions import ActionError, Operation, PartlyMade, running
 from provider.rollout import RolloutProvider
 from tests.commands import ROOT
@@ -32,6 +32,23 @@ def release(number: int) -> Release:
         sha256=sha256,
         environment=environment_key(environment),
     )
+
+
+def desired(
+    number: int,
+    attempt: int,
+    *let: str,
+    complete: bool = True,
+    good: int | None = None,
+) -> dict[str, Any]:
+    """Return a desired.json; those that were `let` begin are Droplet 101 alone where none is named."""
+    return Desired(
+        release=release(number),
+        attempt=attempt,
+        turns=let or ("101",),
+        complete=complete,
+        good=None if good is None else release(good),
+    ).document()
 
 
 R1, R2, R9 = (release(number).release for number in (1, 2, 9))
@@ -54,6 +71,7 @@ class Cloud:
             "region": self.buckets.region,
             **release(number).document(),
             "droplet_ids": list(droplets or ("101",)),
+            "max_unavailable": 1,
             "deadline": 60,
         }
 
@@ -91,8 +109,8 @@ class Cloud:
 def cloud(buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> Cloud:
     """Make buckets and Droplets; time passes only when the rollout waits."""
     cloud = Cloud(buckets=buckets)
-    monkeypatch.setattr(rollout, "pause", cloud.step)
-    monkeypatch.setattr(rollout, "monotonic", lambda: cloud.clock)
+    monkeypatch.setattr(turns, "pause", cloud.step)
+    monkeypatch.setattr(turns, "monotonic", lambda: cloud.clock)
     return cloud
 
 
@@ -101,7 +119,7 @@ def test_the_first_release_is_written_and_waited_for(cloud: Cloud) -> None:
     cloud.upload(1)
     cloud.script = {"101": [None, ("build", False, None), ("health", False, None), DONE]}
     created = RolloutProvider().create(cloud.props(1))
-    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 1}
+    assert cloud.get(DESIRED) == desired(1, 1)
     assert cloud.get(record_key(R1)) == release(1).document()
     assert created.outs == cloud.props(1) | {"attempt": 1}
     assert cloud.waits == 4
@@ -110,21 +128,37 @@ def test_the_first_release_is_written_and_waited_for(cloud: Cloud) -> None:
 def test_the_next_release_counts_on(cloud: Cloud) -> None:
     """A number that comes again would be an attempt that is answered already."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"attempt": 7})
+    cloud.put(DESIRED, desired(1, 7))
     cloud.upload(2)
     cloud.script = {"101": [DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(2).document() | {"attempt": 8}
+    assert cloud.get(DESIRED) == desired(2, 8, good=1)
     assert updated.outs is not None
     assert updated.outs["attempt"] == 8
 
 
 def test_every_droplet_has_to_be_done(cloud: Cloud) -> None:
-    """One that is slow is waited for."""
+    """One that is slow is waited for; one begins, and once it is done the others, as many at once as may be away."""
     cloud.upload(1)
-    cloud.script = {"101": [DONE], "102": [None, None, DONE]}
-    RolloutProvider().create(cloud.props(1, "101", "102"))
-    assert cloud.waits == 3
+    cloud.script = {
+        "101": [None, DONE],
+        "102": [None, None, DONE],
+        "103": [None, None, DONE],
+        "104": [None] * 3 + [DONE],
+    }
+    seen: list[tuple[list[str], bool]] = []
+    step = cloud.step
+
+    def watched(seconds: float) -> None:
+        seen.append((cloud.get(DESIRED)["turns"], cloud.get(DESIRED)["complete"]))
+        step(seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "pause", watched)
+        RolloutProvider().create(cloud.props(1, "101", "102", "103", "104") | {"max_unavailable": 2})
+    let = ["101", "102", "103", "104"]
+    assert seen == [(let[:1], False), (let[:1], False), (let[:3], False), (let, False)]
+    assert (cloud.get(DESIRED)["turns"], cloud.get(DESIRED)["complete"]) == (let, True)
 
 
 def test_a_report_of_another_release_or_attempt_is_not_taken(cloud: Cloud) -> None:
@@ -176,12 +210,12 @@ def test_a_long_text_is_cut_in_its_middle(cloud: Cloud) -> None:
 def test_after_a_failure_the_good_release_is_desired_again(cloud: Cloud) -> None:
     """The cloud agrees with Pulumi's state, which still has the old release; the number goes on."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
+    cloud.put(DESIRED, desired(1, 1))
     cloud.upload(2)
     cloud.script = {"101": [FAILED]}
     with pytest.raises(ActionError, match=f"The Droplets go back to {R1}"):
         RolloutProvider().update("id", cloud.props(1), cloud.props(2))
-    assert cloud.get(DESIRED) == release(1).document() | {"attempt": 3}
+    assert cloud.get(DESIRED) == desired(1, 3, good=1)
 
 
 def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attempt(cloud: Cloud) -> None:
@@ -199,7 +233,7 @@ def test_a_failed_first_release_stays_desired_and_the_next_update_is_a_new_attem
 def test_a_droplet_that_joins_is_waited_for_without_a_new_attempt(cloud: Cloud) -> None:
     """A new attempt would make the healthy Droplets start again."""
     cloud.put(GOOD, cloud.upload(1).document())
-    cloud.put(DESIRED, release(1).document() | {"attempt": 4})
+    cloud.put(DESIRED, desired(1, 4))
     cloud.report("101", cloud.get(DESIRED), DONE)
     cloud.script = {"102": [None, DONE]}
     updated = RolloutProvider().update("id", cloud.props(1), cloud.props(1, "101", "102"))
@@ -219,7 +253,7 @@ def test_an_interrupted_rollout_is_kept_and_the_next_update_goes_on(cloud: Cloud
             raise ActionError("interrupted")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rollout, "pause", interrupted)
+        patch.setattr(turns, "pause", interrupted)
         with pytest.raises(PartlyMade, match="interrupted") as caught:
             RolloutProvider().create(cloud.props(1, "101", "102"))
     assert caught.value.id == f"{cloud.buckets.releases}/{DESIRED}"
@@ -359,7 +393,10 @@ def test_a_release_that_was_never_recorded_is_said_with_those_that_were(cloud: C
         ([], "desired.json: must be a JSON object, got list"),
         ({"release": release(1).release, "attempt": 1}, "desired.json.artifact: must match"),
         (release(1).document(), "desired.json.attempt: must be a whole number from 1, got None"),
-        (release(1).document() | {"attempt": True}, "desired.json.attempt: must be a whole number from 1, got True"),
+        (desired(1, 1) | {"attempt": True}, "desired.json.attempt: must be a whole number from 1, got True"),
+        (desired(1, 1) | {"complete": "yes"}, "desired.json.complete: must be true or false, got 'yes'"),
+        (desired(1, 1) | {"turns": ["../x"]}, "desired.json.turns: must be a list of Droplet ids"),
+        (desired(1, 1) | {"good": {}}, "desired.json.good.release: must match"),
     ],
 )
 def test_a_document_that_something_else_wrote_is_said(cloud: Cloud, document: object, message: str) -> None:
@@ -402,9 +439,9 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
     """After somebody else wrote it, the next update rolls out again."""
     olds = cloud.props(1) | {"attempt": 1}
     assert RolloutProvider().read("id", olds).id is None
-    cloud.put(DESIRED, release(1).document() | {"attempt": 1})
+    cloud.put(DESIRED, desired(1, 1))
     assert RolloutProvider().read("id", olds).outs == olds
-    cloud.put(DESIRED, release(2).document() | {"attempt": 2})
+    cloud.put(DESIRED, desired(2, 2))
     read = RolloutProvider().read("id", olds)
     assert read.outs is not None
     assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
@@ -412,11 +449,12 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
 
 def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     """All problems at once."""
-    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar", "droplet_ids": []}
+    news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar", "droplet_ids": [], "max_unavailable": 0}
     assert RolloutProvider().check({}, news).failures == [
         "rollout.release: must be a non-empty text, got an empty one",
         f"rollout.artifact: must be {release(1).artifact}, got 'artifacts/other.tar'",
         "rollout.droplet_ids: must name at least one Droplet, got none",
+        "rollout.max_unavailable: must be at least 1, got 0",
     ]
 
 
@@ -448,3 +486,42 @@ def test_the_phases_are_those_of_the_docs() -> None:
     text = (Path(__file__).parents[2] / "docs/releases.md").read_text()
     [row] = [line for line in text.splitlines() if line.startswith("| `phase` |")]
     assert tuple(re.findall(r"`(\w+)`", row)[1:]) == PHASES
+
+
+def test_what_fails_on_the_second_droplet_is_taken_back_on_the_first(cloud: Cloud) -> None:
+    """Everything serves the old release when the update ends, and the others never had the new one."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.upload(2)
+    cloud.script = {"101": [DONE, None, DONE], "102": [None, FAILED], "103": []}
+    with pytest.raises(ActionError, match=f"All Droplets that had it went back to {R1}"):
+        RolloutProvider().update("id", cloud.props(1), cloud.props(2, "101", "102", "103"))
+    assert cloud.get(DESIRED) == desired(1, 2, "101", "102", "103", good=1)
+
+
+def test_a_droplet_that_does_not_come_back_is_said(cloud: Cloud) -> None:
+    """It serves what the others don't."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.upload(2)
+    cloud.script = {"101": [DONE], "102": [None, FAILED]}
+    with pytest.raises(ActionError, match=r"not all have come there:\nDroplet 101 was not done within 60 s"):
+        RolloutProvider().update("id", cloud.props(1), cloud.props(2, "101", "102"))
+
+
+def test_a_droplet_that_joins_a_release_and_fails_takes_nobody_back(cloud: Cloud) -> None:
+    """The release was good before."""
+    cloud.put(GOOD, cloud.upload(2).document())
+    cloud.put(DESIRED, desired(2, 4, good=1))
+    cloud.report("101", cloud.get(DESIRED), DONE)
+    cloud.script = {"102": [FAILED]}
+    with pytest.raises(ActionError, match="It was good before, so it stays"):
+        RolloutProvider().update("id", cloud.props(2), cloud.props(2, "101", "102"))
+    assert cloud.get(DESIRED) == desired(2, 4, good=1)
+
+
+def test_who_migrates_is_there(cloud: Cloud) -> None:
+    """An attempt that was cut short goes on, with the first of those that are left in the place of one that is gone."""
+    cloud.upload(1)
+    cloud.put(DESIRED, desired(1, 4, "100", complete=False))
+    cloud.script = {"101": [DONE]}
+    RolloutProvider().update("id", cloud.props(1), cloud.props(1))
+    assert cloud.get(DESIRED) == desired(1, 4)

@@ -45,12 +45,16 @@ def destination(world: World, shape: Topology, host: str, port: int) -> tuple[st
     address = _address(shape, host)
     if address is None or world.depth == "full":
         return (address, port) if address else None
-    droplet_id = _droplet_at(shape, address)
-    scheme = {_HTTP: "http", _HTTPS: "https"}.get(port)
-    if droplet_id is None or scheme is None:
-        return None
-    listener = ports.known(world).get(f"node-{droplet_id}-{scheme}")
+    listener = ports.known(world).get(_listener(shape, address, port))
     return ("127.0.0.1", listener) if listener else None
+
+
+def _listener(shape: Topology, address: str, port: int) -> str:
+    """Return the name of the loopback port that stands for a port of a simulated balancer or node."""
+    for balancer in shape.load_balancers:
+        if balancer.public_ip == address:
+            return f"balancer-{balancer.id}-{port}"
+    return f"node-{_droplet_at(shape, address)}-{'https' if port == _HTTPS else 'http' if port == _HTTP else port}"
 
 
 def _address(shape: Topology, host: str) -> str | None:
@@ -61,7 +65,8 @@ def _address(shape: Topology, host: str) -> str | None:
         if record is None:
             break
         host = record.data
-    return host if _droplet_at(shape, host) is not None else None
+    balancers = {balancer.public_ip for balancer in shape.load_balancers}
+    return host if host in balancers or _droplet_at(shape, host) is not None else None
 
 
 def _droplet_at(shape: Topology, address: str) -> int | None:
@@ -117,7 +122,7 @@ class Proxy:
             rest = b"Connection: close\r\n" + _OUR_HEADERS.sub(b"", rest)
             up_writer.write(f"{method} {target} ".encode("latin-1") + version + b"\r\n" + rest)
         try:
-            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
+            await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
         finally:
             up_writer.close()
 
@@ -150,7 +155,8 @@ def _parse(head: bytes) -> tuple[str, str, str, int]:
     return method, path, split.hostname, port
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hand on what is read, to its end."""
     try:
         while chunk := await reader.read(_CHUNK):
             writer.write(chunk)

@@ -91,7 +91,7 @@ class _Health(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer GET."""
         if self.path.partition("?")[0] != "/healthz":
-            if self.redirect:
+            if self.redirect and self.headers.get("X-Forwarded-Proto") != "https":
                 self._answer(301, "text/plain", b"", Location=self.redirect + self.path)
                 return
             text = "sandbox: this is a simulated node, no app runs here; it only answers /healthz\n"

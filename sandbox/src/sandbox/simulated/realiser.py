@@ -22,6 +22,7 @@ from sandbox.world.world import API_HOST, SPACES_DOMAIN, World
 
 logger = logging.getLogger("sandbox.simulated")
 
+_WEB_PORTS = (80, 443)
 _DEADLINE = 30.0  # seconds for API and Spaces to answer
 
 
@@ -77,8 +78,17 @@ class SimulatedRealiser:
             self.create_droplet(droplet)
 
     def apply(self, topology: Topology) -> None:
-        """Do nothing: at this depth names and addresses are the proxy's business, which reads the store itself."""
-        logger.debug("topology: %s", topology)
+        """Play the load balancers; names and addresses are the proxy's business, which reads the store itself."""
+        wanted = {_balancer(balancer.id): balancer.id for balancer in topology.load_balancers}
+        with self._lock:
+            played = {one.name for one in self._supervisor.status() if one.name.startswith(_balancer(""))}
+            for name in played - wanted.keys():
+                self._supervisor.remove(name)
+                for port in _WEB_PORTS:
+                    ports.release(self._world, f"{name}-{port}")
+            for name in wanted.keys() - played:
+                command = [sys.executable, "-m", "sandbox.simulated.balancer", "--home", str(self._world.home)]
+                self._supervisor.put(Program(name=name, command=[*command, "--balancer", wanted[name]]))
 
     def create_droplet(self, spec: DropletSpec) -> None:
         """Start the simulated node that plays this Droplet."""
@@ -174,6 +184,10 @@ class SimulatedRealiser:
     def purge_cdn(self, endpoint_id: str, files: list[str]) -> None:
         """Do nothing: no CDN keeps anything at depth api."""
         logger.info("CDN endpoint %s: nothing is kept at depth api: %s", endpoint_id, files)
+
+
+def _balancer(balancer_id: str) -> str:
+    return f"balancer-{balancer_id}"
 
 
 def _node(droplet_id: int) -> str:

@@ -1,4 +1,4 @@
-"""PublicAddress: Reserved IP, and the name where it is managed here."""
+"""PublicName: the domain and its record, where they are managed here."""
 
 from typing import Any
 

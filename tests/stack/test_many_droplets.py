@@ -1,0 +1,70 @@
+"""Several Droplets behind a load balancer: from one to three, to two, and back to one, in this order of steps."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.world.world import World
+from tests.api_client import Api, connect
+from tests.pulumi_stack import PulumiStack, Settings, Step
+
+# Nobody resolves a name at this depth, so there is no old record to wait for.
+DIRECT: Settings = {"dnsPatience": 0}
+THREE: Settings = {**DIRECT, "web.loadBalancer": True, "web.count": 3}
+TWO: Settings = {**THREE, "web.count": 2}
+
+
+@pytest.fixture(scope="module")
+def api(world: World) -> Iterator[Api]:
+    """Its API, past Pulumi."""
+    with connect(world) as api:
+        yield api
+        PulumiStack(world).forget()
+
+
+@pytest.fixture(scope="module")
+def one(api: Api) -> PulumiStack:
+    """The stack "local" with its one Droplet."""
+    stack = PulumiStack(api.world)
+    stack.up(settings=DIRECT)
+    return stack
+
+
+def order(steps: list[Step], *names: str) -> list[str]:
+    """The steps with these resources, as they came."""
+    return [step.what for step in steps if step.name in names and not step.op.startswith("create-rep")]
+
+
+def test_a_site_moves_behind_a_load_balancer_and_back(one: PulumiStack, api: Api) -> None:
+    """The name moves once the new way serves, and what is old goes after all else; nothing is left to do then."""
+    steps = one.up(settings=THREE)
+    moved = order(steps, "balancer", "rollout", "new-address", "record", "handover", "probe", "assignment", "address")
+    assert moved == [
+        "create balancer",
+        "update rollout",
+        "update new-address",
+        "update record",
+        "update handover",
+        "update probe",
+        "delete assignment",
+        "delete address",
+    ]
+    one.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=THREE)
+    outputs = one.outputs()
+    assert (outputs["edge"], len(outputs["droplet_ids"])) == ("balanced", 3)
+    assert outputs["connection_budget"]["demand"].endswith("x (3 + 3 surge) Droplets = 48 of 1000 clients")
+    [record] = [
+        found
+        for found in api.ok(api.raw.get("/v2/domains/polls.example/records"))["domain_records"]
+        if found["type"] == "A"
+    ]
+    assert record["data"] == outputs["ip_address"]
+
+    steps = one.up(settings=TWO)
+    assert order(steps, "member-3", "web-3") == ["delete member-3", "delete web-3"]
+
+    steps = one.up(settings=DIRECT)
+    back = order(steps, "assignment", "new-address", "record", "probe", "member-1", "web-2", "balancer", "certificate")
+    assert back[:4] == ["create assignment", "update new-address", "update record", "update probe"]
+    assert back.index("delete member-1") < back.index("delete balancer") < back.index("delete certificate")
+    assert one.outputs()["edge"] == "direct"
