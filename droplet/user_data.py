@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pulumi
@@ -152,6 +153,10 @@ def _check(spec: UserDataSpec) -> None:
     problems = []
     if not re.fullmatch(HOSTNAME, spec.domain):
         problems.append(f'domain: must be a host name in lower case, got "{spec.domain}"')
+    try:
+        IPv4Network(spec.vpc)
+    except ValueError:
+        problems.append(f'network.cidr: must be an IPv4 CIDR, got "{spec.vpc}"')
     problems += [
         f"web.{name}: must be at least 1, got {value}"
         for name, value in (("workers", spec.workers), ("threads", spec.threads))

@@ -93,8 +93,9 @@ class Turns:
         self.stuck_since = {one: self.stuck_since.get(one, monotonic()) for one in stuck}
         failed = [one for one, state in current.items() if state.phase == "failed"]
         failed += [one for one, since in self.stuck_since.items() if monotonic() >= since + BOOTSTRAP_SECONDS]
-        reasons = {one: (states[one] and states[one].error) or "it gave no reason" for one in failed}
-        return "\n".join(f"Droplet {one} failed:\n{shortened(reason)}" for one, reason in reasons.items()) or None
+        reports = [(one, state) for one in failed if (state := states[one])]
+        texts = [f"Droplet {one} failed:\n{shortened(said.error or 'it gave no reason')}" for one, said in reports]
+        return "\n".join(texts) or None
 
     def let_begin(self) -> None:
         """Write down whose turn it is, if that has changed."""

@@ -50,7 +50,7 @@ class Machine:
         self.uv = root / "opt/uv/bin/uv"
         self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
-        self.leaving = root / "run/leaving"  # while it is there, Nginx answers the load balancer's checks with 503
+        self.leaving = root / "run/release-agent/leaving"  # while it is there, Nginx answers the load balancer's checks with 503
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
     def droplet_id(self) -> str:

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from operations.preview import cost
+from operations.preview.effect import Effect, Level, because
 from operations.preview.events import Change, Preview
-from operations.preview.meaning import ACCEPTED, PARTS, Effect, Level, because, effects, meaning
+from operations.preview.meaning import ACCEPTED, PARTS, effects, meaning
 
 HEADLINES = {
     Level.DATA_LOSS: "DATA LOSS",

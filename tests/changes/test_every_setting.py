@@ -14,7 +14,8 @@ import yaml
 
 from config.stack import StackConfig
 from operations.preview import events
-from operations.preview.meaning import Level, effects
+from operations.preview.effect import Level
+from operations.preview.meaning import effects
 from operations.settings_docs import settings as all_settings
 from sandbox.world.world import World
 from tests.api_client import connect

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from sandbox.world import certificates
 SPEC = UserDataSpec(
     region="nyc3",
     domain="polls.example",
+    edge="direct",
+    vpc="10.20.0.0/20",
     workers=2,
     threads=4,
     packages=("libmagic1t64",),
@@ -29,6 +32,7 @@ SPEC = UserDataSpec(
     agent_access_key="DO00EXAMPLE",
     agent_secret_key="secret of the agent",
 )
+BALANCED = replace(SPEC, edge="balanced")
 USER_DATA = "/user-data"
 
 

@@ -1,6 +1,7 @@
 """The bytes of the user data, and what is refused before there are any."""
 
 import dataclasses
+import difflib
 import os
 from pathlib import Path
 
@@ -9,13 +10,23 @@ import yaml
 
 from droplet.user_data import SOURCES, UserDataError, render_user_data
 from sizing.plans import USER_DATA_LIMIT
-from tests.golden.droplet import SPEC
+from tests.golden.droplet import BALANCED, SPEC
 
 
 def test_bytes_are_the_golden_ones() -> None:
     """Other bytes replace every Droplet; so a change is seen here first. UPDATE_GOLDEN=1 accepts it."""
     golden = Path(__file__).with_name("user_data.yaml")
     text = render_user_data(SPEC)
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        golden.write_text(text, encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == text
+
+
+def test_behind_a_load_balancer_other_bytes_are_the_golden_ones() -> None:
+    """What such a Droplet has instead, as a difference."""
+    golden = Path(__file__).with_name("user_data.balanced.diff")
+    texts = [render_user_data(spec).splitlines(keepends=True) for spec in (SPEC, BALANCED)]
+    text = "".join(difflib.unified_diff(*texts, "direct", "balanced", n=1))
     if os.environ.get("UPDATE_GOLDEN") == "1":
         golden.write_text(text, encoding="utf-8")
     assert golden.read_text(encoding="utf-8") == text
@@ -51,6 +62,7 @@ def test_values_that_would_be_other_configuration_are_refused_together() -> None
     spec = dataclasses.replace(
         SPEC,
         domain="polls.example; return 200",
+        vpc="10.20.0.0/20; deny all",
         workers=0,
         packages=("--allow-downgrades",),
         acme_email='"',
@@ -58,4 +70,4 @@ def test_values_that_would_be_other_configuration_are_refused_together() -> None
     with pytest.raises(UserDataError) as caught:
         render_user_data(spec)
     rules = [line.partition(":")[0] for line in str(caught.value).splitlines()]
-    assert rules == ["domain", "web.workers", "web.packages", "web.acmeEmail"]
+    assert rules == ["domain", "network.cidr", "web.workers", "web.packages", "web.acmeEmail"]

@@ -232,7 +232,7 @@ class FakeMachine(Machine):
     def leave(self) -> None:
         """Record it."""
         self.record("leave", {})
-        self.leaving.parent.mkdir(exist_ok=True)
+        self.leaving.parent.mkdir(parents=True, exist_ok=True)
         self.leaving.touch()
 
     def missing_to_import(self) -> str | None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.preview import events, report
-from operations.preview.meaning import ACCEPTED, MEANINGS, Level, effects
+from operations.preview.effect import Level
+from operations.preview.meaning import ACCEPTED, MEANINGS, effects
 
 STACK = "pulumi:pulumi:Stack"
 

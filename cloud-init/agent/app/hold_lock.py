@@ -4,6 +4,7 @@ It runs in the app's own Python, with the app's own driver, and prints `locked` 
 wait. While another Droplet has the lock no connection is open: a plan has few.
 """
 
+import importlib.util
 import os
 import select
 import sys
@@ -33,14 +34,10 @@ def say(text: str) -> None:
 
 def connect(url: str) -> Any:  # noqa: ANN401 - psycopg's, or psycopg2's
     """Connect with the driver that is there; None without one."""
-    try:
-        import psycopg as driver  # noqa: PLC0415
-    except ImportError:
-        try:
-            import psycopg2 as driver  # type: ignore[import-untyped] # noqa: PLC0415
-        except ImportError:
-            return None
-    connection = driver.connect(url)
+    drivers = [name for name in ("psycopg", "psycopg2") if importlib.util.find_spec(name)]
+    if not drivers:
+        return None
+    connection = importlib.import_module(drivers[0]).connect(url)
     connection.autocommit = True
     return connection
 

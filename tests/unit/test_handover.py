@@ -1,0 +1,153 @@
+"""A site that moves to another address: it serves there first, and the old one until nobody asks for it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from provider import handover, new_address
+from provider.actions import ActionError, PartlyMade
+from provider.handover import HandoverProvider
+from provider.new_address import NewAddressProvider
+from provider.public_site import Answer, Site
+
+OLD, NEW = "203.0.113.9", "203.0.113.80"
+
+
+def address(value: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Inputs of NewAddress."""
+    return {"url": "https://shop.example", "address": value, "release": "r", "ttl": 60, "deadline": 60, **more}
+
+
+def move(value: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Inputs of Handover."""
+    props = {"url": "https://shop.example", "address": value, "dns": "managed", "old_is_asked_for": 60, "patience": 300}
+    return props | more
+
+
+class Clock:
+    """Time passes only when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now_ = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
+        self.waited = 0.0
+
+    def now(self, _zone: object) -> datetime:
+        """Stand for datetime.now."""
+        return self.now_
+
+    def fromisoformat(self, text: str) -> datetime:
+        """Stand for datetime.fromisoformat."""
+        return datetime.fromisoformat(text)
+
+    def step(self, seconds: float) -> None:
+        """Stand for pause."""
+        self.waited += seconds
+        self.now_ += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Rule the time."""
+    clock = Clock()
+    monkeypatch.setattr(handover, "datetime", clock)
+    monkeypatch.setattr(handover, "pause", clock.step)
+    monkeypatch.setattr(new_address, "pause", clock.step)
+    monkeypatch.setattr(new_address, "monotonic", lambda: clock.waited)
+    return clock
+
+
+def test_a_first_address_needs_nothing(clock: Clock) -> None:
+    """There is no way of before that would have to go on."""
+    created = NewAddressProvider().create(address(OLD, release=""))
+    assert created.outs["old_is_asked_for"] == 0
+    HandoverProvider().create(move(OLD))
+    assert clock.waited == 0
+
+
+def test_a_new_address_serves_before_the_name_leads_there(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then nothing is given up; the record of before lives as long as it said."""
+    answers = [Answer("nothing there"), Answer("503"), Answer()]
+    asked: list[tuple[Site, str]] = []
+
+    def ask_at(site: Site, where: str) -> Answer:
+        asked.append((site, where))
+        return answers.pop(0)
+
+    monkeypatch.setattr(new_address, "ask_at", ask_at)
+    updated = NewAddressProvider().update("id", address(OLD, ttl=90), address(NEW))
+    assert updated.outs is not None
+    assert updated.outs["old_is_asked_for"] == 90
+    assert asked[0] == (Site(url="https://shop.example", release="r"), NEW)
+    assert clock.waited == 1
+
+
+def test_a_new_address_that_does_not_serve_gets_nobody(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The update ends, with what was wrong and the address that stays."""
+    monkeypatch.setattr(new_address, "ask_at", lambda _site, _where: Answer("it answered 503", "see Nginx"))
+    with pytest.raises(
+        ActionError, match=rf"keeps its address {OLD}, since {NEW} must serve release r .*503; see Nginx"
+    ):
+        NewAddressProvider().update("id", address(OLD), address(NEW))
+    assert clock.waited == pytest.approx(60, abs=1)
+
+
+def test_the_old_address_is_waited_for(clock: Clock) -> None:
+    """So the engine deletes nothing while resolvers have it."""
+    updated = HandoverProvider().update("id", move(OLD), move(NEW))
+    assert clock.waited == 60
+    assert updated.outs == move(NEW)
+    assert HandoverProvider().diff("id", updated.outs or {}, move(NEW)).changes is False
+
+
+def test_a_wait_that_was_interrupted_goes_on_from_where_it_was(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next update waits for the rest alone."""
+
+    def interrupted(seconds: float) -> None:
+        clock.step(seconds)
+        if clock.waited >= 20:
+            raise ActionError("interrupted")
+
+    monkeypatch.setattr(handover, "pause", interrupted)
+    with pytest.raises(PartlyMade) as caught:
+        HandoverProvider().update("id", move(OLD), move(NEW))
+    kept = caught.value.outs
+    assert HandoverProvider().diff("id", kept, move(NEW)).changes is True
+    clock.step(10)
+    monkeypatch.setattr(handover, "pause", clock.step)
+    assert HandoverProvider().update("id", kept, move(NEW)).outs == move(NEW)
+    assert clock.waited == 60
+
+
+def test_a_record_that_lives_longer_than_allowed_is_said_and_kept(clock: Clock) -> None:
+    """Both ways serve meanwhile; a later update ends it, or the user says that it may be lost."""
+    long = {"old_is_asked_for": 3600}
+    with pytest.raises(
+        PartlyMade, match=r"until 13:00:00 UTC, 3600 s from now, which is longer than dnsPatience"
+    ) as caught:
+        HandoverProvider().update("id", move(OLD), move(NEW, **long))
+    assert clock.waited == 0
+    clock.step(3500)
+    HandoverProvider().update("id", caught.value.outs, move(NEW, **long))
+    assert clock.waited == 3600
+    assert HandoverProvider().update("id", caught.value.outs, move(NEW, patience=0, **long)).outs is not None
+
+
+def test_a_name_that_others_keep_is_theirs_to_change(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time begins once it leads elsewhere."""
+    leads = {OLD}
+    monkeypatch.setattr(handover, "addresses", lambda _url: leads)
+    external = move(NEW, dns="external")
+    with pytest.raises(PartlyMade, match=f"change its DNS record to {NEW}") as caught:
+        HandoverProvider().update("id", move(OLD, dns="external"), external)
+    clock.step(1000)
+    leads.clear()
+    HandoverProvider().update("id", caught.value.outs, external)
+    assert clock.waited == 1060
+
+
+def test_moving_back_before_the_end_waits_for_nothing(clock: Clock) -> None:
+    """The old address is the new one again."""
+    unfinished = move(NEW) | {"old_address": OLD, "since": ""}
+    assert HandoverProvider().update("id", unfinished, move(OLD)).outs == move(OLD)
+    assert clock.waited == 0
