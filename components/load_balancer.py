@@ -35,25 +35,7 @@ class LoadBalancer(pulumi.ComponentResource):
         super().__init__("django-do:load_balancer:LoadBalancer", name, None, opts)
         self._name, self._args = name, args
         here = pulumi.ResourceOptions(parent=self)
-        own = args.certificate
-        if own is None:
-            certificate = digitalocean.Certificate(
-                f"{name}-certificate",
-                type="lets_encrypt",
-                domains=[args.domain],
-                # It is proved by records in the zone, so it can be had before anything serves.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=args.public_name.zone),
-            )
-        else:
-            leaf, *intermediates = own.certificates
-            certificate = digitalocean.Certificate(
-                f"{name}-certificate",
-                type="custom",
-                leaf_certificate=pulumi.Output.secret(leaf),
-                certificate_chain=pulumi.Output.secret("".join(intermediates)) if intermediates else None,
-                private_key=pulumi.Output.secret(own.private_key.get_secret_value()),
-                opts=here,
-            )
+        certificate = self._certificate()
         balancer = digitalocean.LoadBalancer(
             f"{name}-balancer",
             region=args.region,
@@ -101,6 +83,27 @@ class LoadBalancer(pulumi.ComponentResource):
         self._parts: list[pulumi.Resource] = [balancer, firewall]
         self.ip_address = balancer.ip
         self.register_outputs({"ip_address": self.ip_address})
+
+    def _certificate(self) -> digitalocean.Certificate:
+        """Make the user's own, or one that DigitalOcean obtains and renews."""
+        own = self._args.certificate
+        if own is None:
+            return digitalocean.Certificate(
+                f"{self._name}-certificate",
+                type="lets_encrypt",
+                domains=[self._args.domain],
+                # It is proved by records in the zone, so it can be had before anything serves.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=self._args.public_name.zone),
+            )
+        leaf, *intermediates = own.certificates
+        return digitalocean.Certificate(
+            f"{self._name}-certificate",
+            type="custom",
+            leaf_certificate=pulumi.Output.secret(leaf),
+            certificate_chain=pulumi.Output.secret("".join(intermediates)) if intermediates else None,
+            private_key=pulumi.Output.secret(own.private_key.get_secret_value()),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
 
     def serve_from(self, droplet_ids: list[pulumi.Output[str]], release: Release) -> list[pulumi.Resource]:
         """Take each Droplet out before it is deleted: it comes in by its tag; return what others may wait for."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from protocol.node import node_key
+from protocol.node import NODES, NodeReport, node_key
 from protocol.release import DESIRED, GOOD, RECORDS, Desired, Release, artifact_key, record_key
 from provider.actions import (
     ActionError,
@@ -19,6 +19,7 @@ from provider.actions import (
     is_unknown,
     report,
     text_problems,
+    warn,
 )
 from provider.spaces_provider import SpacesProvider
 from provider.turns import Reports, Turns
@@ -73,12 +74,22 @@ class RolloutProvider(SpacesProvider):
         return UpdateResult(self._roll_out(news))
 
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
-        """Find out which release is desired now: the next update compares with that."""
+        """Find out which release is desired now: the next update compares with that.
+
+        A Droplet may have gone back from it since, because it crashed under visitors: then there is something to do.
+        """
         document = self.spaces(props["region"]).get_json(props["releases_bucket"], DESIRED)
         if document is None:
             return ReadResult(None, {})
         desired = Desired.parse(document, f"{props['releases_bucket']}/{DESIRED}")
-        return ReadResult(id_, {**props, **desired.release.document()})
+        outs = {**props, **desired.release.document()}
+        droplets = [*map(str, props["droplet_ids"])]
+        reports = Reports(spaces=self.spaces(props["region"]), bucket=props["state_bucket"], droplets=droplets)
+        failed = [one for one, state in reports.states().items() if _has_failed(state, desired)]
+        if failed:
+            warn(f"Droplet {', '.join(failed)} went back from release {desired.release.release}; see {NODES}<id>.json")
+            outs["unfinished"] = True
+        return ReadResult(id_, outs)
 
     def _roll_out(self, props: dict[str, Any]) -> dict[str, Any]:
         spaces = self.spaces(props["region"])
@@ -170,14 +181,15 @@ def _start(spaces: "Spaces", bucket: str, wanted: Desired, reports: Reports) -> 
     if document is None:
         return wanted
     desired = Desired.parse(document, f"{bucket}/{DESIRED}")
-    failed = any(
-        state is not None and (state.phase, state.attempt) == ("failed", desired.attempt)
-        for state in reports.states().values()
-    )
+    failed = any(_has_failed(state, desired) for state in reports.states().values())
     if desired.release == wanted.release and not failed:
         # The first one migrates, so it must not be one that is gone.
         return replace(desired, turns=tuple(one for one in desired.turns if one in reports.droplets))
     return replace(wanted, attempt=desired.attempt + 1)
+
+
+def _has_failed(state: NodeReport | None, desired: Desired) -> bool:
+    return state is not None and (state.phase, state.attempt) == ("failed", desired.attempt)
 
 
 def _give_up(props: Mapping[str, Any], turns: Turns, good: Release | None, failure: str) -> NoReturn:

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 
 from agent.config import Config
 from agent.errors import AgentError
-from agent.machine import Machine, log, write
+from agent.machine import Machine, log, serve, serving, write
 from agent.notify import notify
 from agent.redaction import redacted, secrets, written
 from agent.rollout import Rollout
 from agent.spaces import PATIENT, Answer, Spaces, SpacesError
 from agent.state import State
-from agent.switch import serve, serving
 from protocol.document import DocumentError, json_bytes, json_object
 from protocol.environment import Environment
 from protocol.failure import shortened

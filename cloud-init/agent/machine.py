@@ -50,7 +50,9 @@ class Machine:
         self.uv = root / "opt/uv/bin/uv"
         self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
-        self.leaving = root / "run/release-agent/leaving"  # while it is there, Nginx answers the load balancer's checks with 503
+        self.leaving = (
+            root / "run/release-agent/leaving"
+        )  # while it is there, Nginx answers the load balancer's checks with 503
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
     def droplet_id(self) -> str:
@@ -303,3 +305,28 @@ def metadata(name: str) -> str:
     with opener.open(METADATA + name, timeout=5) as answer:
         text: str = answer.read().decode()
         return text.strip()
+
+
+def link(name: Path, folder: Path) -> None:
+    """Point a link at a folder in one step."""
+    new = name.with_name(f"{name.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(folder)
+    new.replace(name)
+
+
+def serve(machine: Machine, release: str) -> None:
+    """Point `current` at a release in one step, and restart Gunicorn behind its socket."""
+    link(machine.current, machine.releases / release)
+    # An earlier failure must not stop this start.
+    machine.systemctl("reset-failed", "gunicorn.socket", "gunicorn.service")
+    machine.systemctl("start", "gunicorn.socket")
+    try:
+        machine.systemctl("restart", "gunicorn.service")
+    except AgentError as error:
+        raise AgentError(f"{error}\n{machine.journal()}") from error
+
+
+def serving(machine: Machine) -> str:
+    """Return the release that is switched on, "" if none is."""
+    return machine.current.readlink().name if machine.current.is_symlink() else ""

@@ -16,15 +16,15 @@ from typing import IO
 
 from agent import static
 from agent.app.confined import TooLittleMemory
+from agent.app.install import install
 from agent.app.migrate import migrate
 from agent.app.steps import GUNICORN_CONFIG, AppSteps
 from agent.app.superuser import make_superuser
 from agent.config import Config
 from agent.errors import AgentError
 from agent.health import Page, Problem
-from agent.machine import Machine, log, write
+from agent.machine import Machine, link, log, serve, serving, write
 from agent.spaces import Spaces
-from agent.switch import link, serve, serving
 from protocol.environment import Environment
 from protocol.release import Release
 
@@ -177,7 +177,7 @@ class Rollout:
         else:
             raise AgentError("app: must hold uv.lock or requirements.txt, got neither; run `uv lock` in it")
         for command in commands:
-            self.machine.run(command, directory=app, environment=environment)
+            install(self.machine, command, app, environment)
         if not (venv / "bin" / "gunicorn").exists():
             raise AgentError(f"app: gunicorn must be one of its dependencies; {fix}")
         # "built" must never be there without the files that it speaks of, whenever the power goes away.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent import follow
-from agent.app import migrate
+from agent.app import install, migrate
 from agent.errors import AgentError
 from tests.unit.droplet_world import CONFIG, World, fail_at
 
@@ -169,3 +169,25 @@ def test_migrations_are_locked_and_a_table_that_is_taken_is_tried_again(
     assert commands.index("lock") < commands.index("manage.py migrate --noinput")
     [environment] = [variables for command, variables in world.machine.commands if command == "lock"]
     assert environment["DATABASE_URL"].startswith("postgres://migrator:")
+
+
+def test_an_index_that_cannot_be_reached_is_tried_again_and_is_no_fault_of_the_release(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text says so first; what the release itself does wrong is said at once."""
+    monkeypatch.setattr(install, "PAUSES", (0.01, 0.01, 0))
+    said = "error: Failed to fetch: `https://pypi.org/simple/django/`\n  Caused by: dns error"
+
+    def away(command: str) -> None:
+        if "sync" in command.split():
+            raise AgentError(f"`uv sync --frozen` ended with status 2\n{said}")
+
+    world.desire(1)
+    world.machine.behaviour = away
+    assert world.run()[-1] == "failed"
+    assert len([command for command, _ in world.machine.commands if "sync" in command]) == 3
+    assert "a package index could not be reached, which is no fault of the release" in world.report["error"]
+    world.desire(2)
+    world.machine.behaviour = fail_at("sync", "error: No solution found")
+    world.run()
+    assert len([command for command, _ in world.machine.commands if "sync" in command]) == 1

@@ -447,6 +447,18 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
     assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
 
 
+def test_refresh_finds_a_droplet_that_went_back(cloud: Cloud) -> None:
+    """A release that crashed under visitors, after its rollout was done: the next update looks again."""
+    cloud.put(DESIRED, desired(1, 2))
+    olds = cloud.props(1) | {"attempt": 2}
+    cloud.report("101", cloud.get(DESIRED), FAILED)
+    warned: list[str] = []
+    with running(Operation(threading.Event(), list[str]().append, warned.append)):
+        read = RolloutProvider().read("id", olds)
+    assert warned == [f"Droplet 101 went back from release {R1}; see nodes/<id>.json"]
+    assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
+
+
 def test_check_reports_what_cannot_be_rolled_out(cloud: Cloud) -> None:
     """All problems at once."""
     news = cloud.props(1) | {"release": "", "artifact": "artifacts/other.tar", "droplet_ids": [], "max_unavailable": 0}

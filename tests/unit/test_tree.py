@@ -31,6 +31,8 @@ LONG_FILES = {
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
+    "config": "a file for each section of the settings, and for what several of them are checked by",
+    "docs": "a page for each question",
     "components": "a file for each component, and what several of them work with",
     "docs/adr": "a page for each decision",
     "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
