@@ -42,7 +42,7 @@ web = WebServer(
     name,
     WebServerArgs(
         region=region, domain=domain, edge=config.edge, settings=config.web, access=config.network, budget=budget,
-        network=network, storage=storage, firewall=firewall,
+        network=network, storage=storage, existing=existing, firewall=firewall,
     ),
     opts=waiting,
 )  # fmt: skip

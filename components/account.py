@@ -32,7 +32,9 @@ class Wanted:
     region: str
     domain: str
     cidr: str
+    droplets: int = 1
     own_cluster: str | None = None  # id of the one that the stack has, and would replace
+    own_droplets: int = 0  # that it has: fewer than it would, or as many as it would replace
 
     def taking_over(self, kind: str, role: str, identity: str) -> str:
         """Return the command that makes something of the account this stack's."""
@@ -151,6 +153,22 @@ def tag(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
             f'name: must not be the name of another stack, got "{wanted.name}", and {count} of the account have the '
             f'tag "{name}" already, to which this stack opens its database; choose another name, or take the tag away '
             f"from them ({RUNBOOK})"
+        )
+
+
+def droplet_limit(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+    """Look whether the account may have as many Droplets as there would be; old ones go when the new ones serve."""
+    limit = ((ask("account") or {}).get("account") or {}).get("droplet_limit")
+    if not isinstance(limit, int):
+        return  # a token may be kept from the account
+    has = (ask("droplets?per_page=1") or {}).get("meta", {}).get("total", 0)
+    joins = 0 < wanted.own_droplets < wanted.droplets
+    more = wanted.droplets - wanted.own_droplets if joins else wanted.droplets
+    if has + more > limit:
+        yield Problem(
+            f"web.count: must fit the account, which may have {limit} Droplets and has {has}, got {wanted.droplets}, "
+            f"of which {more} are to be made before others go; lower it, or ask DigitalOcean for a higher limit "
+            "(control panel: Settings, Resource Limits)"
         )
 
 

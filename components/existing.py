@@ -37,6 +37,7 @@ class Existing:
             region=config.region,
             domain=config.domain,
             cidr=config.network.cidr,
+            droplets=config.web.count,
         )
         self._token = provider_setting("token") or api.token(environment)
         self._endpoint = provider_setting("apiEndpoint") or api.endpoint(environment)
@@ -81,8 +82,10 @@ class Existing:
         loop = asyncio.get_running_loop()
         findings = await loop.run_in_executor(self._threads, self._ask, looks, self._wanted)
         own = await self.own.future() or {}
-        if _problems(findings) and own.get("database_id"):
-            wanted = replace(self._wanted, own_cluster=own["database_id"])
+        if _problems(findings) and own:
+            wanted = replace(
+                self._wanted, own_cluster=own.get("database_id"), own_droplets=len(own.get("droplet_ids") or ())
+            )
             findings = await loop.run_in_executor(self._threads, self._ask, looks, wanted)
         problems = _problems(findings)
         for note in findings:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pulumi
 
-from components import digitalocean
+from components import account, digitalocean
+from components.existing import Existing
 from components.network import Network
 from components.object_storage import ObjectStorage
 from components.web_firewall import WebFirewall
@@ -28,6 +29,7 @@ class WebServerArgs:
     budget: ConnectionBudget
     network: Network
     storage: ObjectStorage
+    existing: Existing
     firewall: WebFirewall
 
 
@@ -67,19 +69,26 @@ class WebServer(pulumi.ComponentResource):
                 monitoring=True,
                 backups=args.settings.backups,
                 user_data=user_data,
-                opts=pulumi.ResourceOptions(
-                    parent=self,
-                    # A Droplet never runs without its firewall.
-                    depends_on=[args.firewall],
-                    # In place, all would be switched off at the same time.
-                    replace_on_changes=["size"] if args.settings.count > 1 else [],
-                ),
+                opts=self._options(args, number),
             )
             for number in range(1, args.settings.count + 1)
         ]
 
         self.droplet_ids = [droplet.id for droplet in droplets]
         self.register_outputs({"droplet_ids": self.droplet_ids})
+
+    def _options(self, args: WebServerArgs, number: int) -> pulumi.ResourceOptions:
+        options = pulumi.ResourceOptions(
+            parent=self,
+            # A Droplet never runs without its firewall.
+            depends_on=[args.firewall],
+            # In place, all would be switched off at the same time.
+            replace_on_changes=["size"] if args.settings.count > 1 else [],
+        )
+        if number < args.settings.count:
+            return options
+        # The last one is made whenever any is.
+        return pulumi.ResourceOptions.merge(options, args.existing.refusal(f"web-{number}", account.droplet_limit))
 
     @staticmethod
     def _user_data(args: WebServerArgs, package: AgentPackage) -> pulumi.Output[str]:

@@ -5,7 +5,8 @@ from policy.rule import Findings, StackRule
 from sizing.editions import ACCEPT_NO_FAILOVER
 
 # What can't be made again: the data, and the names and addresses that others hold.
-PROTECTED = ("DatabaseCluster", "Domain", "ReservedIp", "Secret")
+PROTECTED = ("DatabaseCluster", "Domain", "Secret")
+ADDRESSES = ("ReservedIp", "LoadBalancer")  # that others have written down, where the name is not kept by the stack
 MEDIA = "-media"  # ends the name of the Space with uploads; all others can be made again from the code
 NODES = 2
 
@@ -18,7 +19,8 @@ def says_so(stack: Stack) -> Findings:
 
 def protected(stack: Stack) -> Findings:
     """Find what one command would delete for ever."""
-    for resource in stack.of(*PROTECTED, "SpacesBucket"):
+    addresses = () if stack.of("Domain") else ADDRESSES
+    for resource in stack.of(*PROTECTED, *addresses, "SpacesBucket"):
         if not resource.protect and (resource.kind != "SpacesBucket" or resource.name.endswith(MEDIA)):
             yield resource, "protect: must be true in production, got false"
 
@@ -56,7 +58,7 @@ RULES = (
     ),
     StackRule(
         name="production-protect",
-        kinds=(*PROTECTED, "SpacesBucket"),
+        kinds=(*PROTECTED, *ADDRESSES, "SpacesBucket"),
         why="A database, uploads, an address and a domain do not come back after a mistaken destroy.",
         fix="set protect: true",
         check=protected,

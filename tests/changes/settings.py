@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sandbox.world import certificates
 from tests.api_client import PUBLIC_KEY, Api
 from tests.commands import ROOT
 from tests.pulumi_stack import Secret, Settings
@@ -93,6 +94,24 @@ def project(given: Given) -> object:
     return str(given.folder)
 
 
+def own_certificate(given: Given) -> Path:
+    """Certificate and key of the user's own, as `<path>.crt` and `<path>.key`."""
+    path = given.folder.with_name("own-certificate")
+    if not path.with_suffix(".key").exists():
+        certificates.issue(given.api.world, ["polls.example"], path)
+    return path
+
+
+def chain(given: Given) -> Secret:
+    """The certificate and its authority's."""
+    return Secret(own_certificate(given).with_suffix(".crt").read_text())
+
+
+def key(given: Given) -> Secret:
+    """Its key."""
+    return Secret(own_certificate(given).with_suffix(".key").read_text())
+
+
 SQL = "with SQL from this machine, which must be in `database.trustedSources` first"
 CHANGES = (
     # What the network lets in.
@@ -104,6 +123,7 @@ CHANGES = (
     Change({"database.maintenance.hour": "04:00"}, "update in place"),
     Change({"database.timeouts.statement": 20}, "update in place", note=SQL),
     Change({"database.timeouts.lock": 5}, "update in place", note=SQL),
+    Change({"database.timeouts.migrationLock": 5}, "update in place", note=SQL),
     Change({"database.timeouts.idleInTransaction": 30}, "update in place", note=SQL),
     Change({"database.extensions": ["citext"]}, "update in place", note=SQL),
     Change({"database.directConnections": 3}, "outage", note="nothing where `pool.size` is a number that still fits"),
@@ -138,6 +158,18 @@ CHANGES = (
     Change({"web.image": snapshot}, "replacement without downtime"),
     Change({"web.acmeEmail": "ops@example.com"}, "replacement without downtime"),
     Change({"web.backups": True}, "update in place"),
+    # More than one Droplet.
+    Change({"dnsPatience": 0}, "nothing"),
+    Change({"web.loadBalancer": True}, "replacement without downtime", note="the site moves: docs/load-balancer.md"),
+    Change({"web.count": 2}, "update in place", note="fewer: the others take over, and it leaves first"),
+    Change({"web.maxUnavailable": 2}, "nothing", note="but at the next release"),
+    Change({"web.certificate.chain": chain, "web.certificate.privateKey": key}, "update in place"),
+    Change({"web.certificate": None}, "update in place", note="back to one that DigitalOcean obtains"),
+    Change(
+        {"web.loadBalancer": None, "web.count": None, "web.maxUnavailable": None},
+        "replacement without downtime",
+        note="back to one Droplet",
+    ),
     # Who is told.
     Change({"alerts.email": ["ops@example.com"]}, "update in place"),
     Change(

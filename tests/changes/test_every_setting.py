@@ -123,7 +123,7 @@ def seen(steps: list[Step], away: Away) -> Outcome:
 def _quiet(replaced: set[str], changed: set[str]) -> Outcome:
     if "Droplet" in replaced:
         return "replacement without downtime"
-    if "Rollout" in changed:
+    if "Rollout" in changed and "Droplet" not in changed:
         return "release"
     return "update in place" if changed else "nothing"
 

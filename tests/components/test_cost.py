@@ -11,7 +11,7 @@ from tests.components.recording import ROOT, run_program
 
 
 @pytest.mark.parametrize(
-    ("stack", "monthly"), [("local", "26.15"), ("dev", "47.45"), ("staging", "59.45"), ("prod", "123.50")]
+    ("stack", "monthly"), [("local", "26.15"), ("dev", "47.45"), ("staging", "59.45"), ("prod", "135.50")]
 )
 def test_an_environment_is_priced(stack: str, monthly: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With nothing unknown: each resource of the program has a price, or is known to have none."""

@@ -2,7 +2,7 @@
 
 from tests.components.recording import Graph
 
-LOOKED_FOR = {"vpc", "domain", "record", "db", "web-tag"}
+LOOKED_FOR = {"vpc", "domain", "record", "db", "web-tag", "web-1"}
 
 
 def test_what_an_account_has_once_is_looked_for(graph: Graph) -> None:

@@ -1,6 +1,7 @@
 """What an account has already, found in the API's answers: what is in the way, and nothing that is not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -180,3 +181,24 @@ def test_the_page_that_messages_name_has_that_part() -> None:
     """For who reads on."""
     page, heading = account.RUNBOOK.replace('"', "").split(", ")
     assert f"### {heading}\n" in (ROOT / page).read_text()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "own", "refused"),
+    [
+        (3, 0, ""),
+        (9, 0, "may have 10 Droplets and has 2, got 9, of which 9 are to be made"),
+        (9, 2, ""),  # 7 join the two that are there
+        (9, 9, "of which 9 are to be made before others go"),  # a replacement of all
+    ],
+)
+def test_droplets_must_fit_the_account(wanted: int, own: int, refused: str) -> None:
+    """Those that are to be replaced are there until the new ones serve."""
+    bodies = {"account": {"account": {"droplet_limit": 10}}, "droplets?per_page=1": {"meta": {"total": 2}}}
+    findings = [*account.droplet_limit(bodies.get, replace(WANTED, droplets=wanted, own_droplets=own))]
+    assert [refused in finding for finding in findings] == ([True] if refused else [])
+
+
+def test_an_account_that_can_not_be_seen_limits_nothing() -> None:
+    """A token may be for Droplets alone; DigitalOcean says then what is too much."""
+    assert [*account.droplet_limit(lambda _path: None, WANTED)] == []
