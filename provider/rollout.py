@@ -220,7 +220,7 @@ def _go_back(turns: Turns, good: Release) -> str:
     turns.write(turns.desired)
     if not switched:
         return f"The Droplets go back to {good.release}."
-    back = replace(turns, reports=replace(reports, droplets=switched), deadline=BACK_SECONDS, done=set())
+    back = replace(turns, reports=replace(reports, droplets=switched), deadline=BACK_SECONDS, done=set(), end=0)
     report(f"going back to {good.release}")
     if problem := back.lead():
         return f"The Droplets go back to {good.release}, and not all have come there:\n{problem}\n"

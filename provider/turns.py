@@ -60,34 +60,42 @@ class Turns:
     write: Callable[[Desired], None]
     done: set[str] = field(default_factory=set)
     stuck_since: dict[str, float] = field(default_factory=dict)  # of those that can't start their agent
+    failure: str | None = None
+    end: float = 0  # by the monotonic clock
+    shown: str = ""  # what was reported last
 
     def lead(self) -> str | None:
         """Return when every Droplet runs the release, or with what went wrong."""
-        shown, end = "", monotonic() + self.deadline
-        while True:
-            states = self.reports.states()
-            current = {one: state for one, state in states.items() if state and self.is_about(state)}
-            if failure := self.failure(states, current):
-                return failure
-            done = {one for one, state in current.items() if state.phase == "done" and state.healthy}
-            if done != self.done:
-                self.done, end = done, monotonic() + self.deadline
-            if len(done) == len(states):
-                self.finish(current)
-                return None
-            self.let_begin()
-            if (line := self.progress(states, current)) != shown:
-                report(line)
-                shown = line
-            if monotonic() >= end:
-                return "\n".join(_late(one, states[one], self.deadline) for one in states if one not in done)
-            pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
+        while not self.step():
+            pause(min(POLL_SECONDS, max(0.0, self.end - monotonic())))
+        return self.failure
+
+    def step(self) -> bool:
+        """Read the reports once, and let those begin whose turn it is; whether it is over."""
+        states = self.reports.states()
+        current = {one: state for one, state in states.items() if state and self.is_about(state)}
+        self.failure = self.said_by_failed(states, current)
+        if self.failure:
+            return True
+        done = {one for one, state in current.items() if state.phase == "done" and state.healthy}
+        if done != self.done or not self.end:
+            self.done, self.end = done, monotonic() + self.deadline
+        if len(done) == len(states):
+            self.finish(current)
+            return True
+        self.let_begin()
+        if (line := self.progress(states, current)) != self.shown:
+            report(line)
+            self.shown = line
+        if monotonic() >= self.end:
+            self.failure = "\n".join(_late(one, states[one], self.deadline) for one in states if one not in done)
+        return self.failure is not None
 
     def is_about(self, state: NodeReport) -> bool:
         """Whether a report is about this attempt."""
         return (state.release, state.attempt) == (self.desired.release.release, self.desired.attempt)
 
-    def failure(self, states: States, current: Mapping[str, NodeReport]) -> str | None:
+    def said_by_failed(self, states: States, current: Mapping[str, NodeReport]) -> str | None:
         """Return what those Droplets say that have failed, None when none has."""
         stuck = {one for one, state in states.items() if state and state.phase == "bootstrap"}
         self.stuck_since = {one: self.stuck_since.get(one, monotonic()) for one in stuck}
