@@ -18,6 +18,7 @@ import yaml
 from agent.app.steps import AppSteps
 from agent.machine import Machine
 from protocol.environment import canonical, content_hash, environment_key
+from protocol.health import mark
 from protocol.package import package_key
 from protocol.release import artifact_key, release_id
 from sandbox.simulated.machine import _Machine, _Steps
@@ -53,6 +54,10 @@ def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
         "sha256": sha256,
         "environment": environment_key(content),
         "attempt": 1,
+        "turns": [str(droplet["id"]) for droplet in api.ok(api.raw.get("/v2/droplets"))["droplets"]],
+        "complete": True,
+        "good": None,
+        "leaving": [],
     }
     s3 = api.s3()
     s3.put_object(Bucket="releases", Key=desired["artifact"], Body=packed)
@@ -155,7 +160,7 @@ def test_node_waits_takes_the_release_and_serves_its_id(api: Api) -> None:
         assert status(browser, f"https://{DOMAIN}/healthz") == 0  # the address leads nowhere yet
         api.assign(ip, droplet["id"])
         until(lambda: status(browser, f"https://{DOMAIN}/healthz"), lambda code: code == HTTPStatus.OK)
-        expected = {"status": "ok", "release": desired["release"]}
+        expected = {"status": "ok", "release": desired["release"], "served_by": mark(droplet["id"])}
         assert browser.get(f"https://{DOMAIN}/healthz").json() == expected
         assert browser.get(f"http://{DOMAIN}/healthz").json() == expected
         assert browser.get(f"http://{ip}/healthz").json() == expected

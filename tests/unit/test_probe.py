@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from plugin_base.wire import UNKNOWN
+from protocol.health import mark
 from protocol.release import GOOD
-from provider import probe
+from provider import probe, public_site
 from provider.actions import ActionError
 from provider.probe import ProbeProvider
 from tests.certificates import Authority
@@ -39,6 +40,8 @@ class Site:
     location: str | None = f"https://{NAME}/"
     resolved: bool = True
     address: str = ADDRESS
+    droplets: tuple[str, ...] = ("101",)  # that answer by turns
+    turns: int = 0
     waits: int = 0
     changes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -70,7 +73,10 @@ def handler(site: Site, *, tls: bool) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name is http.server's
             if self.path == "/healthz":
-                self.answer(site.health_status, json.dumps({"status": "ok", "release": site.release}))
+                site.turns += 1
+                served_by = mark(site.droplets[site.turns % len(site.droplets)])
+                document = {"status": "ok", "release": site.release, "served_by": served_by}
+                self.answer(site.health_status, json.dumps(document))
             elif not tls and site.location:
                 self.send_response(301)
                 self.send_header("Location", site.location)
@@ -203,7 +209,7 @@ def test_with_external_dns_a_missing_record_ends_well_and_is_named(
     vars(site).update(change)
     if site.resolved:
         # What the old site serves does not concern us.
-        monkeypatch.setattr(probe, "ask", lambda _url, _release: probe.Answer("another site"))
+        monkeypatch.setattr(probe, "ask", lambda _site: probe.Answer("another site"))
     created = ProbeProvider().create(props(buckets, dns="external"))
     assert created.outs is not None
     assert created.outs["pending"] == "create the DNS record `polls.example. A 203.0.113.7`, then run `pulumi up` again"
@@ -226,6 +232,31 @@ def test_with_external_dns_and_a_record_the_name_is_asked(site: Site, buckets: B
     site.location = None
     with pytest.raises(ActionError, match="port 80 answered 200"):
         ProbeProvider().update("id", {}, props(buckets, dns="external", deadline=0))
+
+
+def test_each_droplet_has_to_answer_there(site: Site, buckets: Buckets) -> None:
+    """Behind a load balancer they answer by turns; one that has not joined yet is waited for."""
+    site.droplets, site.changes = ("101", "102"), [{}, {"droplets": ("101", "102", "103")}]
+    ProbeProvider().create(props(buckets, droplet_ids=["101", "102", "103"]))
+    assert (good(buckets), site.waits) == (RELEASE, 2)
+
+
+def test_a_droplet_that_never_answers_is_named(site: Site, buckets: Buckets) -> None:
+    """The load balancer does not say which ones it sends visitors to."""
+    site.droplets = ("101",)
+    with pytest.raises(ActionError, match="Droplet 102 has not answered there; see the health of the load balancer's"):
+        ProbeProvider().create(props(buckets, droplet_ids=["101", "102"], deadline=0.05))
+
+
+def test_an_address_is_asked_as_visitors_will(site: Site) -> None:
+    """Over TLS, for the site's name, before that leads there; whoever else's certificate it has is no good."""
+    site.resolved = False
+    wanted = public_site.Site(url=f"https://{NAME}", release="r2")
+    assert public_site.ask_at(wanted, ADDRESS) == public_site.Answer(served_by=mark("101"))
+    other = public_site.Site(url="https://other.example", release="r2")
+    assert "certificate" in public_site.ask_at(other, ADDRESS).problem
+    site.release = "r1"
+    assert "serves release 'r1'" in public_site.ask_at(wanted, ADDRESS).problem
 
 
 def test_the_proxy_of_the_environment_is_used(site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import engine_pb2_grpc, provider_pb2, provider_pb2_grpc, status_pb2
 
 from plugin_base.wire import UNKNOWN, Secret, decode, encode
-from protocol.release import DESIRED
+from protocol.release import DESIRED, Desired, Release
 from provider import resources
 from provider.plugin import PACKAGE, PROVIDERS, Runner
 from tests.unit.conftest import Buckets
@@ -36,6 +36,9 @@ TYPES = {
     "django-do-runner:index:DatabaseGrants",
     "django-do-runner:index:DiscardedKey",
     "django-do-runner:index:Environment",
+    "django-do-runner:index:Handover",
+    "django-do-runner:index:Member",
+    "django-do-runner:index:NewAddress",
     "django-do-runner:index:Probe",
     "django-do-runner:index:Rollout",
     "django-do-runner:index:Secret",
@@ -118,11 +121,13 @@ def test_the_plugins_name_is_no_namespace_of_settings() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(PROVIDERS))
-def test_deleting_does_nothing(served: Served, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deleting_never_fails(served: Served, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Releases stay for a rollback, rights go with the cluster; destroy must work without keys and network."""
     monkeypatch.delenv("SPACES_ACCESS_KEY_ID", raising=False)
     monkeypatch.delenv("SPACES_SECRET_ACCESS_KEY", raising=False)
-    assert served.stub.Delete(provider_pb2.DeleteRequest(id="id", type=kind)) == empty_pb2.Empty()
+    request = provider_pb2.DeleteRequest(id="id", type=kind)
+    request.properties.CopyFrom(encode({"droplet_id": "7", "region": "nyc3"}))
+    assert served.stub.Delete(request) == empty_pb2.Empty()
 
 
 def test_a_kind_that_there_is_not_is_said(served: Served) -> None:
@@ -216,6 +221,7 @@ def inputs(buckets: Buckets) -> dict[str, Any]:
         "sha256": DIGEST,
         "environment": environment,
         "droplet_ids": ["101"],
+        "max_unavailable": 1,
         "deadline": 60,
     }
 
@@ -266,8 +272,8 @@ def test_what_is_gone_is_told_to_a_refresh(served: Served, buckets: Buckets, inp
     request.properties.CopyFrom(encode(inputs | {"sha256": Secret(DIGEST)}))
     gone = served.stub.Read(request)
     assert (gone.id, gone.HasField("properties")) == ("", False)
-    desired = {name: inputs[name] for name in ("release", "artifact", "sha256", "environment")} | {"attempt": 1}
-    buckets.client.put_json(buckets.releases, DESIRED, desired)
+    release = Release(**{name: inputs[name] for name in ("release", "artifact", "sha256", "environment")})
+    buckets.client.put_json(buckets.releases, DESIRED, Desired(release=release, attempt=1).document())
     read = served.stub.Read(request)
     assert (read.id, decode(read.properties)["sha256"], read.inputs) == ("id", Secret(DIGEST), request.inputs)
 
