@@ -69,7 +69,7 @@ class LoadBalancer(pulumi.ComponentResource):
             disable_lets_encrypt_dns_records=True,
             opts=here,
         )
-        firewall = digitalocean.Firewall(
+        digitalocean.Firewall(
             f"{name}-balancer-firewall",
             tags=[args.network.edge_tag],
             inbound_rules=[
@@ -80,7 +80,6 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=here,
         )
 
-        self._parts: list[pulumi.Resource] = [balancer, firewall]
         self.ip_address = balancer.ip
         self.register_outputs({"ip_address": self.ip_address})
 
@@ -115,8 +114,8 @@ class LoadBalancer(pulumi.ComponentResource):
                 releases_bucket=storage.releases_bucket,
                 state_bucket=storage.state_bucket,
                 region=self._args.region,
-                # Deleted before the way to the Droplet is.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[*self._parts, release]),
+                # Not after the balancer: when that goes, it goes first, and ends the connections that visitors keep.
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
             )
             for number, droplet in enumerate(droplet_ids, 1)
         ]

@@ -6,7 +6,9 @@ import pulumi
 
 from components import digitalocean
 from components.existing import Existing
+from components.object_storage import ObjectStorage
 from components.release import Release
+from provider.resources import Member
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,6 +16,7 @@ class ReservedAddressArgs:
     """Where the address is."""
 
     region: str
+    storage: ObjectStorage
     existing: Existing
 
 
@@ -24,7 +27,7 @@ class ReservedAddress(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ReservedAddressArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:reserved_address:ReservedAddress", name, None, opts)
-        self._name = name
+        self._name, self._args = name, args
         address = digitalocean.ReservedIp(
             f"{name}-address",
             region=args.region,
@@ -36,13 +39,21 @@ class ReservedAddress(pulumi.ComponentResource):
     def serve_from(self, droplet_ids: list[pulumi.Output[str]], release: Release) -> list[pulumi.Resource]:
         """Lead visitors to the Droplet, once it has the release; return what others may wait for."""
         [droplet] = droplet_ids
-        return [
-            digitalocean.ReservedIpAssignment(
-                f"{self._name}-assignment",
-                ip_address=self.ip_address,
-                droplet_id=droplet.apply(int),
-                # Made anew, not moved, when the Droplet is replaced: the new one takes the address over in one step.
-                # After the rollout: until then the old Droplet keeps the address, and serves.
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
-            )
-        ]
+        assignment = digitalocean.ReservedIpAssignment(
+            f"{self._name}-assignment",
+            ip_address=self.ip_address,
+            droplet_id=droplet.apply(int),
+            # Made anew, not moved, when the Droplet is replaced: the new one takes the address over in one step.
+            # After the rollout: until then the old Droplet keeps the address, and serves.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
+        )
+        # Gone before the address is, when the site moves to another one: visitors keep their connections.
+        member = Member(
+            f"{self._name}-member-1",
+            droplet_id=droplet,
+            releases_bucket=self._args.storage.releases_bucket,
+            state_bucket=self._args.storage.state_bucket,
+            region=self._args.region,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[assignment]),
+        )
+        return [assignment, member]

@@ -20,7 +20,8 @@ def way_in(
     # An address that others have written down, in a zone that we don't manage, must not be lost.
     opts = pulumi.ResourceOptions(protect=True) if config.protect and config.dns == "external" else None
     if not config.web.load_balancer:
-        return ReservedAddress(config.name, ReservedAddressArgs(region=config.region, existing=existing), opts)
+        reserved = ReservedAddressArgs(region=config.region, storage=storage, existing=existing)
+        return ReservedAddress(config.name, reserved, opts)
     args = LoadBalancerArgs(
         region=config.region,
         domain=config.domain,

@@ -26,8 +26,9 @@ PULSE = 5  # seconds between two signs of life to the watchdog
 ENOUGH = 768 * 2**20  # bytes: apt and a release go side by side on a Droplet of 1 GiB, and not on one of 512 MiB
 MOST_CRASHES = 5
 CRASH = re.compile(r"\b\d{10}\b")  # in Gunicorn's status: seconds since 1970
-HTTP = 80
+WEB_PORTS = (80, 443)
 ESTABLISHED = "01"
+SHORTEST_LEAVE = 2  # seconds
 LONGEST_LEAVE = 45  # seconds for the last requests; Gunicorn gives them 30
 JOURNAL_LINES = 1000  # that an error is looked for in; of these the text shows few
 
@@ -256,29 +257,39 @@ class Machine:
         return ""
 
     def leave(self) -> None:
-        """Let the load balancer's checks fail; return when it sends nobody any more, and those it sent are served."""
+        """Send visitors away, each with the answer to what they ask; return when nobody is here any more.
+
+        Those of a load balancer come until its checks have failed; others as long as they keep their connections.
+        """
         self.leaving.touch()
+        self.farewell.write_text("keepalive_timeout 0;\n")
+        self.systemctl("reload", "nginx.service")
+        least = UNHEALTHY_WITHIN if self.balanced.exists() else SHORTEST_LEAVE
         began = time.monotonic()
         while (waited := time.monotonic() - began) < LONGEST_LEAVE:
-            if waited > UNHEALTHY_WITHIN and not open_connections(HTTP):
+            if waited > least and not open_connections(*WEB_PORTS):
                 return
             self.alive()
             time.sleep(0.25)
 
     def stay(self) -> None:
-        """Let the load balancer's checks find what serves."""
-        self.leaving.unlink(missing_ok=True)
+        """Let visitors come again, should they have been sent away."""
+        if self.leaving.exists():
+            self.farewell.unlink(missing_ok=True)
+            self.systemctl("reload", "nginx.service")
+            self.leaving.unlink()
 
     def free_memory(self) -> int:
         """Return how many bytes programs can still have, without swapping."""
         return memory("MemAvailable")
 
 
-def open_connections(port: int) -> int:
-    """Return how many connections to a port of this machine are open (linux, Documentation/networking/proc_net_tcp)."""
+def open_connections(*ports: int) -> int:
+    """Return how many connections to ports of this machine are open (linux, Documentation/networking/proc_net_tcp)."""
     tables = ("/proc/net/tcp", "/proc/net/tcp6")
     rows = [row.split() for table in tables for row in Path(table).read_text().splitlines()[1:]]
-    return sum(row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED for row in rows)
+    ends = tuple(f":{port:04X}" for port in ports)
+    return sum(row[1].endswith(ends) and row[3] == ESTABLISHED for row in rows)
 
 
 def write(path: Path, text: str, mode: int) -> None:
