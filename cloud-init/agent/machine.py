@@ -51,9 +51,10 @@ class Machine:
         self.uv = root / "opt/uv/bin/uv"
         self.packages = self.home / "uv"  # uv's cache: release-agent.service says so
         self.pythons = root / "srv/app/pythons"  # those that uv downloads
-        self.leaving = (
-            root / "run/release-agent/leaving"
-        )  # while it is there, Nginx answers the load balancer's checks with 503
+        # While it is there, Nginx answers a load balancer with 503; and what it is told to read meanwhile.
+        self.leaving = root / "run/release-agent/leaving"
+        self.farewell = root / "run/release-agent/farewell.conf"
+        self.balanced = root / "etc/nginx/edge/balanced.conf"
         self.database_ca = root / "etc/release-agent/database-ca.crt"  # DATABASE_URL names it
 
     def droplet_id(self) -> str:
