@@ -91,5 +91,6 @@ def attack(world: World, folder: Path, *, kept: bool) -> subprocess.Popen[bytes]
     """Start one half of the visitors."""
     argv = ["sandbox", "exec", str(VEGETA), "attack", "-format=json", f"-targets={folder / 'targets.json'}"]
     argv += [f"-output={folder / f'{kept}.bin'}", f"-rate={RATE // 2}", f"-duration={LONGEST}s", "-timeout=30s"]
-    argv += [f"-keepalive={'true' if kept else 'false'}", "-redirects=-1", "-max-body=0"]
+    # By itself it would ask the name server once, and never again.
+    argv += [f"-keepalive={'true' if kept else 'false'}", "-redirects=-1", "-max-body=0", "-dns-ttl=1s"]
     return subprocess.Popen(argv, cwd=ROOT, env=environment(world.home), stdin=subprocess.DEVNULL)
