@@ -28,6 +28,7 @@ LONGEST = 900  # seconds; they stop by themselves
 class Traffic:
     """What came of it."""
 
+    began: float = 0  # by the monotonic clock; about when the first one asked
     answers: list[Answer] = field(default_factory=list)
     votes: int = 0  # that were answered with success
     counted: int = 0  # in the database
@@ -68,6 +69,7 @@ def traffic(world: World) -> Iterator[Traffic]:
         curl = run("sandbox", "exec", "curl", "--silent", "--show-error", "--include", QUESTION, home=world.home)
         targets = [{"method": "GET", "url": QUESTION}, *votes(curl.stdout)[:1]]
         (folder / "targets.json").write_text("".join(json.dumps(target) + "\n" for target in targets))
+        found.began = time.monotonic()
         visitors = [attack(world, folder, kept=kept) for kept in (False, True)]
         time.sleep(1)  # both are at work
         try:
