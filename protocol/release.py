@@ -58,13 +58,14 @@ class Release:
 class Desired:
     """desired.json: a release, the number that tells a repeated wish from an answered one, and whose turn it is.
 
-    `turns` are the Droplets that may let visitors have it, in the order in which they were let; the first one migrates
-    the database. Until it is `complete`, the others prepare it and serve what they serve, and one that serves nothing
-    yet serves `good`. Those that are `leaving` take themselves out of the load balancer.
+    It is for `droplets`, who prepare it. `turns` are those that may let visitors have it, in the order in which they
+    were let; the first one migrates the database. One that serves nothing yet serves `good`, and the release itself
+    once that is `complete`. Those that are `leaving` send their visitors away.
     """
 
     release: Release
     attempt: int
+    droplets: tuple[str, ...] = ()  # ids
     turns: tuple[str, ...] = ()  # Droplet ids
     complete: bool = False
     good: Release | None = None
@@ -74,7 +75,7 @@ class Desired:
     def parse(cls, document: object, source: str = DESIRED) -> Self:
         """Check every field; raises DocumentError."""
         found = checked_object(document, source)
-        require_fields(found, source, _RULES, "attempt", "turns", "complete", "good", "leaving")
+        require_fields(found, source, _RULES, "attempt", "droplets", "turns", "complete", "good", "leaving")
         attempt, complete, good = (found.get(name) for name in ("attempt", "complete", "good"))
         if type(attempt) is not int or attempt < 1:
             raise DocumentError(f"{source}.attempt: must be a whole number from 1, got {attempt!r}")
@@ -83,6 +84,7 @@ class Desired:
         return cls(
             release=Release(**{name: found[name] for name in _RULES}),
             attempt=attempt,
+            droplets=_droplets(found.get("droplets"), f"{source}.droplets"),
             turns=_droplets(found.get("turns"), f"{source}.turns"),
             complete=complete,
             good=None if good is None else Release.parse(good, f"{source}.good"),
@@ -94,6 +96,7 @@ class Desired:
         return {
             **self.release.document(),
             "attempt": self.attempt,
+            "droplets": [*self.droplets],
             "turns": [*self.turns],
             "complete": self.complete,
             "good": self.good and self.good.document(),

@@ -214,9 +214,9 @@ def _give_up(props: Mapping[str, Any], turns: Turns, good: Release | None, failu
 def _go_back(turns: Turns, good: Release) -> str:
     """Let every Droplet run the good release, and wait for those that had the other one already; say how it went."""
     reports, switched = turns.reports, sorted(turns.done)
-    turns.desired = Desired(
-        release=good, attempt=turns.desired.attempt + 1, turns=tuple(reports.droplets), complete=True, good=good
-    )
+    droplets = tuple(reports.droplets)
+    attempt = turns.desired.attempt + 1
+    turns.desired = Desired(release=good, attempt=attempt, droplets=droplets, turns=droplets, complete=True, good=good)
     turns.write(turns.desired)
     if not switched:
         return f"The Droplets go back to {good.release}."

@@ -109,9 +109,10 @@ class Turns:
         """Write down whose turn it is, if that has changed."""
         if self.desired.complete:  # all that join may begin
             return
-        turns = next_turns(self.desired.turns, self.reports.droplets, self.done, self.max_unavailable)
-        if turns != self.desired.turns:
-            self.desired = replace(self.desired, turns=turns)
+        droplets = tuple(self.reports.droplets)
+        turns = next_turns(self.desired.turns, droplets, self.done, self.max_unavailable)
+        if (turns, droplets) != (self.desired.turns, self.desired.droplets):
+            self.desired = replace(self.desired, turns=turns, droplets=droplets)
             self.write(self.desired)
 
     def finish(self, current: Mapping[str, NodeReport]) -> None:

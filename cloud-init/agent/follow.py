@@ -124,14 +124,14 @@ class Follower:
             self.remember(replace(self.state, etag=answer.etag))
         elif self.droplet_id in desired.turns or (desired.complete and joins):
             self.roll_out(desired, answer.etag)
-        elif desired.complete:
-            # One that is to be replaced. It goes on as it is.
-            self.prepared = None
-            self.remember(replace(self.state, phase="waiting", healthy=False, etag=answer.etag))
         elif joins and meanwhile and not self.prepared and not self.has_answered(meanwhile):
             self.roll_out(meanwhile, "")
-        else:
+        elif self.droplet_id in desired.droplets:
             self.prepare(desired, answer.etag)
+        else:
+            # One that is to be replaced, or has just joined. It goes on as it is.
+            self.prepared = None
+            self.remember(replace(self.state, phase="waiting", healthy=False, etag=answer.etag))
 
     def has_answered(self, desired: Desired) -> bool:
         """Whether this attempt has come to an end here."""

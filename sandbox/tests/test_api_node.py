@@ -54,6 +54,7 @@ def upload(api: Api, files: dict[str, bytes], **changes: object) -> Body:
         "sha256": sha256,
         "environment": environment_key(content),
         "attempt": 1,
+        "droplets": [],
         "turns": [str(droplet["id"]) for droplet in api.ok(api.raw.get("/v2/droplets"))["droplets"]],
         "complete": True,
         "good": None,

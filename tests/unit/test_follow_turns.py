@@ -90,7 +90,7 @@ def test_who_joins_during_a_rollout_serves_what_is_good(world: World) -> None:
 
 def test_who_joins_a_complete_rollout_runs_it_unasked(world: World) -> None:
     """A Droplet that comes later needs no runner."""
-    new = world.desire(3, turns=("5", "6"))
+    new = world.desire(3, droplets=("5", "6"), turns=("5", "6"))
     assert world.run()[-1] == "done"
     assert world.current == new
 
@@ -99,7 +99,10 @@ def test_who_is_to_be_replaced_keeps_what_it_serves(world: World) -> None:
     """Those that take its place have the new release; it goes on until it leaves."""
     old = world.desire(1)
     world.run()
-    world.desire(2, marker="2", turns=("8", "9"))
+    world.desire(2, marker="2", droplets=("8", "9"), turns=("8",), complete=False)
+    assert world.run() == ["waiting"]
+    assert not world.ran("uv sync")
+    world.desire(2, marker="2", droplets=("8", "9"), turns=("8", "9"))
     assert world.run() == ["waiting"]
     assert world.run() == []
     assert world.current == old

@@ -31,7 +31,9 @@ def leaving(buckets: Buckets) -> tuple[str, ...]:
 @pytest.fixture
 def desired(buckets: Buckets) -> Buckets:
     """Buckets with a release that three Droplets run."""
-    document = Desired(release=release(1), attempt=3, turns=("6", "7", "8"), complete=True).document()
+    document = Desired(
+        release=release(1), attempt=3, droplets=("6", "7", "8"), turns=("6", "7", "8"), complete=True
+    ).document()
     buckets.client.put_json(buckets.releases, DESIRED, document)
     return buckets
 

@@ -38,6 +38,7 @@ def desired(
     number: int,
     attempt: int,
     *let: str,
+    droplets: tuple[str, ...] = (),
     complete: bool = True,
     good: int | None = None,
 ) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def desired(
     return Desired(
         release=release(number),
         attempt=attempt,
+        droplets=droplets or let or ("101",),
         turns=let or ("101",),
         complete=complete,
         good=None if good is None else release(good),

@@ -213,6 +213,7 @@ class Fleet(RuleBasedStateMachine):
             Desired(
                 release=good,
                 attempt=turns.desired.attempt + 1,
+                droplets=tuple(turns.reports.droplets),
                 turns=tuple(turns.reports.droplets),
                 complete=True,
                 good=good,
