@@ -36,14 +36,14 @@ PACK = ("--policy-pack", "policy/run")
 def test_up_stops_before_it_makes_what_breaks_a_rule(world: World) -> None:
     """A rule of one resource holds before the API hears of it, even without a preview; two halves are the internet."""
     stack = PulumiStack(world)
-    before = stack.resources()["firewall"]["outputs"]
+    before = stack.resources()["direct-firewall"]["outputs"]
     done = stack.run(
         "up", "--yes", "--skip-preview", *PACK,
         settings={"network.sshFrom": ["0.0.0.0/1", "128.0.0.0/1"], "network.sshKeys": ["1"]}, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "ssh-not-public" in done.stdout
-    assert stack.resources()["firewall"]["outputs"] == before
+    assert stack.resources()["direct-firewall"]["outputs"] == before
 
 
 def test_the_pack_sees_the_secrets_and_the_user_data_of_a_deployed_stack(world: World) -> None:

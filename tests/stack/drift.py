@@ -88,7 +88,7 @@ def _pool(site: Site) -> str:
 
 
 def _open_ssh(site: Site) -> None:
-    path = f"/v2/firewalls/{site.id('firewall')}"
+    path = f"/v2/firewalls/{site.id('direct-firewall')}"
     firewall = site.api.ok(site.api.raw.get(path))["firewall"]
     rule = {"protocol": "tcp", "ports": "22", "sources": {"addresses": ["0.0.0.0/0"]}}
     kept = {name: firewall[name] for name in ("name", "outbound_rules", "droplet_ids", "tags")}
@@ -184,8 +184,8 @@ CHANGED = (
         what="A firewall rule was added (SSH for everybody)",
         change=_open_ssh,
         holds=_ssh_is_closed,
-        refresh=("update firewall",),
-        up=("update firewall",),
+        refresh=("update direct-firewall",),
+        up=("update direct-firewall",),
     ),
     Case(
         what="A tag was taken from a Droplet",
@@ -278,10 +278,10 @@ DELETED = (
     ),
     Case(
         what="The firewall was deleted",
-        change=lambda site: site.change("DELETE", f"/v2/firewalls/{site.id('firewall')}"),
+        change=lambda site: site.change("DELETE", f"/v2/firewalls/{site.id('direct-firewall')}"),
         holds=_ssh_is_closed,
-        refresh=("delete firewall",),
-        up=("create firewall",),
+        refresh=("delete direct-firewall",),
+        up=("create direct-firewall",),
     ),
     Case(
         what="The CDN endpoint was deleted",

@@ -150,5 +150,5 @@ def test_ssh_is_opened_in_place(changing: Changing, api: Api) -> None:
     key = api.ok(api.post("/v2/account/keys", {"name": "person", "public_key": PUBLIC_KEY}))["ssh_key"]
     replaces_the_droplet(changing, {"network.sshKeys": [key["fingerprint"]]}, "sshKeys")
     steps, calls = changing.up({"network.sshFrom": ["192.0.2.7"]})
-    assert [step.what for step in steps] == ["update firewall"]
+    assert [step.what for step in steps] == ["update direct-firewall"]
     assert calls == ["PUT firewalls/…"]

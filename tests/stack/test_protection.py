@@ -41,7 +41,7 @@ def test_what_is_protected_survives_destroy(stack: PulumiStack) -> None:
     stack.steps("destroy", "--exclude-protected")
     left = set(stack.resources())
     assert left >= PROTECTED, left
-    assert not left & {"web-1", "firewall", "pool", "assets", "releases", "rollout"}, left
+    assert not left & {"web-1", "direct-firewall", "pool", "assets", "releases", "rollout"}, left
     cluster = stack.resources()["db"]["id"]
     rules = Store(stack.world.database, read_only=True).get("database", cluster)
     assert rules is not None
