@@ -14,8 +14,9 @@ CHAIN, KEY = "web.certificate.chain", "web.certificate.privateKey"
 HOW = "set it from the file, `pulumi config set --secret --path django-do:{path} < FILE` (docs/load-balancer.md)"
 
 
-def problems(config: CertificateConfig, domain: str, now: datetime) -> Iterator[str]:
-    """Yield what visitors would meet, or DigitalOcean would refuse."""
+def problems(config: CertificateConfig, domain: str, now: datetime | None = None) -> Iterator[str]:
+    """Yield what visitors would meet, or DigitalOcean would refuse, `now` if nothing else is said."""
+    now = now or datetime.now(UTC)
     certificates = _parsed(config)
     if not certificates:
         yield f"{CHAIN}: must be certificates in PEM, the site's own first, is not; {HOW.format(path=CHAIN)}"
@@ -50,10 +51,10 @@ def _key_problems(config: CertificateConfig, leaf: x509.Certificate) -> Iterator
         yield f"{KEY}: must be the certificate's, is another's; {HOW.format(path=KEY)}"
 
 
-def notes(config: CertificateConfig, now: datetime) -> Iterator[str]:
+def notes(config: CertificateConfig, now: datetime | None = None) -> Iterator[str]:
     """Yield what will be wrong soon."""
     end = _parsed(config)[0].not_valid_after_utc
-    if end - now < SOON:
+    if end - (now or datetime.now(UTC)) < SOON:
         yield f"{CHAIN}: ends on {end:%Y-%m-%d}, and nobody renews it but you"
 
 

@@ -3,7 +3,6 @@
 import gc
 import signal
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import pulumi
 
@@ -35,4 +34,4 @@ def _certificate_notes(config: StackConfig) -> Iterable[str]:
         return ()
     from config import certificate_rules  # noqa: PLC0415 - 0.1 s, and seldom needed
 
-    return certificate_rules.notes(config.web.certificate, datetime.now(UTC))
+    return certificate_rules.notes(config.web.certificate)

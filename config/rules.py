@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def _web_rules(config: StackConfig) -> Iterator[str]:
         # Not imported without need: it takes 0.1 s.
         from config import certificate_rules  # noqa: PLC0415
 
-        yield from certificate_rules.problems(web.certificate, config.domain, datetime.now(UTC))
+        yield from certificate_rules.problems(web.certificate, config.domain)
 
 
 def _ssh_rules(config: StackConfig) -> Iterator[str]:

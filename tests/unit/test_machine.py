@@ -65,6 +65,7 @@ def test_what_systemd_says_is_in_the_error(watched: Watched, tmp_path: Path) -> 
         ("active", "12 0 active", None),
         ("reloading", "12 0 inactive", None),  # it has ended
         ("active", "0 1 activating", None),  # it failed, and is tried again
+        ("active", "0 0 inactive not-found", None),  # behind a load balancer there is no such service
         ("inactive", "12 0 active", "nginx.service: must be active, is inactive"),
     ],
 )
@@ -72,8 +73,8 @@ def test_what_an_installation_misses_is_asked_of_systemd(
     watched: Watched, tmp_path: Path, nginx: str, certificate: str, missing: str | None
 ) -> None:
     """Nginx, and a first look for a kept certificate."""
-    names = ("ActiveEnterTimestampMonotonic", "NRestarts", "ActiveState")
-    units = (["99", "0", nginx], certificate.split())
+    names = ("ActiveEnterTimestampMonotonic", "NRestarts", "ActiveState", "LoadState")
+    units = (["99", "0", nginx, "loaded"], [*certificate.split(), "loaded"][:4])
     blocks = ["\n".join(f"{name}={value}" for name, value in zip(names, unit, strict=True)) for unit in units]
     (tmp_path / "answer").write_text("\n\n".join(blocks) + "\n")
     program(tmp_path, "systemctl", f'echo "$@" >{tmp_path}/asked; cat {tmp_path}/answer')

@@ -16,8 +16,8 @@ def test_planning_imports_no_client() -> None:
         f"{folder}.{path.stem}"
         for folder in ("components", "config", "contract", "provider", "sizing")
         for path in sorted((ROOT / folder).glob("*.py"))
-        # Only create and update import these.
-        if path.stem not in {"__init__", "__main__", "grants_sql", "spaces_client"}
+        # Only create and update import these, and who has a certificate of their own.
+        if path.stem not in {"__init__", "__main__", "grants_sql", "spaces_client", "certificate_rules"}
     ]
     code = f"import sys, {', '.join(modules)}; print(*{CLIENTS | SDK!r} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
