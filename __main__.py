@@ -59,8 +59,7 @@ early = {
     "url": config.url,
     # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
     "production": config.production, "accepted": config.database.accepted,
-    "edge": config.edge, "ip_address": address.ip_address,
-    "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
+    "ip_address": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
     # Kept in the state all the same: a superuser that is there still has it.
@@ -76,5 +75,7 @@ publication = Publication(
     opts=pulumi.ResourceOptions(depends_on=keep(early)),
 )  # fmt: skip
 
-for output, value in {**early, "release": publication.release, "pending": publication.pending}.items():
+# By `edge` the next update knows what visitors come by: only once they do.
+late = {"edge": config.edge, "release": publication.release, "pending": publication.pending}
+for output, value in {**early, **late}.items():
     pulumi.export(output, value)
