@@ -62,8 +62,7 @@ early = {
     "ip_address": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
-    # Kept in the state all the same: a superuser that is there still has it.
-    **({"superuser_password": release.superuser_password} if config.app.superuser else {}),
+    **({"superuser_password": release.superuser_password} if config.app.superuser else {}),  # the state keeps it anyway
 }  # fmt: skip
 publication = Publication(
     name,
@@ -75,7 +74,7 @@ publication = Publication(
     opts=pulumi.ResourceOptions(depends_on=keep(early)),
 )  # fmt: skip
 
-# By `edge` the next update knows what visitors come by: only once they do.
+# By `edge` the next update knows by what visitors come; they do only then.
 late = {"edge": config.edge, "release": publication.release, "pending": publication.pending}
 for output, value in {**early, **late}.items():
     pulumi.export(output, value)
