@@ -231,7 +231,7 @@ MEANINGS = {
     "ReservedIpAssignment": Meaning(noun="Reserved IP's assignment", part="Site", effects=_nothing),
     "LoadBalancer": Meaning(noun="load balancer", part="Site", effects=way_in.address),
     "Certificate": Meaning(noun="load balancer's certificate", part="Site", effects=_nothing),
-    "Member": Meaning(noun="place behind the load balancer", part="Site", effects=way_in.member),
+    "Member": Meaning(noun="place for visitors", part="Site", effects=way_in.member),
     "NewAddress": Meaning(noun="address to move to", part="Site", effects=_nothing),
     "Handover": Meaning(noun="move of the name", part="Site", effects=_nothing),
     "Domain": Meaning(noun="domain", part="Site", effects=_domain),
