@@ -166,7 +166,7 @@ CHANGES = (
     Change({"web.certificate.chain": chain, "web.certificate.privateKey": key}, "update in place"),
     Change({"web.certificate": None}, "update in place", note="back to one that DigitalOcean obtains"),
     Change(
-        {"web.loadBalancer": None, "web.count": None, "web.maxUnavailable": None},
+        {"web.loadBalancer": False, "web.count": 1, "web.maxUnavailable": 1},
         "replacement without downtime",
         note="back to one Droplet",
     ),

@@ -107,12 +107,14 @@ def test_a_release_and_its_rollback(fleet: Fleet) -> None:
         assert fleet.serving() == {fleet.stack.outputs()["release"]} != {first}
         fleet.up({"app.release": first})
     nothing_lost(seen)
-    fleet.up({"app.release": None})
+    del fleet.settings["app.release"]
+    fleet.up({})
 
 
 @pytest.mark.prove
 def test_a_release_that_fails_on_the_second_droplet(fleet: Fleet) -> None:
     """The first one had it, and goes back; the text is the second one's own."""
+    fleet.up({"web.count": 2})
     release = fleet.stack.outputs()["release"]
     second = mark(fleet.stack.outputs()["droplet_ids"][1])
 
@@ -222,7 +224,7 @@ def test_a_droplet_leaves(fleet: Fleet) -> None:
 def test_back_to_one_droplet_and_behind_the_load_balancer(fleet: Fleet) -> None:
     """By the certificate that the Space has kept; both ways serve until the record of before has run out."""
     with traffic(fleet.world) as seen:
-        fleet.up({"web.loadBalancer": None, "web.count": None, "dnsPatience": None})
+        fleet.up({"web.loadBalancer": False, "web.count": 1, "dnsPatience": 300})
     nothing_lost(seen)
     with traffic(fleet.world) as seen:
         fleet.up({"web.loadBalancer": True})
