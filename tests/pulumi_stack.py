@@ -87,7 +87,8 @@ class PulumiStack:
         changed.write_text(yaml.safe_dump(document))
         for path, value in settings.items():
             if isinstance(value, Secret):
-                self.run("config", "set", "--secret", "--path", path, value, "--config-file", str(changed))
+                # After two dashes: a certificate begins with some.
+                self.run("config", "set", "--secret", "--path", "--config-file", str(changed), path, "--", value)
         return changed
 
     def up(self, *argv: str, settings: Settings | None = None) -> list[Step]:
