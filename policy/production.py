@@ -19,7 +19,7 @@ def says_so(stack: Stack) -> Findings:
 
 def protected(stack: Stack) -> Findings:
     """Find what one command would delete for ever."""
-    addresses = () if stack.of("Domain") else ADDRESSES
+    addresses = () if stack.of("DnsRecord") else ADDRESSES
     for resource in stack.of(*PROTECTED, *addresses, "SpacesBucket"):
         if not resource.protect and (resource.kind != "SpacesBucket" or resource.name.endswith(MEDIA)):
             yield resource, "protect: must be true in production, got false"

@@ -139,7 +139,11 @@ def test_an_import_does_nothing_to_the_server(project: Project, name: str) -> No
     project.add("site_urls.py", "urlpatterns.append(path('broken', lambda request: 1 / 0))\n")
     with serving(project) as server:
         assert server.notified[0].startswith(b"READY=1\nSTATUS=Gunicorn"), server.journal()
-        assert server.get("/healthz").json() == {"status": "ok", "release": "0a1b2c3d-4e5f6a7b"}
+        assert server.get("/healthz").json() == {
+            "status": "ok",
+            "release": "0a1b2c3d-4e5f6a7b",
+            "served_by": "0123456789ab",
+        }
         assert server.get().text == "shop.examplehttps"
         assert server.get("/broken").status_code == 500
         assert server.errors() == [f"error {ID} GET /broken: ZeroDivisionError('division by zero')"]

@@ -113,7 +113,8 @@ def every_call_fails_once(world: World, api: Api, quiet: Quiet, fault: Body) -> 
     stack = PulumiStack(world)
     api.fault(each=True, **fault)
     up = until_it_is_done(stack, "up")
-    assert len(met(api)) >= quiet.up, met(api)
+    # One is not made: nobody asks how many Droplets there are when the account's limit is not told.
+    assert len(met(api)) >= quiet.up - 1, met(api)
     assert there(world) == quiet.resources
     stack.settled()
 

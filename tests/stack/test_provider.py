@@ -96,7 +96,7 @@ def test_the_state_has_neither_code_nor_settings_nor_secrets_of_ours(deployed: P
     [provider] = [found for found in resources if found["type"] == "pulumi:providers:django-do-runner"]
     assert (provider.get("inputs"), provider.get("outputs")) == (None, None)
     ours = [found for found in resources if found["type"].startswith("django-do-runner:")]
-    assert len(ours) == 9
+    assert len(ours) == 12
     secret = next(found for found in ours if found["type"].endswith(":Secret"))
     assert "ciphertext" in secret["outputs"]["value"]
 

@@ -111,6 +111,8 @@ def _product(name: str) -> str:
         return f"Spaces: {name.removeprefix('rgw-')}"
     if name.startswith("node-"):
         return "simulated node"
+    if name.startswith("simulated-balancer-"):
+        return "simulated load balancer"
     if name.startswith(balancers.PREFIX):
         return "Load balancer: HAProxy"
     return "process"
@@ -144,7 +146,7 @@ def _balancer(world: World, store: Store, balancer: Resource) -> list[Row]:
     """Describe a load balancer, and at depth `full`, where there is traffic, its members as it sees them."""
     public, private, name = balancer.private["public_ip"], balancer.private["private_ip"], balancer.body["name"]
     real = world.depth == "full"
-    product = "Load balancer" if real else "Load balancer (in the API only)"
+    product = "Load balancer" if real else "Load balancer (simulated)"
     rows = [
         Row(name=name, product=product, state=balancer.body["status"], address=f"{public}, {private}", memory_mib=0)
     ]

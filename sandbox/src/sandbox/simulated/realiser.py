@@ -68,6 +68,7 @@ class SimulatedRealiser:
         self._world = world
         self._supervisor = supervisor
         self._postgres = LocalPostgres(world, supervisor)
+        self._balancers: set[str] = set()  # that are played
         self._lock = threading.Lock()  # supervisord's configuration is changed by one thread at a time
 
     def start(self, droplets: list[DropletSpec], clusters: list[ClusterSpec]) -> None:
@@ -79,16 +80,16 @@ class SimulatedRealiser:
 
     def apply(self, topology: Topology) -> None:
         """Play the load balancers; names and addresses are the proxy's business, which reads the store itself."""
-        wanted = {_balancer(balancer.id): balancer.id for balancer in topology.load_balancers}
+        wanted = {balancer.id for balancer in topology.load_balancers}
         with self._lock:
-            played = {one.name for one in self._supervisor.status() if one.name.startswith(_balancer(""))}
-            for name in played - wanted.keys():
-                self._supervisor.remove(name)
+            for gone in self._balancers - wanted:
+                self._supervisor.remove(_balancer(gone))
                 for port in _WEB_PORTS:
-                    ports.release(self._world, f"{name}-{port}")
-            for name in wanted.keys() - played:
+                    ports.release(self._world, f"balancer-{gone}-{port}")
+            for new in wanted - self._balancers:
                 command = [sys.executable, "-m", "sandbox.simulated.balancer", "--home", str(self._world.home)]
-                self._supervisor.put(Program(name=name, command=[*command, "--balancer", wanted[name]]))
+                self._supervisor.put(Program(name=_balancer(new), command=[*command, "--balancer", new]))
+            self._balancers = wanted
 
     def create_droplet(self, spec: DropletSpec) -> None:
         """Start the simulated node that plays this Droplet."""
@@ -187,7 +188,7 @@ class SimulatedRealiser:
 
 
 def _balancer(balancer_id: str) -> str:
-    return f"balancer-{balancer_id}"
+    return f"simulated-balancer-{balancer_id}"
 
 
 def _node(droplet_id: int) -> str:
