@@ -85,8 +85,9 @@ class PulumiStack:
                 place[key] = value
         changed = self.world.pulumi / f"Pulumi.{self.name}.changed.yaml"
         changed.write_text(yaml.safe_dump(document))
+        gone = tuple(f"{path}." for path, value in settings.items() if value is None)
         for path, value in settings.items():
-            if isinstance(value, Secret):
+            if isinstance(value, Secret) and not path.startswith(gone):
                 # After two dashes: a certificate begins with some.
                 self.run("config", "set", "--secret", "--path", "--config-file", str(changed), path, "--", value)
         return changed
