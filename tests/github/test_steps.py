@@ -192,7 +192,7 @@ def test_nights_without_and_with_drift(deployed: Runner, quiet_night: tuple[str,
     (opened,) = runner.state.issues
     assert opened["title"] == "dev has been changed behind Pulumi's back"
     assert "update" in opened["body"].partition("<details>")[0]
-    assert '- [2]: "polls-dev-web"' in opened["body"].partition("<details>")[2]
+    assert '[1]: "polls-dev-web" => ' in opened["body"].partition("<details>")[2]
     runner.api("POST", "tags/polls-dev-web/resources", resources)
     assert night().startswith("closed ")
     assert opened["state"] == "closed"
