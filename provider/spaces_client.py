@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
@@ -17,7 +17,6 @@ from sizing.regions import spaces_endpoint
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 CLIENT_CONFIG = ClientConfig(
     signature_version="s3v4",
@@ -129,7 +128,7 @@ class Spaces:
         objects = sorted(self._below(bucket, prefix), key=lambda item: item["LastModified"], reverse=True)
         return [item["Key"] for item in objects[:count]]
 
-    def _below(self, bucket: str, prefix: str) -> list["ObjectTypeDef"]:
+    def _below(self, bucket: str, prefix: str) -> list[Mapping[str, Any]]:
         with explained("list", bucket, prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
             return [item for page in pages for item in page.get("Contents", [])]

@@ -19,9 +19,9 @@ def migrate(app: AppSteps, lock: MigrationLock, applied: list[str], tick: Callab
     """Run `manage.py migrate`; `applied` gets the names of the migrations that were, whatever comes of the others."""
     for pause in PAUSES:
         try:
-            applied += MIGRATED.findall(app.manage("migrate", "--noinput") or "")
+            applied.extend(MIGRATED.findall(app.manage("migrate", "--noinput") or ""))
         except AgentError as error:
-            applied += MIGRATED.findall(str(error))
+            applied.extend(MIGRATED.findall(str(error)))
             if not LOCKED.search(str(error)):
                 raise AgentError(explained(str(error))) from error
             if not pause:
