@@ -91,6 +91,7 @@ class Follower:
         """Answer desired.json, unless that has been done."""
         if self.state.droplet != self.droplet_id:
             self.state = State(droplet=self.droplet_id)
+        self.watch()  # also while Spaces are away
         answer = self.ask()
         if answer.status == http.HTTPStatus.NOT_FOUND:
             if not (self.state.reported and self.state.phase == "waiting"):
@@ -99,7 +100,6 @@ class Follower:
             self.answer(answer)
         elif not self.state.reported:
             self.remember(self.state)
-        self.watch()
 
     def ask(self) -> Answer:
         """Read desired.json, unless it is the one that the state is the answer to."""
@@ -224,11 +224,9 @@ class Follower:
         try:
             serve(self.machine, state.before)
         except AgentError as error:
-            text += f", or should: {error}"
-        text = f"{text}\n{self.without_secrets(said)}"
-        self.remember(
-            replace(state, phase="failed", healthy=False, error=shortened(text), good=state.before, before="")
-        )
+            said = f"{state.before} did not start: {error}\n{said}"
+        text = shortened(f"{text}\n{self.without_secrets(said)}")
+        self.remember(replace(state, phase="failed", healthy=False, error=text, good=state.before, before=""))
 
     def without_secrets(self, said: str) -> str:
         """Return what the desired release said, as it may be shown; nothing while it is not known what may not be."""
