@@ -17,7 +17,8 @@ from typing import IO
 from agent import static
 from agent.app.confined import TooLittleMemory
 from agent.app.install import install
-from agent.app.migrate import migrate
+from agent.app.migrate import NO_SLOT, UNLOCKED, migrate
+from agent.app.migration_lock import MigrationLock
 from agent.app.steps import GUNICORN_CONFIG, AppSteps
 from agent.app.superuser import make_superuser
 from agent.config import Config
@@ -277,10 +278,19 @@ class Rollout:
 
     def migrate(self) -> None:
         """Bring the database to this release; make the first administrator, once, or note why there is none."""
-        with (
-            self.machine.migration_lock(self.folder, self.environment.release_env) as lock,
-            self.app(self.environment.release_env) as app,
-        ):
+        try:
+            with self.machine.migration_lock(self.folder, self.environment.release_env) as lock:
+                self.change_database(lock)
+        except AgentError as error:
+            if not NO_SLOT.search(str(error)):
+                raise
+            # Only one Droplet is let migrate; the lock is for what nobody thinks of.
+            self.notes.append(UNLOCKED)
+            self.change_database(None)
+
+    def change_database(self, lock: MigrationLock | None) -> None:
+        """Do so by the migrator's one connection, beside which the lock has another."""
+        with self.app(self.environment.release_env) as app:
             migrate(app, lock, self.migrated, self.machine.alive)
             if "DJANGO_SUPERUSER_PASSWORD" in self.environment.release_env:
                 self.notes += make_superuser(app, first=not self.last_good)

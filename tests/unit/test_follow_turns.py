@@ -194,3 +194,18 @@ def test_an_index_that_cannot_be_reached_is_tried_again_and_is_no_fault_of_the_r
     world.machine.behaviour = fail_at("sync", "error: No solution found")
     world.run()
     assert len([command for command, _ in world.machine.commands if "sync" in command]) == 1
+
+
+def test_without_a_connection_for_the_lock_the_migrations_are_run_all_the_same(world: World) -> None:
+    """A full pool may leave the migrator one; that there was no lock is said."""
+    seen: list[str] = []
+
+    def crowded(command: str) -> None:
+        if "migrate" in command.split() and not seen:
+            seen.append(command)
+            raise AgentError("`manage.py migrate` ended with status 1\nFATAL: remaining connection slots are reserved")
+
+    world.desire(1)
+    world.machine.behaviour = crowded
+    assert world.run()[-1] == "done"
+    assert "the migrations were run without their lock" in world.report["notes"][0]

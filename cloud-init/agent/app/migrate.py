@@ -15,7 +15,14 @@ MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 LOCKED = re.compile(r"canceling statement due to lock timeout")
 
 
-def migrate(app: AppSteps, lock: MigrationLock, applied: list[str], tick: Callable[[], None]) -> None:
+NO_SLOT = re.compile(r"remaining connection slots are reserved|too many clients already")
+UNLOCKED = (
+    "the migrations were run without their lock, since no connection was left for it: a larger "
+    "database.directConnections leaves one"
+)
+
+
+def migrate(app: AppSteps, lock: MigrationLock | None, applied: list[str], tick: Callable[[], None]) -> None:
     """Run `manage.py migrate`; `applied` gets the names of the migrations that were, whatever comes of the others."""
     for pause in PAUSES:
         try:
@@ -25,7 +32,7 @@ def migrate(app: AppSteps, lock: MigrationLock, applied: list[str], tick: Callab
             if not LOCKED.search(str(error)):
                 raise AgentError(explained(str(error))) from error
             if not pause:
-                raise AgentError(waited(str(error), lock.last_wait())) from error
+                raise AgentError(waited(str(error), lock.last_wait() if lock else "")) from error
             end = time.monotonic() + pause
             while time.monotonic() < end:
                 tick()
