@@ -284,7 +284,6 @@ class Rollout:
         except AgentError as error:
             if not NO_SLOT.search(str(error)):
                 raise
-            # Only one Droplet is let migrate; the lock is for what nobody thinks of.
             self.notes.append(UNLOCKED)
             self.change_database(None)
 
