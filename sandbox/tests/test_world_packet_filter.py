@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, ReservedIp, Topology, TrustedSource, Vpc
+from sandbox.model.topology import (
+    Cluster,
+    Droplet,
+    Firewall,
+    FirewallRule,
+    Node,
+    ReservedIp,
+    Topology,
+    TrustedSource,
+    Vpc,
+)
 from sandbox.network import packet_filter
 from sandbox.tests.test_balancer_configuration import PLAIN
 
@@ -56,8 +66,7 @@ def cluster(*sources: TrustedSource) -> Cluster:
         id="12345678-0000-0000-0000-000000000000",
         host="db.db.ondigitalocean.com",
         private_host="private-db.db.ondigitalocean.com",
-        public_ip="198.51.100.100",
-        private_ip="10.10.0.20",
+        nodes=(Node(number=1, public_ip="198.51.100.100", private_ip="10.10.0.20"),),
         vpc_id="v",
         trusted_sources=sources,
     )

@@ -123,7 +123,8 @@ def render_hosts(topology: Topology) -> str:
     """Address records of domains and clusters, in the form of /etc/hosts."""
     pairs = [(record.data, record.name) for record in topology.records if record.type == "A"]
     for cluster in topology.clusters:
-        pairs += [(cluster.public_ip, cluster.host), (cluster.private_ip, cluster.private_host)]
+        [primary] = [node for node in cluster.nodes if node.number == cluster.primary]
+        pairs += [(primary.public_ip, cluster.host), (primary.private_ip, cluster.private_host)]
     return "".join(f"{address} {name}\n" for address, name in pairs)
 
 

@@ -131,6 +131,24 @@ class SimulatedRealiser:
         with self._lock:
             self._postgres.resize(spec)
 
+    def primary_answers(self, spec: ClusterSpec) -> bool:
+        """Say that it does: nothing fails over at this depth, supervisord starts the one server again."""
+        logger.debug("cluster %s has one server", spec.id)
+        return True
+
+    def standbys_follow(self, spec: ClusterSpec) -> bool:
+        """Say that they do: standby nodes are in the API's answers only."""
+        logger.debug("cluster %s has one server", spec.id)
+        return True
+
+    def retire_primary(self, spec: ClusterSpec, *, planned: bool) -> int:
+        """Refuse: there is no other node."""
+        raise RealiserError(f'cluster {spec.name}: has one server at depth "api" (planned: {planned})')
+
+    def promote(self, spec: ClusterSpec) -> None:
+        """Do nothing: the one server is writable."""
+        logger.debug("cluster %s has one server", spec.id)
+
     def destroy_cluster(self, cluster_id: str) -> None:
         """Remove the local server and its data."""
         with self._lock:

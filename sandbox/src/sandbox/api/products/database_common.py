@@ -10,6 +10,7 @@ from sandbox.api.calls import Call
 from sandbox.model import plans
 from sandbox.model.realiser import ClusterSpec
 from sandbox.model.store import Body, Resource, Store, now
+from sandbox.model.topology_of import cluster_nodes, primary_of
 
 ADMIN = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
@@ -30,8 +31,8 @@ def spec(store: Store, cluster: Resource) -> ClusterSpec:
         max_connections=plan.max_connections,
         host=cluster.private["host"],
         private_host=cluster.private["private_host"],
-        public_ip=cluster.private["public_ip"],
-        private_ip=cluster.private["private_ip"],
+        nodes=cluster_nodes(cluster),
+        primary=primary_of(cluster),
         vpc_id=vpc.id,
         vpc_range=vpc.body["ip_range"],
         password=cluster.private["password"],
