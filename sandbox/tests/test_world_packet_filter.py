@@ -135,6 +135,21 @@ def test_a_cluster_begins_no_conversation() -> None:
     assert max(dropped) < min(index for index, line in enumerate(forward) if "vmap" in line)
 
 
+def test_nodes_of_a_cluster_copy_each_other() -> None:
+    """In private, before it is said that a cluster begins no conversation; trusted sources are those of all nodes."""
+    second = Node(number=2, public_ip="198.51.100.101", private_ip="10.10.0.21")
+    source = TrustedSource(type="ip_addr", value="198.51.100.2")
+    several = replace(cluster(source), nodes=(*cluster().nodes, second))
+    text = packet_filter.render(Topology(clusters=(several,)))
+    links = '{ "v-c12345678", "v-c12345678-2" }'
+    forward = chain(text, "forward")
+    dropped = [forward.index(f'iifname "{link}-c12345678{node}" drop') for link in "pv" for node in ("", "-2")]
+    assert forward.index(f"iifname {links} oifname {links} tcp dport 25060 accept") < min(dropped)
+    [verdicts] = [line for line in forward if line.startswith("oifname vmap")]
+    assert verdicts.count("jump in_c12345678") == 4
+    assert 'iifname "v-c12345678-2" ip saddr != 10.10.0.21 drop' in chain(text, "guard")
+
+
 def test_trusted_sources_close_a_cluster_to_others() -> None:
     """Addresses, Droplets and tags are admitted; the rest is dropped."""
     sources = (

@@ -72,6 +72,8 @@ class Endpoint:
 
     host: str
     private_host: str
+    standby_host: str
+    standby_private_host: str
     port: int
     pool_port: int
 

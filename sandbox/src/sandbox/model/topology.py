@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+def standby_name(name: str) -> str:
+    """Return the name that leads to a database cluster's standby nodes, of one that leads to its primary."""
+    return f"replica-{name}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vpc:
     """A private network; Droplets and clusters of other VPCs can't reach it."""

@@ -155,9 +155,16 @@ class SimulatedRealiser:
             self._postgres.destroy(cluster_id)
 
     def endpoint(self, spec: ClusterSpec) -> Endpoint:
-        """Return this machine's port, for direct connections and pools alike."""
+        """Return this machine's port, for direct connections, pools and standby nodes alike."""
         port = self._postgres.port(spec.id)
-        return Endpoint(host="localhost", private_host="localhost", port=port, pool_port=port)
+        return Endpoint(
+            host="localhost",
+            private_host="localhost",
+            standby_host="localhost",
+            standby_private_host="localhost",
+            port=port,
+            pool_port=port,
+        )
 
     def cluster_ca(self, cluster_id: str) -> str:
         """Return the world's authority, which signs all local servers' certificates."""

@@ -24,6 +24,7 @@ from sandbox.api.products.database_common import (
     DEFAULT_DATABASE,
     children,
     connection_body,
+    connections,
     new_password,
     online,
     record,
@@ -276,8 +277,7 @@ def _body(cloud: Cloud, cluster: Resource) -> Body:
             "storage_autoscale": autoscale["storage"]
             if autoscale
             else None,  # its name in DigitalOcean's own Go client
-            "connection": connection(endpoint.host),
-            "private_connection": connection(endpoint.private_host),
+            **connections(cluster, endpoint, connection),
             "users": [child.body for child in children(cloud.store, "database_user", cluster.id)],
             "db_names": [child.body["name"] for child in children(cloud.store, "database_db", cluster.id)],
             "rules": cluster.private["rules"],

@@ -14,6 +14,7 @@ from sandbox.machines import machine as machines
 from sandbox.machines.machine import Machine, MachineError
 from sandbox.model.realiser import ClusterSpec, Endpoint, PoolSpec, RealiserError
 from sandbox.model.topology import Node as Addresses
+from sandbox.model.topology import standby_name
 from sandbox.network import inside, namespaces
 from sandbox.network.packet_filter import cluster_machine
 from sandbox.parts.databases import replication
@@ -84,7 +85,14 @@ class Clusters:
 
     def endpoint(self, spec: ClusterSpec) -> Endpoint:
         """Host names and ports of a cluster."""
-        return Endpoint(host=spec.host, private_host=spec.private_host, port=PORT, pool_port=POOL_PORT)
+        return Endpoint(
+            host=spec.host,
+            private_host=spec.private_host,
+            standby_host=standby_name(spec.host),
+            standby_private_host=standby_name(spec.private_host),
+            port=PORT,
+            pool_port=POOL_PORT,
+        )
 
     def cluster_ca(self, cluster_id: str) -> str:
         """Return the PEM certificate that signs the cluster's own."""

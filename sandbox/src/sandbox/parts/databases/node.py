@@ -19,6 +19,7 @@ from sandbox.machines import images
 from sandbox.machines.machine import Machine
 from sandbox.model.plans import RESERVED_CONNECTIONS
 from sandbox.model.realiser import ClusterSpec, PoolSpec, RealiserError
+from sandbox.model.topology import standby_name
 from sandbox.network.packet_filter import cluster_machine
 from sandbox.world import certificates
 from sandbox.world.waiting import until
@@ -257,6 +258,8 @@ class Node:
 
     def _files(self, joins: "Node | None") -> dict[str, bytes | str]:
         names = [self.spec.host, self.spec.private_host]
+        if len(self.spec.nodes) > 1:
+            names += [standby_name(name) for name in names]
         certificate, key = certificates.issue(self._authority, names, self.home / "server")
         files = {
             "settings.conf": self._settings(),
