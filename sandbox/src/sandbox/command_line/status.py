@@ -148,7 +148,8 @@ def _cluster(cluster: Resource, machines: set[str], processes: dict[str, Process
         product="PostgreSQL cluster",
         state=_state(cluster.body["status"], processes.get(program_of(name)) if real else None),
         address=f"{primary.public_ip}, {primary.private_ip}" if real else "127.0.0.1",
-        memory_mib=cgroups.memory(name) // MIB if real else 0,
+        # That of several nodes is in a line for each.
+        memory_mib=cgroups.memory(name) // MIB if real and len(cluster_nodes(cluster)) == 1 else 0,
     )
 
 
