@@ -197,6 +197,7 @@ class Node:
     def let_follow(self) -> None:
         """Let standby nodes copy this one, from now on."""
         self._configure()
+        self._certificate()  # here, before several of them need it at once
         role, name = sql.Identifier(REPLICATOR), sql.Literal(REPLICATOR)
         password = sql.Literal(self._password())
         self.sql(sql.SQL(_REPLICATOR).format(role=role, name=name, password=password).as_string())
@@ -257,10 +258,7 @@ class Node:
         self.machine.run(["tee", f"{_configuration(self.spec)}/managed.conf"], input=self._settings())
 
     def _files(self, joins: "Node | None") -> dict[str, bytes | str]:
-        names = [self.spec.host, self.spec.private_host]
-        if len(self.spec.nodes) > 1:
-            names += [standby_name(name) for name in names]
-        certificate, key = certificates.issue(self._authority, names, self.home / "server")
+        certificate, key = self._certificate()
         files = {
             "settings.conf": self._settings(),
             "pg_hba.conf": _ACCESS,
@@ -278,6 +276,13 @@ class Node:
             files["passwords"] = f"*:*:*:{REPLICATOR}:{self._password()}\n"
             files["ca.crt"] = (self._authority.ca / "ca.crt").read_text()
         return {f"{_FOLDER}/{name}": content for name, content in files.items()}
+
+    def _certificate(self) -> tuple[Path, Path]:
+        """Return certificate and key of all nodes, since each may become the primary."""
+        names = [self.spec.host, self.spec.private_host]
+        if len(self.spec.nodes) > 1:
+            names += [standby_name(name) for name in names]
+        return certificates.issue(self._authority, names, self.home / "server")
 
     def _settings(self) -> str:
         text = _SETTINGS.format(
