@@ -61,22 +61,28 @@ async def _look(cloud: Cloud, cluster_id: str, missed: Counter[str]) -> None:
         cluster = cloud.store.get("database", cluster_id)
         if cluster is None or cluster.body["status"] != "online":
             return
-        seen = spec(cloud.store, cluster)
-        primary, standbys = f"primary of {cluster_id}", f"standbys of {cluster_id}"
-        answers = await cloud.run(cloud.realiser.primary_answers, seen)
-        missed[primary] = 0 if answers else missed[primary] + 1
-        if answers:
-            follow = await cloud.run(cloud.realiser.standbys_follow, seen)
-            missed[standbys] = 0 if follow else missed[standbys] + 1
         try:
-            if missed[primary] >= _PRIMARY_LOOKS:
-                missed[primary] = 0
-                await _change_primary(cloud, cluster, planned=False)
-            elif missed[standbys] >= _STANDBY_LOOKS:
-                missed[standbys] = 0
-                await cloud.run(cloud.realiser.create_cluster, seen)
+            await _keep_whole(cloud, cluster, missed)
         except errors.ApiError as error:
             logger.error("cluster %s is out of order: %s", cluster_id, error.message)  # noqa: TRY400 - traced already
+
+
+async def _keep_whole(cloud: Cloud, cluster: Resource, missed: Counter[str]) -> None:
+    seen = spec(cloud.store, cluster)
+    primary, standbys = f"primary of {cluster.id}", f"standbys of {cluster.id}"
+    if not await cloud.run(cloud.realiser.primary_answers, seen):
+        missed[primary] += 1
+        if missed[primary] >= _PRIMARY_LOOKS:
+            missed[primary] = 0
+            await _change_primary(cloud, cluster, planned=False)
+        return
+    missed[primary] = 0
+    missed[standbys] += 1
+    if await cloud.run(cloud.realiser.standbys_follow, seen):
+        missed[standbys] = 0
+    elif missed[standbys] >= _STANDBY_LOOKS:
+        missed[standbys] = 0
+        await cloud.run(cloud.realiser.create_cluster, seen)
 
 
 async def _change_primary(cloud: Cloud, cluster: Resource, *, planned: bool) -> int:
