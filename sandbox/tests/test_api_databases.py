@@ -236,7 +236,7 @@ def test_resize_changes_the_servers_connections(api: Api, tmp_path: Path) -> Non
 
 
 def test_more_nodes_keep_the_connections(api: Api, tmp_path: Path) -> None:
-    """A standby is made beside the primary, which serves meanwhile; it is only recorded here."""
+    """A standby is made beside the primary, which serves meanwhile; here it is only answered."""
     cluster = api.cluster()
     with connect(api, cluster, tmp_path) as session:
         api.client.databases.update_cluster_size(cluster["id"], {"size": "db-s-1vcpu-2gb", "num_nodes": 2})
@@ -245,6 +245,8 @@ def test_more_nodes_keep_the_connections(api: Api, tmp_path: Path) -> None:
             lambda database: database["status"] == "online",
         )
         assert found["num_nodes"] == 2
+        assert found["standby_connection"] == found["connection"]
+        assert "standby_connection" not in cluster
         assert session.execute("SELECT 1").fetchone() == (1,)
 
 

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, ReservedIp, Topology, TrustedSource, Vpc
+from sandbox.model.topology import (
+    Cluster,
+    Droplet,
+    Firewall,
+    FirewallRule,
+    Node,
+    ReservedIp,
+    Topology,
+    TrustedSource,
+    Vpc,
+)
 from sandbox.network import packet_filter
 from sandbox.tests.test_balancer_configuration import PLAIN
 
@@ -56,8 +66,7 @@ def cluster(*sources: TrustedSource) -> Cluster:
         id="12345678-0000-0000-0000-000000000000",
         host="db.db.ondigitalocean.com",
         private_host="private-db.db.ondigitalocean.com",
-        public_ip="198.51.100.100",
-        private_ip="10.10.0.20",
+        nodes=(Node(number=1, public_ip="198.51.100.100", private_ip="10.10.0.20"),),
         vpc_id="v",
         trusted_sources=sources,
     )
@@ -124,6 +133,21 @@ def test_a_cluster_begins_no_conversation() -> None:
     forward = chain(text, "forward")
     dropped = [forward.index(f'iifname "{link}-c12345678" drop') for link in "pv"]
     assert max(dropped) < min(index for index, line in enumerate(forward) if "vmap" in line)
+
+
+def test_nodes_of_a_cluster_copy_each_other() -> None:
+    """In private, before it is said that a cluster begins no conversation; trusted sources are those of all nodes."""
+    second = Node(number=2, public_ip="198.51.100.101", private_ip="10.10.0.21")
+    source = TrustedSource(type="ip_addr", value="198.51.100.2")
+    several = replace(cluster(source), nodes=(*cluster().nodes, second))
+    text = packet_filter.render(Topology(clusters=(several,)))
+    links = '{ "v-c12345678", "v-c12345678-2" }'
+    forward = chain(text, "forward")
+    dropped = [forward.index(f'iifname "{link}-c12345678{node}" drop') for link in "pv" for node in ("", "-2")]
+    assert forward.index(f"iifname {links} oifname {links} tcp dport 25060 accept") < min(dropped)
+    [verdicts] = [line for line in forward if line.startswith("oifname vmap")]
+    assert verdicts.count("jump in_c12345678") == 4
+    assert 'iifname "v-c12345678-2" ip saddr != 10.10.0.21 drop' in chain(text, "guard")
 
 
 def test_trusted_sources_close_a_cluster_to_others() -> None:

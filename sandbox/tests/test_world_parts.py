@@ -10,7 +10,7 @@ from sandbox.machines import cgroups, config_drive, images, inherited, inotify, 
 from sandbox.model import plans
 from sandbox.model.realiser import DropletSpec
 from sandbox.model.store import Store
-from sandbox.model.topology import Cluster, Record, Topology
+from sandbox.model.topology import Cluster, Node, Record, Topology
 from sandbox.network import namespaces, packet_filter
 from sandbox.parts import metadata, names
 from sandbox.world import world as worlds
@@ -180,8 +180,11 @@ def test_dns_answers_digitaloceans_names_and_the_topologys() -> None:
         id="1",
         host="db.example",
         private_host="private-db.example",
-        public_ip="198.51.100.100",
-        private_ip="10.10.0.20",
+        nodes=(
+            Node(number=1, public_ip="198.51.100.100", private_ip="10.10.0.20"),
+            Node(number=2, public_ip="198.51.100.101", private_ip="10.10.0.21"),
+        ),
+        primary=2,
         vpc_id="v",
         trusted_sources=(),
     )
@@ -191,8 +194,10 @@ def test_dns_answers_digitaloceans_names_and_the_topologys() -> None:
     )
     assert names.render_hosts(Topology(records=records, clusters=(cluster,))).splitlines() == [
         "198.51.100.200 polls.example",
-        "198.51.100.100 db.example",
-        "10.10.0.20 private-db.example",
+        "198.51.100.100 replica-db.example",
+        "10.10.0.20 replica-private-db.example",
+        "198.51.100.101 db.example",
+        "10.10.0.21 private-db.example",
     ]
 
 

@@ -5,6 +5,7 @@ from ipaddress import IPv4Network, ip_network
 
 from sandbox.api import errors
 from sandbox.model.store import Resource, Store
+from sandbox.model.topology_of import cluster_nodes
 
 _PUBLIC = IPv4Network("198.51.100.0/24")
 # Last octets in the public range; .1 is the gateway and .2 the internet side.
@@ -34,8 +35,8 @@ def droplet(store: Store) -> str:
 
 
 def cluster(store: Store) -> str:
-    """Return a public address for a database cluster."""
-    return _first(_CLUSTERS, {c.private["public_ip"] for c in _clusters(store)}, "databases")
+    """Return a public address for a node of a database cluster."""
+    return _first(_CLUSTERS, {node.public_ip for c in _clusters(store) for node in cluster_nodes(c)}, "databases")
 
 
 def load_balancer(store: Store) -> str:
@@ -58,6 +59,7 @@ def private(store: Store, vpc_id: str, ip_range: str) -> str:
     network = ip_network(ip_range)
     assert isinstance(network, IPv4Network)
     members = [m for kind in ("droplet", "load_balancer") for m in store.list(kind) if m.body["vpc_uuid"] == vpc_id]
-    members += [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
-    hosts = range(_FIRST_HOST, network.num_addresses - 1)
-    return _first(hosts, {member.private["private_ip"] for member in members}, "vpc", network)
+    taken = {member.private["private_ip"] for member in members}
+    clusters = [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
+    taken |= {node.private_ip for c in clusters for node in cluster_nodes(c)}
+    return _first(range(_FIRST_HOST, network.num_addresses - 1), taken, "vpc", network)

@@ -10,16 +10,16 @@ from starlette.routing import Route
 from sandbox.api import errors, provenance, switches
 from sandbox.api.calls import Cloud
 from sandbox.api.faults import Fault
-from sandbox.api.products import certificates, database_storage
+from sandbox.api.products import certificates, database_nodes, database_storage
 
 
 def routes(cloud: Cloud) -> list[Route]:
     """Build them for a world."""
-    return [*_played(cloud), *_seen(cloud)]
+    return [*_played(cloud), *_happening(cloud), *_seen(cloud)]
 
 
 def _played(cloud: Cloud) -> list[Route]:
-    """Build those that make something happen."""
+    """Build those that say how the world behaves."""
 
     async def faults(request: Request) -> Response:
         if request.method == "POST":
@@ -42,17 +42,28 @@ def _played(cloud: Cloud) -> list[Route]:
             found = switches.reset(cloud.store) if request.method == "DELETE" else switches.read(cloud.store)
         return JSONResponse(found.model_dump())
 
+    return [
+        Route("/_sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
+        Route("/_sandbox/switches", switch, methods=["GET", "PUT", "DELETE"]),
+    ]
+
+
+def _happening(cloud: Cloud) -> list[Route]:
+    """Build those that let happen what DigitalOcean does by itself."""
+
     async def grow(request: Request) -> Response:
         return JSONResponse({"storage_size_mib": database_storage.grow(cloud, request.path_params["id"])})
+
+    async def switch_over(request: Request) -> Response:
+        return JSONResponse({"primary": await database_nodes.switch_over(cloud, request.path_params["id"])})
 
     async def renew(request: Request) -> Response:
         new = await certificates.renew(cloud, request.path_params["id"])
         return JSONResponse({"certificate": new.body})
 
     return [
-        Route("/_sandbox/faults", faults, methods=["GET", "POST", "DELETE"]),
-        Route("/_sandbox/switches", switch, methods=["GET", "PUT", "DELETE"]),
         Route("/_sandbox/databases/{id}/grow", grow, methods=["POST"]),
+        Route("/_sandbox/databases/{id}/switch-over", switch_over, methods=["POST"]),
         Route("/_sandbox/certificates/{id}/renew", renew, methods=["POST"]),
     ]
 

@@ -152,6 +152,25 @@ RULES = (
     docs("Database", "added storage can be taken away again, down to the plan's", "release notes, 28 May 2026"),
     docs("Database", "standby nodes can't be removed one by one below the minimum; sizes don't shrink", "limits page"),
     assumed("Database", "another plan restarts the server; more nodes or storage do not", "nothing is documented"),
+    docs(
+        "Database",
+        "a standby is promoted when the primary fails, and a new node is made; up to two standbys",
+        "PostgreSQL, how to add standby nodes; databases, high availability",
+    ),
+    docs(
+        "Database", "standby nodes have addresses, which replica-NAME leads to", "PostgreSQL, how to add standby nodes"
+    ),
+    spec("Database", "standby_connection and standby_private_connection of several nodes", "databases_list_clusters"),
+    assumed("Database", "the standbys' private name is replica-private-NAME; pools have both, too", "nothing is said"),
+    assumed("Database", "replication is asynchronous: what no standby has yet is lost", "PostgreSQL's default"),
+    assumed(
+        "Database",
+        "a primary that is silent for 3 s is given up; its names lead to the promoted node then",
+        "no time is documented; a comparable service's is 60 s, but time is short here",
+    ),
+    assumed("Database", "a promoted node has the pools, users and trusted sources", "one cluster, one configuration"),
+    assumed("Database", "no call changes the primary; the sandbox's own does, and loses nothing", "the API has none"),
+    spec("Database", "a failover is an event, cluster_master_promotion", "databases_list_events_logs"),
     docs("Database", "cluster names have no underscore", "github.com/digitalocean/api-v2 issue 194"),
     docs("Database", "defaultdb and doadmin can't be deleted", "PostgreSQL, how to manage users and databases"),
     docs("Database", "databases made through the API belong to doadmin; users get no privilege", "provider docs"),

@@ -1,6 +1,7 @@
 """What runs in a world: product, state, address and memory of each part, as data."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from sandbox.machines import cgroups
 from sandbox.machines.machine import names as machine_names
 from sandbox.machines.machine import program_of
 from sandbox.model.store import Resource, Store
+from sandbox.model.topology_of import cluster_nodes, primary_of
 from sandbox.network import namespaces
 from sandbox.network.packet_filter import cluster_machine, droplet_machine
 from sandbox.parts.balancers import balancers
+from sandbox.parts.databases.clusters import Clusters
 from sandbox.world.supervisor import ProcessStatus, Supervisor
 from sandbox.world.world import API_HOST, GATEWAY, METADATA, RESOLVER, World
 
@@ -61,7 +64,12 @@ def machines_off(world: World) -> list[str]:
         on = [
             droplet_machine(int(droplet.id)) for droplet in store.list("droplet") if droplet.body["status"] == "active"
         ]
-        on += [cluster_machine(cluster.id) for cluster in store.list("database") if cluster.body["status"] == "online"]
+        # Standby nodes are left to the API: one that was the primary must not start as it is.
+        on += [
+            cluster_machine(cluster.id, primary_of(cluster))
+            for cluster in store.list("database")
+            if cluster.body["status"] == "online"
+        ]
         active = [one.id for one in store.list("load_balancer") if one.body["status"] == "active"]
     finally:
         store.close()
@@ -85,7 +93,10 @@ def rows(world: World) -> list[Row]:
     try:
         machines = set(machine_names(world))
         described += [_droplet(droplet, machines, processes) for droplet in store.list("droplet")]
-        described += [_cluster(cluster, machines, processes) for cluster in store.list("database")]
+        for cluster in store.list("database"):
+            described.append(_cluster(cluster, machines, processes))
+            if len(cluster_nodes(cluster)) > 1 and world.depth == "full":
+                described += _nodes(world, cluster, machines, processes)
         for balancer in store.list("load_balancer"):
             described += _balancer(world, store, balancer)
     finally:
@@ -131,15 +142,34 @@ def _droplet(droplet: Resource, machines: set[str], processes: dict[str, Process
 
 
 def _cluster(cluster: Resource, machines: set[str], processes: dict[str, ProcessStatus]) -> Row:
-    name = cluster_machine(cluster.id)
+    [primary] = [node for node in cluster_nodes(cluster) if node.number == primary_of(cluster)]
+    name = cluster_machine(cluster.id, primary.number)
     real = name in machines
     return Row(
         name=cluster.body["name"],
         product="PostgreSQL cluster",
         state=_state(cluster.body["status"], processes.get(program_of(name)) if real else None),
-        address=f"{cluster.private['public_ip']}, {cluster.private['private_ip']}" if real else "127.0.0.1",
-        memory_mib=cgroups.memory(name) // MIB if real else 0,
+        address=f"{primary.public_ip}, {primary.private_ip}" if real else "127.0.0.1",
+        # That of several nodes is in a line for each.
+        memory_mib=cgroups.memory(name) // MIB if real and len(cluster_nodes(cluster)) == 1 else 0,
     )
+
+
+def _nodes(world: World, cluster: Resource, machines: set[str], processes: dict[str, ProcessStatus]) -> Iterator[Row]:
+    """Describe the nodes of a cluster that has several: which is the primary, and how far the others are behind."""
+    made = {node.number: cluster_machine(cluster.id, node.number) for node in cluster_nodes(cluster)}
+    states = Clusters(world, Supervisor(world)).states(cluster.id) if made[primary_of(cluster)] in machines else {}
+    for node in cluster_nodes(cluster):
+        name = made[node.number]
+        process = processes.get(program_of(name))
+        off = "its machine is off" if process is None or not process.pid else ""
+        yield Row(
+            name=f"{cluster.body['name']}: node {node.number}",
+            product="PostgreSQL node",
+            state=off or states.get(node.number, "creating"),
+            address=f"{node.public_ip}, {node.private_ip}",
+            memory_mib=cgroups.memory(name) // MIB if name in machines else 0,
+        )
 
 
 def _balancer(world: World, store: Store, balancer: Resource) -> list[Row]:

@@ -104,6 +104,11 @@ class Machine:
         path = self.folder / "machine.json"
         path.write_text(json.dumps(asdict(self.hardware), indent=2))
 
+    def saved(self) -> Hardware | None:
+        """Read the hardware of the last start; None before the first."""
+        path = self.folder / "machine.json"
+        return Hardware(**json.loads(path.read_text())) if path.exists() else None
+
     def start(self) -> None:
         """Power the machine on; returns when systemd-nspawn runs, not when the machine has booted."""
         if not self.upper.is_dir():

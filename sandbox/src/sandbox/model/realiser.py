@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from sandbox.model.topology import Topology
+from sandbox.model.topology import Node, Topology
 from sandbox.world.pem import Pair
 
 
@@ -39,11 +39,11 @@ class ClusterSpec:
     max_connections: int
     host: str
     private_host: str
-    public_ip: str
-    private_ip: str
+    nodes: tuple[Node, ...]
     vpc_id: str
     vpc_range: str
     password: str  # of doadmin
+    primary: int = 1  # number of the node that is writable
     engine: str = "pg"  # with a default: an older world's file of a machine has none
 
 
@@ -72,6 +72,8 @@ class Endpoint:
 
     host: str
     private_host: str
+    standby_host: str
+    standby_private_host: str
     port: int
     pool_port: int
 
@@ -105,13 +107,28 @@ class Realiser(Protocol):
         """Remove the machine and its disk."""
 
     def create_cluster(self, spec: ClusterSpec) -> None:
-        """Create and start a cluster; return when it accepts connections."""
+        """Create and start a cluster; return when it accepts connections and its standby nodes follow."""
 
     def resize_cluster(self, spec: ClusterSpec) -> None:
         """Restart a cluster with another plan's limits."""
 
     def destroy_cluster(self, cluster_id: str) -> None:
         """Remove a cluster and its data."""
+
+    def primary_answers(self, spec: ClusterSpec) -> bool:
+        """Whether the primary of a cluster accepts connections."""
+
+    def standbys_follow(self, spec: ClusterSpec) -> bool:
+        """Whether all standby nodes of a cluster receive what its primary writes."""
+
+    def retire_primary(self, spec: ClusterSpec, *, planned: bool) -> int:
+        """End the primary, so that it can't serve any more, and return the number of the node to promote.
+
+        Planned, it stops in order, and nothing that it wrote is lost.
+        """
+
+    def promote(self, spec: ClusterSpec) -> None:
+        """Make the node that is primary from now on writable."""
 
     def endpoint(self, spec: ClusterSpec) -> Endpoint:
         """Host names and ports that the API must answer for this cluster."""

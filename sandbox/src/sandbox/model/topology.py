@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+def standby_name(name: str) -> str:
+    """Return the name that leads to a database cluster's standby nodes, of one that leads to its primary."""
+    return f"replica-{name}"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Vpc:
     """A private network; Droplets and clusters of other VPCs can't reach it."""
@@ -57,14 +62,23 @@ class TrustedSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Node:
+    """A machine of a managed database; a cluster begins with number 1."""
+
+    number: int
+    public_ip: str
+    private_ip: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
     """A managed database's addresses; no trusted source means that everybody may connect, as in the cloud."""
 
     id: str
     host: str
     private_host: str
-    public_ip: str
-    private_ip: str
+    nodes: tuple[Node, ...]
+    primary: int = 1  # number of the node that the names lead to
     vpc_id: str
     trusted_sources: tuple[TrustedSource, ...]
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 from sandbox.model import topology as shape
 from sandbox.model.balancers import balancers, certificates
-from sandbox.model.store import Body, Store
+from sandbox.model.store import Body, Resource, Store
 
 ADDRESS_RECORDS = ("A", "AAAA", "CNAME")
 
@@ -12,6 +12,20 @@ ADDRESS_RECORDS = ("A", "AAAA", "CNAME")
 def fully_qualified(name: str, domain: str) -> str:
     """Join a record's name and its domain, without the final dot; "@" is the domain itself."""
     return domain if name == "@" else f"{name}.{domain}"
+
+
+def cluster_nodes(cluster: Resource) -> tuple[shape.Node, ...]:
+    """Return the nodes of a database cluster by number; of standby nodes the store has a list."""
+    addresses = [cluster.private, *cluster.private.get("standbys", [])]
+    return tuple(
+        shape.Node(number=number, public_ip=one["public_ip"], private_ip=one["private_ip"])
+        for number, one in enumerate(addresses, start=1)
+    )
+
+
+def primary_of(cluster: Resource) -> int:
+    """Return the number of the node that is a cluster's primary."""
+    return int(cluster.private.get("primary", 1))
 
 
 def _rules(rules: list[Body], side: str) -> tuple[shape.FirewallRule, ...]:
@@ -61,8 +75,8 @@ def topology(store: Store) -> shape.Topology:
                 id=cluster.id,
                 host=cluster.private["host"],
                 private_host=cluster.private["private_host"],
-                public_ip=cluster.private["public_ip"],
-                private_ip=cluster.private["private_ip"],
+                nodes=cluster_nodes(cluster),
+                primary=primary_of(cluster),
                 vpc_id=cluster.body["private_network_uuid"],
                 trusted_sources=tuple(
                     shape.TrustedSource(type=rule["type"], value=rule["value"]) for rule in cluster.private["rules"]

@@ -18,9 +18,10 @@ def droplet_machine(droplet_id: int) -> str:
     return f"d{droplet_id}"
 
 
-def cluster_machine(cluster_id: str) -> str:
-    """Name of a database cluster's machine: the first part of its id."""
-    return f"c{cluster_id.split('-', maxsplit=1)[0][:8]}"
+def cluster_machine(cluster_id: str, number: int = 1) -> str:
+    """Name of a machine of a database cluster: the first part of its id, and the node's number but for the first."""
+    name = f"c{cluster_id.split('-', maxsplit=1)[0][:8]}"
+    return name if number == 1 else f"{name}-{number}"
 
 
 def balancer_machine(balancer_id: str) -> str:
@@ -63,7 +64,11 @@ def firewalls_of(topology: Topology, droplet: Droplet) -> list[Firewall]:
 def _spoofed(topology: Topology) -> list[str]:
     """Drop packets with a sender that isn't the link's: firewalls and the metadata service go by it."""
     machines = [(droplet_machine(droplet.id), droplet.public_ip, droplet.private_ip) for droplet in topology.droplets]
-    machines += [(cluster_machine(cluster.id), cluster.public_ip, cluster.private_ip) for cluster in topology.clusters]
+    machines += [
+        (cluster_machine(cluster.id, node.number), node.public_ip, node.private_ip)
+        for cluster in topology.clusters
+        for node in cluster.nodes
+    ]
     machines += [(balancer_machine(one.id), one.public_ip, one.private_ip) for one in topology.load_balancers]
     return [
         f'iifname "{link}" ip saddr != {address} drop'
@@ -102,7 +107,8 @@ def _forward(topology: Topology) -> list[str]:
         # A private link leads to machines of its VPC and nowhere else, and is reached from nowhere else.
         'iifname "v-*" jump private',
         'iifname != "v-*" oifname "v-*" drop',
-        # A managed cluster begins no conversation, nor does a load balancer but with members.
+        *(rule for cluster in topology.clusters for rule in _replication(cluster)),
+        # Else a managed cluster begins no conversation, nor does a load balancer but with members.
         *(f'iifname "{link}" drop' for link in _cluster_chains(topology)),
         *(f'{side} "{link}" drop' for side, link in _closed_sides(topology)),
         *_verdicts("iifname", _droplet_chains(topology, "out")),
@@ -170,6 +176,14 @@ def _cluster_rules(topology: Topology, cluster: Cluster) -> list[str]:
     return [f"{_match('saddr', peers)}{service} accept"] if peers else []
 
 
+def _replication(cluster: Cluster) -> list[str]:
+    """Let the nodes of a cluster copy each other, in their private network."""
+    links = [namespaces.router_links(cluster_machine(cluster.id, node.number))[1] for node in cluster.nodes]
+    names = ", ".join(f'"{link}"' for link in links)
+    among = f"iifname {{ {names} }} oifname {{ {names} }} tcp dport {POSTGRES_PORT} accept"
+    return [among] if len(links) > 1 else []
+
+
 def _balancer_rules(balancer: LoadBalancer) -> list[str]:
     """Let visitors reach the ports of the rules, as far as the balancer's own firewall lets them."""
     allowed = _ipv4(map(ipaddress.ip_network, balancer.allow)) if balancer.allow else [ANYWHERE]
@@ -221,7 +235,13 @@ def _droplet_chains(topology: Topology, direction: str) -> dict[str, str]:
 
 
 def _cluster_chains(topology: Topology) -> dict[str, str]:
-    return _by_link((cluster_machine(cluster.id) for cluster in topology.clusters), "in")
+    """Chain of each link of a cluster's nodes: all of them have the same trusted sources."""
+    return {
+        link: f"in_{cluster_machine(cluster.id)}"
+        for cluster in topology.clusters
+        for node in cluster.nodes
+        for link in namespaces.router_links(cluster_machine(cluster.id, node.number))
+    }
 
 
 def _balancer_chains(topology: Topology) -> dict[str, str]:

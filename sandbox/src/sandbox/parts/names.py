@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.model.topology import Topology
+from sandbox.model.topology import Topology, standby_name
 from sandbox.network import inside, namespaces
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
@@ -123,7 +123,10 @@ def render_hosts(topology: Topology) -> str:
     """Address records of domains and clusters, in the form of /etc/hosts."""
     pairs = [(record.data, record.name) for record in topology.records if record.type == "A"]
     for cluster in topology.clusters:
-        pairs += [(cluster.public_ip, cluster.host), (cluster.private_ip, cluster.private_host)]
+        for node in cluster.nodes:
+            names = (cluster.host, cluster.private_host)
+            host, private_host = names if node.number == cluster.primary else map(standby_name, names)
+            pairs += [(node.public_ip, host), (node.private_ip, private_host)]
     return "".join(f"{address} {name}\n" for address, name in pairs)
 
 

@@ -75,7 +75,7 @@ class FullRealiser:
             machine.destroy(self._world, droplet_machine(droplet_id))
 
     def create_cluster(self, spec: ClusterSpec) -> None:
-        """Create and start a cluster; return when it accepts connections."""
+        """Create and start a cluster; return when it accepts connections and its standby nodes follow."""
         with _explained():
             self._clusters.create_cluster(spec)
 
@@ -83,6 +83,26 @@ class FullRealiser:
         """Restart a cluster with another plan's limits."""
         with _explained():
             self._clusters.resize_cluster(spec)
+
+    def primary_answers(self, spec: ClusterSpec) -> bool:
+        """Whether the primary of a cluster accepts connections."""
+        with _explained():
+            return self._clusters.primary_answers(spec)
+
+    def standbys_follow(self, spec: ClusterSpec) -> bool:
+        """Whether all standby nodes of a cluster receive what its primary writes."""
+        with _explained():
+            return self._clusters.standbys_follow(spec)
+
+    def retire_primary(self, spec: ClusterSpec, *, planned: bool) -> int:
+        """End the primary and return the number of the node to promote."""
+        with _explained():
+            return self._clusters.retire_primary(spec, planned=planned)
+
+    def promote(self, spec: ClusterSpec) -> None:
+        """Make the node that is primary from now on writable."""
+        with _explained():
+            self._clusters.promote(spec)
 
     def destroy_cluster(self, cluster_id: str) -> None:
         """Remove a cluster and its data."""

@@ -132,15 +132,40 @@ class SimulatedRealiser:
         with self._lock:
             self._postgres.resize(spec)
 
+    def primary_answers(self, spec: ClusterSpec) -> bool:
+        """Say that it does: nothing fails over at this depth, supervisord starts the one server again."""
+        logger.debug("cluster %s has one server", spec.id)
+        return True
+
+    def standbys_follow(self, spec: ClusterSpec) -> bool:
+        """Say that they do: standby nodes are in the API's answers only."""
+        logger.debug("cluster %s has one server", spec.id)
+        return True
+
+    def retire_primary(self, spec: ClusterSpec, *, planned: bool) -> int:
+        """Refuse: there is no other node."""
+        raise RealiserError(f'cluster {spec.name}: has one server at depth "api" (planned: {planned})')
+
+    def promote(self, spec: ClusterSpec) -> None:
+        """Do nothing: the one server is writable."""
+        logger.debug("cluster %s has one server", spec.id)
+
     def destroy_cluster(self, cluster_id: str) -> None:
         """Remove the local server and its data."""
         with self._lock:
             self._postgres.destroy(cluster_id)
 
     def endpoint(self, spec: ClusterSpec) -> Endpoint:
-        """Return this machine's port, for direct connections and pools alike."""
+        """Return this machine's port, for direct connections, pools and standby nodes alike."""
         port = self._postgres.port(spec.id)
-        return Endpoint(host="localhost", private_host="localhost", port=port, pool_port=port)
+        return Endpoint(
+            host="localhost",
+            private_host="localhost",
+            standby_host="localhost",
+            standby_private_host="localhost",
+            port=port,
+            pool_port=port,
+        )
 
     def cluster_ca(self, cluster_id: str) -> str:
         """Return the world's authority, which signs all local servers' certificates."""

@@ -3,13 +3,15 @@
 import re
 import secrets
 import string
+from collections.abc import Callable
 from urllib.parse import quote
 
 from sandbox.api import errors
 from sandbox.api.calls import Call
 from sandbox.model import plans
-from sandbox.model.realiser import ClusterSpec
+from sandbox.model.realiser import ClusterSpec, Endpoint
 from sandbox.model.store import Body, Resource, Store, now
+from sandbox.model.topology_of import cluster_nodes, primary_of
 
 ADMIN = "doadmin"
 DEFAULT_DATABASE = "defaultdb"
@@ -30,8 +32,8 @@ def spec(store: Store, cluster: Resource) -> ClusterSpec:
         max_connections=plan.max_connections,
         host=cluster.private["host"],
         private_host=cluster.private["private_host"],
-        public_ip=cluster.private["public_ip"],
-        private_ip=cluster.private["private_ip"],
+        nodes=cluster_nodes(cluster),
+        primary=primary_of(cluster),
         vpc_id=vpc.id,
         vpc_range=vpc.body["ip_range"],
         password=cluster.private["password"],
@@ -101,6 +103,15 @@ def connection_body(host: str, port: int, database: str, user: str, password: st
         "password": password,
         "ssl": True,
     }
+
+
+def connections(cluster: Resource, endpoint: Endpoint, connection: Callable[[str], Body]) -> dict[str, Body]:
+    """Answer how to connect to the primary, and to the standby nodes of a cluster that has some."""
+    found = {"connection": connection(endpoint.host), "private_connection": connection(endpoint.private_host)}
+    if cluster.body["num_nodes"] > 1:
+        found["standby_connection"] = connection(endpoint.standby_host)
+        found["standby_private_connection"] = connection(endpoint.standby_private_host)
+    return found
 
 
 def new_password() -> str:

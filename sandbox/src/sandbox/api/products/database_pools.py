@@ -7,7 +7,15 @@ from starlette.responses import Response
 
 from sandbox.api import errors, switches
 from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
-from sandbox.api.products.database_common import check_new, children, connection_body, named, online, spec
+from sandbox.api.products.database_common import (
+    check_new,
+    children,
+    connection_body,
+    connections,
+    named,
+    online,
+    spec,
+)
 from sandbox.model import plans
 from sandbox.model.realiser import PoolSpec
 from sandbox.model.store import Bodies, Body, Resource
@@ -131,7 +139,4 @@ def _pool_body(cloud: Cloud, cluster: Resource, pool: Body) -> Body:
     def connection(host: str) -> Body:
         return connection_body(host, endpoint.pool_port, pool["name"], user, password)
 
-    return pool | {
-        "connection": connection(endpoint.host),
-        "private_connection": connection(endpoint.private_host),
-    }
+    return pool | connections(cluster, endpoint, connection)

@@ -11,6 +11,7 @@ from sandbox.api import addresses, errors, switches
 from sandbox.api.calls import Call, Cloud, Fields, Router, answer, nothing
 from sandbox.api.products import (
     database_firewalls,
+    database_nodes,
     database_plans,
     database_pools,
     database_storage,
@@ -23,6 +24,7 @@ from sandbox.api.products.database_common import (
     DEFAULT_DATABASE,
     children,
     connection_body,
+    connections,
     new_password,
     online,
     record,
@@ -113,13 +115,14 @@ async def create(call: Call) -> Response:
         "rules": rules,
         "project_id": body["project_id"],
     }
-    cluster = call.store.put("database", cluster_id, body, private)
+    call.store.put("database", cluster_id, body, private)
+    database_nodes.address(call.store, cluster_id)
     call.store.put("database_db", f"{cluster_id}/{DEFAULT_DATABASE}", {"name": DEFAULT_DATABASE})
     user = {"name": ADMIN, "role": "primary", "password": private["password"]}
     call.store.put("database_user", f"{cluster_id}/{ADMIN}", user)
     record(call.store, cluster_id, "cluster_create")
     call.cloud.spawn(_create_cluster(call.cloud, cluster_id))
-    return answer({"database": _body(call.cloud, cluster)}, 201)
+    return answer({"database": _body(call.cloud, call.cloud.find("database", cluster_id))}, 201)
 
 
 @router.add("GET", "/databases", "databases_list_clusters", query=("tag_name",))
@@ -168,9 +171,12 @@ async def resize(call: Call) -> Response:
     database_pools.check_size(plan, pools)
     body = cluster.body | {"size": plan.slug, "num_nodes": fields.num_nodes, "storage_size_mib": storage}
     call.store.put("database", cluster.id, body | {"status": "resizing"})
+    database_nodes.address(call.store, cluster.id)
     record(call.store, cluster.id, "cluster_update")
     same = plan.slug == cluster.body["size"] and not cluster.private.get("failure")
-    call.cloud.spawn(_set_online(call.cloud, cluster.id) if same else _resize_cluster(call.cloud, cluster.id))
+    more = fields.num_nodes > cluster.body["num_nodes"] and call.cloud.world.depth == "full"
+    work = _set_online if same and not more else _resize_cluster
+    call.cloud.spawn(work(call.cloud, cluster.id))
     return Response(status_code=202)
 
 
@@ -204,6 +210,7 @@ def resume(cloud: Cloud) -> None:
             cloud.spawn(_set_online(cloud, cluster.id))
     for leaving in cloud.store.list("database_leaving"):
         cloud.spawn(_destroy_cluster(cloud, leaving.id))
+    cloud.spawn(database_nodes.watch(cloud))
 
 
 async def _create_cluster(cloud: Cloud, cluster_id: str) -> None:
@@ -232,6 +239,7 @@ async def _resize_cluster(cloud: Cloud, cluster_id: str) -> None:
         if cluster is None:  # deleted meanwhile
             return
         try:
+            await cloud.apply()  # new nodes have addresses
             await cloud.run(cloud.realiser.resize_cluster, spec(cloud.store, cluster))
         except errors.ApiError as error:
             logger.error("cluster %s could not be resized: %s", cluster_id, error.message)  # noqa: TRY400 - traced already
@@ -241,7 +249,7 @@ async def _resize_cluster(cloud: Cloud, cluster_id: str) -> None:
 
 
 async def _set_online(cloud: Cloud, cluster_id: str) -> None:
-    """End what leaves the server as it is: more nodes, more storage, another region."""
+    """End what leaves the servers as they are: more storage, another region."""
     async with cloud.lock(cluster_id):
         if cloud.store.get("database", cluster_id) is not None:
             update(cloud.store, cluster_id, body={"status": "online"})
@@ -269,8 +277,7 @@ def _body(cloud: Cloud, cluster: Resource) -> Body:
             "storage_autoscale": autoscale["storage"]
             if autoscale
             else None,  # its name in DigitalOcean's own Go client
-            "connection": connection(endpoint.host),
-            "private_connection": connection(endpoint.private_host),
+            **connections(cluster, endpoint, connection),
             "users": [child.body for child in children(cloud.store, "database_user", cluster.id)],
             "db_names": [child.body["name"] for child in children(cloud.store, "database_db", cluster.id)],
             "rules": cluster.private["rules"],
