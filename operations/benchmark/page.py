@@ -118,7 +118,7 @@ def _runs(result: Result) -> str:
 
 def _how() -> str:
     return (
-        "Figures are medians of the rounds, with their range; ± is the rounds' range, at least 3 %, by which another "
+        "Figures are medians of the rounds, with their range; ± is the rounds' range, at least 5 %, by which another "
         "run may differ. Refusals are counted by opening as many connections as there are clients, before each run. "
         "pgbench then runs with those that were accepted, as the tutorial's of 2019 went on with them (today's would "
         "end). How to read this: docs/benchmarks.md."

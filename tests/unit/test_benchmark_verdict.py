@@ -54,8 +54,8 @@ def test_the_tutorials_own_figures_hold() -> None:
         ([133, 99, 140], None),  # one round says otherwise, and so much that the tutorial's gain may be there
         ([110, 120, 104], False),  # better in each round, by less than they differ
         ([100, 101, 102], False),
-        ([102, 102, 102], False),  # the rounds are alike, but another run may be as far away as that
-        ([104, 104, 104], True),
+        ([104, 104, 104], False),  # the rounds are alike, but another run may be as far away as that
+        ([106, 106, 106], True),
     ],
 )
 def test_a_gain_has_to_be_larger_than_the_spread(pool: list[float], *, holds: bool | None) -> None:
@@ -131,7 +131,7 @@ def test_the_page_has_everything() -> None:
     """Refusals, throughput with its range, the tutorial's beside it, ratio with spread, statements, notes."""
     text = page.page(made(AS_THERE))
     assert "| TPC-B | 150 | direct | 97 | 53 | 257 (250 to 260) | 257 | 900 ms | 2000 ms | 30% |" in text
-    assert "| TPC-B | 150 | 1.35 ± 0.04 | 1.34, 1.36, 1.35 | 1.33 |" in text
+    assert "| TPC-B | 150 | 1.35 ± 0.07 | 1.34, 1.36, 1.35 | 1.33 |" in text
     assert "**holds**" in text
     assert "\n\na note\n\n" in text
 
@@ -187,7 +187,7 @@ def test_a_size_is_better_when_it_is_so_by_more_than_the_noise() -> None:
     ]
     said = [line for line in pool_sweep.verdicts(points) if line.startswith("db-s-2vcpu-4gb")]
     assert said == [
-        "db-s-2vcpu-4gb, TPC-B: 16 is better than 97 (1.30 ± 0.04 times as fast), and so are 32.",
+        "db-s-2vcpu-4gb, TPC-B: 16 is better than 97 (1.30 ± 0.07 times as fast), and so are 32.",
         "db-s-2vcpu-4gb, SELECT: not decided, one round has no spread.",
     ]
     same = [replace(point, run=replace(point.run, tps=100.0)) for point in points]
