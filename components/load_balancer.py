@@ -114,7 +114,7 @@ class LoadBalancer(pulumi.ComponentResource):
                 releases_bucket=storage.releases_bucket,
                 state_bucket=storage.state_bucket,
                 region=self._args.region,
-                # Not after the balancer: when that goes, it goes first, and ends the connections that visitors keep.
+                # Not after the balancer: what depends on it is deleted before it, and it would stand without Droplets.
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[release]),
             )
             for number, droplet in enumerate(droplet_ids, 1)
