@@ -8,6 +8,7 @@ import pytest
 
 from sandbox.machines import images
 from sandbox.parts.databases.clusters import Clusters
+from sandbox.tests.made_cluster import made_cluster
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import World
 from sizing.editions import STANDARD
@@ -43,48 +44,12 @@ def cluster(
     request: pytest.FixtureRequest, full_world: World, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Any]]:
     """A 1 GiB cluster with a user `app`, a database `polls` and a transaction-mode pool of the largest size."""
-    made = python(
-        full_world,
-        """
-vpc = api("POST", "/v2/vpcs", {"name": "clusters", "region": "nyc3", "ip_range": "10.77.0.0/20"})["vpc"]
-database = api("POST", "/v2/databases", {
-    "name": "clusters", "engine": "pg", "version": given["version"], "region": "nyc3", "size": "db-s-1vcpu-1gb",
-    "num_nodes": 1, "private_network_uuid": vpc["id"]})["database"]
-path = "/v2/databases/" + database["id"]
-deadline = time.monotonic() + given["patience"]
-while database["status"] != "online":
-    assert time.monotonic() < deadline, database["status"]
-    time.sleep(0.3)
-    database = api("GET", path)["database"]
-app = api("POST", path + "/users", {"name": "app"})["user"]
-api("POST", path + "/dbs", {"name": "polls"})
-api("POST", path + "/pools", {"name": "web", "mode": "transaction", "size": 22, "db": "polls", "user": "app"})
-answer = {"id": database["id"], "version": given["version"], "vpc": vpc["id"], "connection": database["connection"],
-          "private": database["private_connection"], "app": app["password"],
-          "certificate": api("GET", path + "/ca")["ca"]["certificate"]}
-""",
-        timeout=BUILD + 200,
-        version=request.param,
-        # The first cluster of a version may have to wait for its image.
-        patience=100 if images.path_of(images.POSTGRES[request.param]).is_dir() else BUILD,
-    )
-    made["ca"] = str(tmp_path_factory.mktemp("clusters") / "ca.crt")
-    yield made
-    python(
-        full_world,
-        """
-authorization = "Bearer " + os.environ["DIGITALOCEAN_TOKEN"]
-api("DELETE", "/v2/databases/" + given["id"])
-deadline = time.monotonic() + 60
-# A VPC can't be deleted as long as it has members, and a cluster goes after its deletion was accepted.
-vpc = "https://api.digitalocean.com/v2/vpcs/" + given["vpc"]
-while (last := fetch(vpc, "DELETE", Authorization=authorization))[0] != 204:
-    assert time.monotonic() < deadline, last
-    time.sleep(0.2)
-answer = None
-""",
-        **made,
-    )
+    # The first cluster of a version may have to wait for its image.
+    patience = 100 if images.path_of(images.POSTGRES[request.param]).is_dir() else BUILD
+    fields = {"version": request.param, "size": "db-s-1vcpu-1gb", "num_nodes": 1}
+    with made_cluster(full_world, "clusters", ip_range="10.77.0.0/20", pool=22, patience=patience, **fields) as made:
+        made["ca"] = str(tmp_path_factory.mktemp("clusters") / "ca.crt")
+        yield made
 
 
 def clusters(world: World) -> Clusters:

@@ -14,6 +14,7 @@ from sandbox.machines import machine
 from sandbox.network import namespaces
 from sandbox.network.packet_filter import cluster_machine
 from sandbox.parts.databases.clusters import Clusters
+from sandbox.tests.made_cluster import made_cluster
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import INTERNET_SIDE, World
 from tests.commands import run
@@ -24,25 +25,6 @@ pytestmark = pytest.mark.full
 ERRORS = 60  # seconds that errors may last after the primary died
 WINDOW = 1  # second before its death whose votes may be lost
 
-CREATE = """
-api("PUT", "/_sandbox/switches", {"old_clusters": True})
-vpc = api("POST", "/v2/vpcs", {"name": "failover", "region": "nyc3", "ip_range": "10.78.0.0/20"})["vpc"]
-database = api("POST", "/v2/databases", {
-    "name": "failover", "engine": "pg", "version": "17", "region": "nyc3", "size": "db-s-1vcpu-2gb",
-    "num_nodes": 2, "private_network_uuid": vpc["id"],
-    "rules": [{"type": "ip_addr", "value": given["visitor"]}]})["database"]
-path = "/v2/databases/" + database["id"]
-deadline = time.monotonic() + 100
-while database["status"] != "online":
-    assert time.monotonic() < deadline, database["status"]
-    time.sleep(0.3)
-    database = api("GET", path)["database"]
-app = api("POST", path + "/users", {"name": "app"})["user"]
-api("POST", path + "/dbs", {"name": "polls"})
-api("POST", path + "/pools", {"name": "web", "mode": "transaction", "size": 10, "db": "polls", "user": "app"})
-answer = {"id": database["id"], "vpc": vpc["id"], "connection": database["connection"], "app": app["password"],
-          "standby": database["standby_connection"]["host"]}
-"""
 CONNECT = """
 import psycopg
 def connect(user, password, database, port, host=given["connection"]["host"]):
@@ -83,21 +65,14 @@ answer = {"errors": resumed[0] - died, "acknowledged": len(acknowledged), "lost"
 @pytest.fixture(scope="module")
 def cluster(full_world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """Two nodes of 2 GiB that only the internet side may reach, a user, a database and a pool."""
-    made = python(full_world, CREATE, timeout=200, visitor=INTERNET_SIDE)
-    authority = tmp_path_factory.mktemp("failover") / "ca.crt"
-    authority.write_text(clusters(full_world).cluster_ca(made["id"]))
-    made["ca"] = str(authority)
-    yield made
-    python(
-        full_world,
-        """
-status, _, text = fetch("https://api.digitalocean.com/v2/databases/" + given["id"], "DELETE",
-                        Authorization="Bearer " + os.environ["DIGITALOCEAN_TOKEN"])
-api("DELETE", "/_sandbox/switches")
-answer = None
-""",
-        **made,
-    )
+    python(full_world, 'answer = api("PUT", "/_sandbox/switches", {"old_clusters": True})')
+    fields = {"version": "17", "size": "db-s-1vcpu-2gb", "num_nodes": 2}
+    visitors = [{"type": "ip_addr", "value": INTERNET_SIDE}]
+    with made_cluster(full_world, "failover", ip_range="10.78.0.0/20", pool=10, rules=visitors, **fields) as made:
+        authority = tmp_path_factory.mktemp("failover") / "ca.crt"
+        authority.write_text(clusters(full_world).cluster_ca(made["id"]))
+        yield made | {"ca": str(authority)}
+    python(full_world, 'answer = api("DELETE", "/_sandbox/switches")')
 
 
 def clusters(world: World) -> Clusters:
