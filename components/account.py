@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
-from components.api import Ask, Body, every
+from provider.api import Ask, Body, every
 
 OF_EVERY_ZONE = frozenset({"SOA", "NS"})  # types of records
 ADDRESSES = frozenset({"A", "AAAA", "CNAME"})

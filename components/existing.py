@@ -10,10 +10,10 @@ from typing import Any
 
 import pulumi
 
-from components import api
 from components.account import Look, Note, Problem, Wanted
 from config.loading import provider_setting
 from config.stack import StackConfig
+from provider import api
 
 SECONDS = 5.0  # for one answer: a preview does not wait longer
 # So long an update holds one resource back until the others were looked for; with `--parallel 1` it comes to that.

@@ -11,7 +11,7 @@ from components.public_name import PublicName
 from components.release import Release
 from config.certificate import CertificateConfig
 from protocol import health
-from provider.resources import Member
+from provider.resources import BalancerEnd, Member
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class LoadBalancer(pulumi.ComponentResource):
             disable_lets_encrypt_dns_records=True,
             opts=here,
         )
-        digitalocean.Firewall(
+        firewall = digitalocean.Firewall(
             f"{name}-balancer-firewall",
             tags=[args.network.edge_tag],
             inbound_rules=[
@@ -78,6 +78,12 @@ class LoadBalancer(pulumi.ComponentResource):
                 )
             ],
             opts=here,
+        )
+        # The engine deletes what depends on others before them: this, the firewall, the balancer.
+        BalancerEnd(
+            f"{name}-balancer-end",
+            balancer_id=balancer.id,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[firewall]),
         )
 
         self.ip_address = balancer.ip

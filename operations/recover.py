@@ -11,11 +11,11 @@ import click
 import pulumi
 from botocore.exceptions import ClientError
 
-from components import api
 from config.state_folder import state_folder
 from operations.errors import OperationError
 from operations.spaces import client
 from operations.stack import Stack, of_stack
+from provider import api
 from sizing.regions import spaces_endpoint
 
 SECONDS = 60.0  # for one answer

@@ -70,8 +70,8 @@ class ReadResult:
 class ResourceProvider:
     """One kind of resource; `secrets` are the outputs that are secret whatever the inputs are.
 
-    Deleting does nothing in all but one of them (a member's), and never fails: destroying depends on neither keys nor
-    network. Releases go with their Space, rights go with their cluster.
+    Deleting does nothing in all but two of them (a member's, a balancer's end), and never fails: destroying depends on
+    neither keys nor network. Releases go with their Space, rights go with their cluster.
     """
 
     secrets: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from protocol.document import DocumentError
 from provider.actions import ActionError, Operation, PartlyMade, ResourceProvider, pause, running
 from provider.agent_package import AgentPackageProvider
 from provider.artifact import ArtifactProvider
+from provider.balancer_end import BalancerEndProvider
 from provider.database_grants import DatabaseGrantsProvider
 from provider.discarded_key import DiscardedKeyProvider
 from provider.environment import EnvironmentProvider
@@ -41,6 +42,7 @@ PROVIDERS: dict[str, ResourceProvider] = {
     f"{PACKAGE}:index:Rollout": RolloutProvider(),
     f"{PACKAGE}:index:Probe": ProbeProvider(),
     f"{PACKAGE}:index:Member": MemberProvider(),
+    f"{PACKAGE}:index:BalancerEnd": BalancerEndProvider(),
     f"{PACKAGE}:index:NewAddress": NewAddressProvider(),
     f"{PACKAGE}:index:Handover": HandoverProvider(),
 }

@@ -323,6 +323,15 @@ class Member(_Resource):
         super().__init__(name, props, opts)
 
 
+class BalancerEnd(_Resource):
+    """The end of a load balancer. When this is deleted, the balancer is, and with it the connections kept to it."""
+
+    def __init__(
+        self, name: str, *, balancer_id: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(name, {"balancer_id": balancer_id}, opts)
+
+
 class NewAddress(_Resource):
     """The address that the site's name is to lead to; an update waits, for `deadline` s, until it serves `release`.
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from components import api
 from operations.errors import OperationError
+from provider import api
 
 SECONDS = 60.0  # for one answer
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two looks

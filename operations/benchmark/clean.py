@@ -4,10 +4,10 @@ import time
 
 import click
 
-from components import api
 from operations.benchmark import rig
 from operations.benchmark.account import Account, BenchmarkError
 from operations.benchmark.pool import confirm, progress, undisturbed
+from provider import api
 
 
 @click.command()

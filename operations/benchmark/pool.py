@@ -13,11 +13,11 @@ from pathlib import Path
 
 import click
 
-from components import api
 from operations.benchmark import measure, page, pgbench, result, rig, verdict
 from operations.benchmark.account import SIGNALS, Account, BenchmarkError
 from operations.benchmark.client import VERSION
 from operations.preview.cost import CENT, prices
+from provider import api
 from sizing.budget import pool_size
 from sizing.editions import STANDARD
 from sizing.plans import UnknownPlanError, droplet_plan

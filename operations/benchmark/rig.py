@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from components import api
 from operations.benchmark import client
 from operations.benchmark.account import Account, BenchmarkError, until
 from operations.benchmark.client import AUTHORITY, IMAGE, USER_KEY, VERSION, Client
+from provider import api
 
 # Name and tag of everything: what it is, and until when the run may go on (UTC); whatever is older was left.
 NAME = re.compile(r"django-do-benchmark-(?P<until>\d{12})-[0-9a-f]{6}")

@@ -20,7 +20,8 @@ while database["status"] != "online":
     database = api("GET", path)["database"]
 app = api("POST", path + "/users", {"name": "app"})["user"]
 api("POST", path + "/dbs", {"name": "polls"})
-api("POST", path + "/pools", {"name": "web", "mode": "transaction", "size": given["pool"], "db": "polls", "user": "app"})
+pool = {"name": "web", "mode": "transaction", "size": given["pool"], "db": "polls", "user": "app"}
+api("POST", path + "/pools", pool)
 answer = {"id": database["id"], "version": database["version"], "vpc": vpc["id"], "app": app["password"],
           "connection": database["connection"], "private": database["private_connection"],
           "standby": database["standby_connection"]["host"] if database.get("standby_connection") else None,
@@ -30,7 +31,8 @@ answer = {"id": database["id"], "version": database["version"], "vpc": vpc["id"]
 # deletion was accepted.
 REMOVE = """
 authorization = "Bearer " + os.environ["DIGITALOCEAN_TOKEN"]
-status, _, text = fetch("https://api.digitalocean.com/v2/databases/" + given["id"], "DELETE", Authorization=authorization)
+cluster = "https://api.digitalocean.com/v2/databases/" + given["id"]
+status, _, text = fetch(cluster, "DELETE", Authorization=authorization)
 assert status in (204, 404), text
 deadline = time.monotonic() + 60
 vpc = "https://api.digitalocean.com/v2/vpcs/" + given["vpc"]

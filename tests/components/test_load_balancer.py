@@ -57,10 +57,16 @@ def test_droplets_behind_it_have_no_tls_of_their_own(balanced: Graph) -> None:
 
 
 def test_a_member_leaves_before_its_droplet_is_deleted(balanced: Graph) -> None:
-    """Not before the balancer is, should that go: it ends the connections that visitors keep."""
+    """It does not wait for the balancer's own end, should that go."""
     for number in (1, 2, 3):
         assert balanced.waits_for(f"member-{number}", f"web-{number}")
         assert not balanced.waits_for(f"member-{number}", "balancer")
+
+
+def test_the_balancer_ends_before_its_firewall(balanced: Graph) -> None:
+    """The engine deletes first what depends on others: the end, then the firewall, then (in its turn) the balancer."""
+    assert balanced.waits_for("balancer-end", "balancer-firewall")
+    assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id"}
 
 
 def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced: Graph) -> None:

@@ -227,3 +227,12 @@ def test_a_site_moves_behind_the_load_balancer(fleet: Fleet) -> None:
     with traffic(fleet.world) as seen:
         fleet.up({"web.loadBalancer": True, "dnsPatience": 300})
     nothing_lost(seen)
+
+
+@pytest.mark.prove
+def test_a_site_moves_back_to_one_droplet(fleet: Fleet) -> None:
+    """The balancer ends before what lets it in to the Droplets: what visitors keep open to it ends at once."""
+    fleet.up({"web.loadBalancer": True, "web.count": 2, "dnsPatience": 0})
+    with traffic(fleet.world) as seen:
+        fleet.up({"web.loadBalancer": False, "web.count": 1, "dnsPatience": 300})
+    nothing_lost(seen)

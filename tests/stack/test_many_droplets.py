@@ -69,4 +69,6 @@ def test_a_site_moves_behind_a_load_balancer_and_back(one: PulumiStack, api: Api
     assert back[:4] == ["create assignment", "update new-address", "update record", "update probe"]
     assert back.index("delete balancer") < back.index("delete certificate")
     assert back.index("delete member-1") > 3
+    ends = ("balancer-end", "balancer-firewall", "balancer")
+    assert order(steps, *ends) == [f"delete {name}" for name in ends]
     assert one.outputs()["edge"] == "direct"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from components import account
 from components.account import Note, Problem, Wanted
-from components.api import Body
+from provider.api import Body
 from tests.commands import ROOT
 
 WANTED = Wanted(stack="dev", name="shop", region="nyc3", domain="shop.example.com", cidr="10.20.0.0/20")

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from components import api
-from components.api import Api, UnreadableError
+from provider import api
+from provider.api import Api, UnreadableError
 from tests.certificates import Authority
 
 TOKEN = "dop_v1_secret"

@@ -9,9 +9,9 @@ import pytest
 
 from components import existing
 from components.account import Look, Note, Problem, Wanted
-from components.api import Ask, UnreadableError
 from components.existing import Existing
 from config.stack import StackConfig
+from provider.api import Ask, UnreadableError
 from tests.commands import ROOT
 
 HOOK = pulumi.ResourceHook

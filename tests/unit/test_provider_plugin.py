@@ -33,6 +33,7 @@ DEADLINE = 20  # seconds
 TYPES = {
     "django-do-runner:index:AgentPackage",
     "django-do-runner:index:Artifact",
+    "django-do-runner:index:BalancerEnd",
     "django-do-runner:index:DatabaseGrants",
     "django-do-runner:index:DiscardedKey",
     "django-do-runner:index:Environment",

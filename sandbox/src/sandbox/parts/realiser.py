@@ -40,6 +40,7 @@ class FullRealiser:
     def apply(self, topology: Topology) -> None:
         """Make packet filter, address translation, DNS, CDN and load balancers equal to the topology."""
         with self._applying, _explained():
+            self._balancers.end(topology)  # while firewalls still let it in: else what it has under way would hang
             namespaces.apply(topology)
             packet_filter.apply(topology)
             names.apply(self._world, self._supervisor, topology)

@@ -51,13 +51,16 @@ class Balancers:
         self._draining: dict[str, Draining] = {}
 
     def apply(self, topology: Topology) -> None:
-        """Make processes and files equal to the topology; returns when each serves it."""
-        if not topology.load_balancers and not (self._world.home / "balancers").exists():
+        """Make processes and files of those in the topology equal to it; returns when each serves it."""
+        if not topology.load_balancers:
             return
         certificates = {certificate.id: certificate for certificate in topology.certificates}
         running = {process.name for process in self._supervisor.status() if process.pid}
         for balancer in topology.load_balancers:
             self._serve(balancer, certificates, running=program_of(balancer.id) in running)
+
+    def end(self, topology: Topology) -> None:
+        """End those that the topology does not have, and with them all their connections."""
         wanted = {balancer_machine(balancer.id) for balancer in topology.load_balancers}
         for folder in (self._world.home / "balancers").glob("*"):
             if folder.name not in wanted:

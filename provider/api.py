@@ -10,8 +10,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
-import pulumi
-
+from provider.actions import ActionError
 from provider.trust import authorities
 
 ENDPOINT = "https://api.digitalocean.com"
@@ -23,7 +22,7 @@ Body = Mapping[str, Any]
 Ask = Callable[[str], Body | None]  # a path below /v2 -> the body of the answer, None where there is nothing
 
 
-class UnreadableError(pulumi.RunError):
+class UnreadableError(ActionError):
     """The API gives no answer, or not to this token; the text never has the token."""
 
 

@@ -1,0 +1,86 @@
+"""The end of a load balancer, before the firewall that lets it in to the Droplets: visitors keep connections to it."""
+
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from provider.actions import (
+    ActionError,
+    CheckResult,
+    CreateResult,
+    DiffResult,
+    ResourceProvider,
+    checked,
+    differing,
+    pause,
+    report,
+    text_problems,
+    warn,
+)
+
+if TYPE_CHECKING:
+    from provider.api import Api
+
+API_SECONDS = 30.0  # that the API has for each answer
+END_SECONDS = 60.0  # until the API has no such balancer any more
+POLL_SECONDS = 0.5
+INPUTS = ("balancer_id",)
+
+
+class BalancerEndProvider(ResourceProvider):
+    """Delete the balancer by the API when this goes; that the engine deletes it later finds nothing, and is fine.
+
+    The firewall names the balancer, so the engine deletes it first; what came by kept connections would hang until the
+    balancer is gone. Without a token, or an answer, it goes as the engine would have it.
+    """
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what names no balancer."""
+        return checked(news, text_problems(news, "balancer_end", *INPUTS))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Find another balancer in its place."""
+        replaces = differing(olds, news, INPUTS)
+        return DiffResult(changes=bool(replaces), replaces=replaces)
+
+    def create(self, props: dict[str, Any]) -> CreateResult:
+        """Refuse a balancer that has ended: the update that was to delete it did not come to its end."""
+        if (api := _api()) and api.get(_path(props)) is None:
+            raise ActionError(
+                f"load balancer {props['balancer_id']}: is in the stack's state, and not in the account; run "
+                "`pulumi refresh`, then `pulumi up`"
+            )
+        return CreateResult(props["balancer_id"], {name: props[name] for name in INPUTS})
+
+    def delete(self, _id: str, props: dict[str, Any]) -> None:
+        """Delete the balancer, and return when it is gone."""
+        try:
+            if api := _api():
+                report("ends the connections that visitors keep to the load balancer")
+                api.delete(_path(props))
+                _wait(api, props)
+        except ActionError as error:
+            warn(
+                f"load balancer {props['balancer_id']} could not be deleted before its firewall: {error}; visitors who "
+                "keep connections to it wait until it is gone"
+            )
+
+
+def _api() -> "Api | None":
+    """Return the API that DigitalOcean's provider asks; None where only the stack's settings have its token."""
+    from provider import api  # each preview starts this plugin, and needs no client
+
+    token = api.token(os.environ)
+    return api.Api(token, api.endpoint(os.environ), API_SECONDS) if token else None
+
+
+def _path(props: dict[str, Any]) -> str:
+    return f"load_balancers/{props['balancer_id']}"
+
+
+def _wait(api: "Api", props: dict[str, Any]) -> None:
+    began = monotonic()
+    while api.get(_path(props)) is not None:
+        if monotonic() - began > END_SECONDS:
+            raise ActionError(f"it is still there after {END_SECONDS:.0f} s")
+        pause(POLL_SECONDS)
