@@ -111,6 +111,7 @@ def test_a_run_that_fails_leaves_nothing(
     assert there(api_world) == others
 
 
+@pytest.mark.prove
 @pytest.mark.full
 def test_a_whole_run_has_a_complete_result(full_world: World, tmp_path: Path) -> None:
     """The tutorial's measurements, the refusals of the plan, and nothing that is left; no password in its output."""

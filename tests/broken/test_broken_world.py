@@ -136,6 +136,7 @@ def test_a_killed_supervisor(deployed: Deployment) -> None:
     comes_back(deployed, before)
 
 
+@pytest.mark.prove
 def test_half_a_reboot_that_left_the_network(deployed: Deployment) -> None:
     """All processes gone; mounts, namespaces and control groups are still there."""
     before = kept(deployed)

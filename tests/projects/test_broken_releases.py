@@ -3,10 +3,11 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from sandbox.parts.databases import clusters
 from tests.commands import ROOT
@@ -108,6 +109,11 @@ BROKEN = {
 }
 
 
+def rows(table: Iterable[str], *always: str) -> list[ParameterSet]:
+    """Return the rows of a table; `make test` plays some, `make prove` all."""
+    return [pytest.param(name, marks=[] if name in always else [pytest.mark.prove]) for name in table]
+
+
 @pytest.fixture
 def app(tmp_path: Path) -> Path:
     """A copy of the sample app, to be broken."""
@@ -129,7 +135,7 @@ def desired(deployed: Deployment) -> str:
     return str(python(deployed.world, read, bucket=bucket))
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", rows(BROKEN, "an import error", "a migration that fails"))
 def test_a_broken_release_ends_with_the_droplets_own_text(deployed: Deployment, app: Path, name: str) -> None:
     """Within a minute; nothing of it serves, the Droplets are told the good release again, and no secret is shown."""
     spoil, texts = BROKEN[name]
@@ -157,7 +163,7 @@ def migrations(deployed: Deployment) -> set[str]:
     return {*cluster(deployed).run([*as_postgres, *asked]).stdout.split()}
 
 
-@pytest.mark.parametrize("name", BEFORE_MIGRATE)
+@pytest.mark.parametrize("name", rows(BEFORE_MIGRATE, "settings of another place"))
 def test_what_can_be_known_before_migrate_ends_a_release_before_it(deployed: Deployment, app: Path, name: str) -> None:
     """With the line to change; the database and what serves are as they were."""
     spoil, texts = BEFORE_MIGRATE[name]

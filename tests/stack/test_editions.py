@@ -129,6 +129,7 @@ def test_what_is_accepted_by_name_is_left_to_digitalocean(stack: PulumiStack) ->
     assert [words in preview, words in update] == [False, True]
 
 
+@pytest.mark.prove
 def test_an_existing_larger_cluster_goes_on(large: PulumiStack, world: World) -> None:
     """Unchanged, with the pack, resized, refreshed; but what would be made in its place is refused, with its data."""
     unchanged = large.run("preview", "--expect-no-changes", *PACK, settings=LARGE)
@@ -166,6 +167,7 @@ def test_an_existing_larger_cluster_is_imported(large: PulumiStack, world: World
     assert changes(world, mark) == []
 
 
+@pytest.mark.prove
 def test_a_failing_authority_ends_in_the_apis_words(small: PulumiStack, api: Api) -> None:
     """In `up` and in a preview of what exists, once; the cluster is kept, and the next `up` goes on."""
     stack = small
@@ -181,6 +183,7 @@ def test_a_failing_authority_ends_in_the_apis_words(small: PulumiStack, api: Api
     assert "no such thing; run the command again" in refusal(stack, "preview", settings={"protect": True})
 
 
+@pytest.mark.prove
 def test_a_disk_that_has_grown_by_itself_is_no_drift(
     small: PulumiStack, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

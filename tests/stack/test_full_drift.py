@@ -20,6 +20,7 @@ def sql(deployed: Deployment, statement: str) -> str:
     return machine.load_machine(deployed.world, name).run([*as_postgres, *psql]).stdout.strip()
 
 
+@pytest.mark.prove
 def test_a_changed_role_is_not_found_and_has_a_way_out(deployed: Deployment) -> None:
     """`refresh` can't see it; the grants run again once this machine is a trusted source, and it can be taken out."""
     stack = PulumiStack(deployed.world)
