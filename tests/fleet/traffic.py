@@ -14,8 +14,11 @@ from pathlib import Path
 
 from benchmarks.web.load import VEGETA, Answer, install, timeline
 from benchmarks.web.pages import QUESTION, votes
-from sandbox.machines import machine
+from sandbox.machines.machine import Machine
+from sandbox.model.store import Store
 from sandbox.parts.databases import clusters
+from sandbox.parts.databases.clusters import Clusters
+from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import World
 from tests.commands import ROOT, environment, run
 
@@ -49,13 +52,18 @@ class Traffic:
         return f"{lost}; {self.votes} votes answered with success, {self.counted} counted"
 
 
+def primary(world: World) -> Machine:
+    """The machine of the node of the site's database that is written to."""
+    [cluster] = Store(world.database, read_only=True).list("database")
+    return Clusters(world, Supervisor(world)).machine(cluster.id)
+
+
 def votes_in_database(world: World) -> int:
     """Sum of all votes."""
-    [name] = [one for one in machine.names(world) if one.startswith("c")]
     psql = ["psql", "-At", "-p", str(clusters.PORT), "-U", "postgres", "-d", "app", "-c"]
     as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
     statement = "SELECT sum(votes) FROM polls_choice"
-    return int(machine.load_machine(world, name).run([*as_postgres, *psql, statement]).stdout.strip() or 0)
+    return int(primary(world).run([*as_postgres, *psql, statement]).stdout.strip() or 0)
 
 
 @contextlib.contextmanager
