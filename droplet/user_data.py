@@ -72,6 +72,7 @@ _FILES = (
     _File("nginx/tls.conf", "/etc/nginx/edge-tls.conf", edge="direct"),
     _File("nginx/direct.conf", "/etc/nginx/edge/direct.conf", edge="direct"),
     _File("nginx/balanced.conf", "/etc/nginx/edge/balanced.conf", edge="balanced"),
+    _File("nginx/health.conf", "/etc/nginx/health/balanced.conf", edge="balanced"),
     _File("nginx/others.conf", "/etc/nginx/edge/others.conf"),
     _File("nginx/look.conf", "/etc/nginx/edge/look.conf"),
     _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),

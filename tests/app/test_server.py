@@ -63,6 +63,7 @@ def serving(project: Project) -> Iterator[Server]:
         "RELEASE": "0a1b2c3d-4e5f6a7b",
         "SERVED_BY": "0123456789ab",
         "WSGI_APPLICATION": "site_wsgi:application",
+        "PYTHONPATH": str(SOURCES / "agent/server"),  # for the hooks: the place in the settings is a Droplet's
     }
     own = ["--pythonpath", str(SOURCES / "agent/server"), "--bind", f"unix:{project.folder}/own.sock"]
     with (

@@ -6,15 +6,19 @@ import shutil
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from benchmarks.web.pages import QUESTION
 from protocol.health import UNHEALTHY_WITHIN, mark
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
+from sandbox.model.store import Store
+from sandbox.parts.balancers import balancers
 from sandbox.parts.databases import clusters
 from sandbox.world.world import World
 from tests.commands import ROOT
@@ -253,3 +257,34 @@ def test_the_databases_primary_dies(fleet: Fleet) -> None:
     assert all(died - 5 < one.at < died + FAILOVER for one in seen.lost), str(seen)
     # Asynchronous: at most what was acknowledged just before. More than those: a vote whose answer was lost.
     assert seen.votes - RATE < seen.counted <= seen.votes + len(seen.lost), str(seen)
+
+
+@pytest.mark.prove
+def test_more_visitors_than_can_be_served(fleet: Fleet) -> None:
+    """Who is one too many is told so at once; a busy Droplet stays in the balancer, and serves all again after it."""
+
+    def slow(project: Path) -> None:
+        views = project / "polls/views.py"
+        waits = '    __import__("time").sleep(2)\n    return render('
+        views.write_text(views.read_text().replace("    return render(", waits))
+
+    fleet.up({"web.loadBalancer": True, "web.count": 2, "dnsPatience": 0})
+    fleet.up({"app.path": fleet.project(slow)})
+    [balancer] = Store(fleet.world.database, read_only=True).list("load_balancer")
+    members = Counter[str]()
+    with traffic(fleet.world) as seen:
+        for _ in range(45):
+            members.update(balancers.health(fleet.world, balancer.id).values())
+            time.sleep(1)
+    kinds = Counter(one.status for one in seen.answers)
+    sys.stdout.write(f"answers: {kinds}; members: {members}\n")  # `pytest -rP` shows it
+    assert kinds[503] > 50
+    assert kinds.keys() <= {200, 302, 503, 0}, "0: the visitor's patience ended"
+    assert members.keys() == {"healthy"}
+    asked = time.monotonic()
+    served = "answer = subprocess.run(given['argv'], capture_output=True, text=True, check=True).stdout"
+    curl = ["curl", "--silent", "--fail", "--max-time", "120", QUESTION]
+    assert "vote" in python(fleet.world, served, timeout=150, argv=curl)
+    sys.stdout.write(f"served {time.monotonic() - asked:.0f} s after the last of them\n")
+    del fleet.settings["app.path"]
+    fleet.up({})

@@ -36,9 +36,10 @@ class Reading:
 SETTINGS = """
 import runpy, sys
 from gunicorn.config import Config
+sys.path.append(sys.argv[2])  # where its hooks are, which on a Droplet come with the agent
 config = Config()
 for name, value in runpy.run_path(sys.argv[1]).items():
-    if not name.startswith("__"):
+    if not name.startswith("__") and value is not sys:
         config.set(name, value)
 """
 
@@ -56,7 +57,7 @@ def gunicorn(root: Path, paths: list[str]) -> str:
             if isinstance(target, ast.Name)
         )
         found += [f"{path}: {name} is set {times} times\n" for name, times in names.items() if times > 1]
-        found.append(_said_here([*app, str(root / path.lstrip("/"))]))
+        found.append(_said_here([*app, str(root / path.lstrip("/")), str(ROOT / "cloud-init/agent/server")]))
     return "".join(found)
 
 

@@ -1,6 +1,7 @@
 """What Gunicorn serves: the app, and before it two addresses that are answered here, whatever the app is like.
 
 /healthz says that the process lives, its release and its Droplet, for any Host, over plain HTTP, without the database.
+Nginx tells the load balancer the last answer for as long as its Cache-Control says, and hides that from everybody.
 /readyz says that the app's database answers; Nginx keeps it from the public. An app's own view for them would stand
 behind its ALLOWED_HOSTS and its redirect to https: docs/adr/0008.
 """
@@ -18,6 +19,7 @@ from gunicorn.util import import_app
 
 log = logging.getLogger("gunicorn.error")  # whose handler Gunicorn has set up, whatever the app's settings do
 
+KEPT = {"/healthz": "max-age=1, stale-while-revalidate=30"}  # by Nginx, for the load balancer
 PATIENCE = 3.0  # seconds after which a database that has not answered counts as absent
 
 _asking = threading.Lock()
@@ -38,7 +40,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         return found
     status, document = answer()
     body = json.dumps(document).encode()
-    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))]
+    kept = KEPT.get(environ["PATH_INFO"], "no-store")
+    headers = [("Content-Type", "application/json"), ("Cache-Control", kept), ("Content-Length", str(len(body)))]
     start_response(status, headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
