@@ -24,11 +24,13 @@ from sandbox.world.world import World
 from tests.commands import ROOT
 from tests.fleet.traffic import RATE, Traffic, primary, traffic
 from tests.internet_side import python
+from tests.projects.test_broken_releases import BROKEN
 from tests.pulumi_stack import PulumiStack, Settings
 from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
 
+BALANCED: Settings = {"web.loadBalancer": True, "dnsPatience": 0}  # nobody is asking yet, so nobody has an old record
 FAILOVER = 60  # seconds that errors may last after the database's primary died
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 LOCK = "BEGIN; LOCK TABLE polls_choice IN ACCESS SHARE MODE; SELECT pg_sleep(45)"
@@ -83,7 +85,7 @@ class Fleet:
 def fleet(deployed: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     """The deployed site behind a load balancer, with its one Droplet; it stays there: what comes later destroys it."""
     fleet = Fleet(deployed.world, tmp_path_factory.mktemp("projects"))
-    fleet.up({"web.loadBalancer": True, "dnsPatience": 0})  # nobody is asking yet
+    fleet.up(BALANCED)
     return fleet
 
 
@@ -110,6 +112,20 @@ def test_a_release_and_its_rollback(fleet: Fleet) -> None:
     nothing_lost(seen)
     del fleet.settings["app.release"]
     fleet.up({})
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("name", ["an import error", "a first page that fails", "a migration that fails"])
+def test_a_release_that_fails_is_met_by_nobody(fleet: Fleet, name: str) -> None:
+    """It ends on the first Droplet, with its own text."""
+    change, texts = BROKEN[name]
+    fleet.up({**BALANCED, "web.count": 2})
+    release = fleet.stack.outputs()["release"]
+    with traffic(fleet.world) as seen:
+        said = fleet.refused({"app.path": fleet.project(change)})
+    assert [text for text in texts if text not in said] == []
+    assert fleet.serving() == {release}
+    nothing_lost(seen)
 
 
 @pytest.mark.prove
@@ -222,6 +238,20 @@ def test_a_droplet_leaves(fleet: Fleet) -> None:
 
 
 @pytest.mark.prove
+def test_the_balancers_certificate_is_renewed(fleet: Fleet) -> None:
+    """DigitalOcean does it; the program has nothing to do then."""
+    fleet.up({**BALANCED, "web.count": 2})
+    listed = 'answer = [one["id"] for one in api("GET", "/v2/certificates")["certificates"]]'
+    [old] = python(fleet.world, listed)
+    with traffic(fleet.world) as seen:
+        python(fleet.world, 'answer = api("POST", f"/_sandbox/certificates/{given[\'old\']}/renew")', old=old)
+        time.sleep(5)
+    assert old not in python(fleet.world, listed)
+    nothing_lost(seen)
+    fleet.stack.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=fleet.settings)
+
+
+@pytest.mark.prove
 def test_a_site_moves_behind_the_load_balancer(fleet: Fleet) -> None:
     """From one Droplet's own address; both ways serve until the record of before has run out."""
     fleet.up({"web.loadBalancer": False, "web.count": 1, "dnsPatience": 0})
@@ -233,7 +263,7 @@ def test_a_site_moves_behind_the_load_balancer(fleet: Fleet) -> None:
 @pytest.mark.prove
 def test_a_site_moves_back_to_one_droplet(fleet: Fleet) -> None:
     """The balancer ends before what lets it in to the Droplets: what visitors keep open to it ends at once."""
-    fleet.up({"web.loadBalancer": True, "web.count": 2, "dnsPatience": 0})
+    fleet.up({**BALANCED, "web.count": 2})
     with traffic(fleet.world) as seen:
         fleet.up({"web.loadBalancer": False, "web.count": 1, "dnsPatience": 300})
     nothing_lost(seen)
@@ -244,7 +274,7 @@ def test_the_databases_primary_dies(fleet: Fleet) -> None:
     """Its standby takes over, and the site serves again by itself; of the votes only the last moment's are lost."""
     python(fleet.world, 'answer = api("PUT", "/_sandbox/switches", {"old_clusters": True})')
     two = {"database.size": "db-s-1vcpu-2gb", "database.nodes": 2, "database.acceptPlan": True}
-    fleet.up({"web.loadBalancer": True, "web.count": 2, "dnsPatience": 0, **two})
+    fleet.up({**BALANCED, "web.count": 2, **two})
     with traffic(fleet.world) as seen:
         time.sleep(3)
         leader = primary(fleet.world).leader()
@@ -265,10 +295,11 @@ def test_more_visitors_than_can_be_served(fleet: Fleet) -> None:
 
     def slow(project: Path) -> None:
         views = project / "polls/views.py"
-        waits = '    __import__("time").sleep(2)\n    return render('
-        views.write_text(views.read_text().replace("    return render(", waits))
+        page = '    return render(request, "polls/question.html", {"question": asked, "form": VoteForm(asked)})'
+        assert page in views.read_text()
+        views.write_text(views.read_text().replace(page, f'    __import__("time").sleep(2)\n{page}'))
 
-    fleet.up({"web.loadBalancer": True, "web.count": 2, "dnsPatience": 0})
+    fleet.up({**BALANCED, "web.count": 2})
     fleet.up({"app.path": fleet.project(slow)})
     [balancer] = Store(fleet.world.database, read_only=True).list("load_balancer")
     members = Counter[str]()
