@@ -10,14 +10,7 @@ import psycopg
 import pytest
 from azure.core.exceptions import HttpResponseError
 
-from sandbox.api.calls import Cloud
-from sandbox.api.errors import ApiError
-from sandbox.api.products import database_plans
 from sandbox.client import environment
-from sandbox.model.store import Store
-from sandbox.simulated.realiser import SimulatedRealiser
-from sandbox.world import world as worlds
-from sandbox.world.supervisor import Supervisor
 from tests.api_client import CLUSTER, Api, Body
 from tests.commands import run
 
@@ -117,18 +110,6 @@ def test_advanced_has_its_own_plans_and_versions(api: Api) -> None:
     assert "size: must be one of db-s-1vcpu-1gb," in refusal(api, size="gd-2vcpu-8gb-intel")
     answer = api.post("/v2/databases", CLUSTER | {"engine": "advanced_mysql"})
     assert (answer.status_code, answer.json()["id"]) == (HTTPStatus.NOT_IMPLEMENTED, "not_implemented")
-
-
-def test_depth_full_says_that_it_has_no_advanced_clusters(tmp_path: Path) -> None:
-    """And which depth plays them."""
-    world = worlds.new(tmp_path, "full", proxy_port=1)
-    store = Store(world.database)
-    cloud = Cloud(world, store, SimulatedRealiser(world, Supervisor(world)))
-    with pytest.raises(ApiError, match='"advanced_pg" is played at depth "api" only') as refused:
-        database_plans.engine(cloud, "advanced_pg")
-    assert refused.value.status == HTTPStatus.NOT_IMPLEMENTED
-    assert "17" in database_plans.engine(cloud, "pg").versions
-    store.close()
 
 
 def test_a_running_world_is_switched_by_command(api: Api) -> None:

@@ -32,6 +32,11 @@ pytestmark = pytest.mark.full
 
 BALANCED: Settings = {"web.loadBalancer": True, "dnsPatience": 0}  # nobody is asking yet, so nobody has an old record
 FAILOVER = 60  # seconds that errors may last after the database's primary died
+# What a cluster of before may have, and a new one (at $260 a month).
+WITH_A_STANDBY: dict[str, Settings] = {
+    "standard": {"database.size": "db-s-1vcpu-2gb", "database.nodes": 2, "database.acceptPlan": True},
+    "advanced": {"database.edition": "advanced", "database.size": "gd-2vcpu-8gb", "database.nodes": 2},
+}
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 LOCK = "BEGIN; LOCK TABLE polls_choice IN ACCESS SHARE MODE; SELECT pg_sleep(45)"
 MIGRATION = """from django.db import migrations, models
@@ -270,11 +275,11 @@ def test_a_site_moves_back_to_one_droplet(fleet: Fleet) -> None:
 
 
 @pytest.mark.prove
-def test_the_databases_primary_dies(fleet: Fleet) -> None:
+@pytest.mark.parametrize("edition", WITH_A_STANDBY)
+def test_the_databases_primary_dies(fleet: Fleet, edition: str) -> None:
     """Its standby takes over, and the site serves again by itself; of the votes only the last moment's are lost."""
     python(fleet.world, 'answer = api("PUT", "/_sandbox/switches", {"old_clusters": True})')
-    two = {"database.size": "db-s-1vcpu-2gb", "database.nodes": 2, "database.acceptPlan": True}
-    fleet.up({**BALANCED, "web.count": 2, **two})
+    fleet.up({**BALANCED, "web.count": 2, **WITH_A_STANDBY[edition]})
     with traffic(fleet.world) as seen:
         time.sleep(3)
         leader = primary(fleet.world).leader()

@@ -17,16 +17,11 @@ async def options(call: Call) -> Response:
     return answer({"options": {name: _options(call.store, name) for name in plans.ENGINES}})
 
 
-def engine(cloud: Cloud, name: str) -> plans.Engine:
+def engine(name: str) -> plans.Engine:
     """Return an engine, or raise 501 for one that this world doesn't have."""
     if name not in plans.ENGINES:
         known = ", ".join(f'"{known}"' for known in plans.ENGINES)
         raise errors.not_implemented(f'engine: the sandbox has {known} only, got "{name}"')
-    if name == plans.ADVANCED and cloud.world.depth == "full":
-        raise errors.not_implemented(
-            f'engine: "{name}" is played at depth "api" only: what such a cluster is made of is not known well enough '
-            'to build one; here take "pg", or a world of depth "api"'
-        )
     return plans.ENGINES[name]
 
 

@@ -73,7 +73,7 @@ async def create(call: Call) -> Response:
         raise errors.unprocessable(f'name: must be 3-63 small letters, digits and dashes, got "{fields.name}"')
     if any(cluster.body["name"] == fields.name for cluster in call.store.list("database")):
         raise errors.unprocessable(f'name: database name is not available, "{fields.name}" exists')
-    engine = database_plans.engine(call.cloud, fields.engine)
+    engine = database_plans.engine(fields.engine)
     vpcs.check_region(fields.region)
     plan = database_plans.plan(fields.engine, fields.size, fields.num_nodes)
     database_plans.check_new(call.store, fields.engine, plan, fields.num_nodes)

@@ -18,7 +18,7 @@ from sandbox.model.topology import standby_name
 from sandbox.network import inside, namespaces
 from sandbox.network.packet_filter import cluster_machine
 from sandbox.parts.databases import replication
-from sandbox.parts.databases.node import POOL_PORT, PORT, Node, pools_file, write_private
+from sandbox.parts.databases.node import POOL_PORT, PORT, Node, authority_of, pools_file, write_private
 from sandbox.world import certificates
 from sandbox.world.supervisor import Supervisor
 from sandbox.world.world import World
@@ -96,7 +96,7 @@ class Clusters:
 
     def cluster_ca(self, cluster_id: str) -> str:
         """Return the PEM certificate that signs the cluster's own."""
-        authority = dataclasses.replace(self._world, home=self._folder(cluster_id))
+        authority = authority_of(self._world, self._spec(cluster_id))
         certificates.ensure_ca(authority)
         return (authority.ca / "ca.crt").read_text()
 

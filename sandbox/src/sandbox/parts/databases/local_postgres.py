@@ -15,6 +15,7 @@ from psycopg import sql
 
 from sandbox.model.plans import ADVANCED, RESERVED_CONNECTIONS
 from sandbox.model.realiser import ClusterSpec, RealiserError
+from sandbox.parts.databases import advanced
 from sandbox.world import certificates, ports
 from sandbox.world.supervisor import Program, Supervisor
 from sandbox.world.waiting import until
@@ -40,18 +41,6 @@ password_encryption = 'scram-sha-256'
 fsync = off                    # a throw-away world: only a crash of the whole machine would notice
 """
 _HBA = "hostssl all all all scram-sha-256\n"
-# An Advanced cluster has these extensions and no others; what this machine's PostgreSQL hasn't got can't be there, and
-# pgaudit only loads at the start of a server.
-_ADVANCED_EXTENSIONS = ("pg_repack", "pg_stat_statements", "vector")
-_ADVANCED_RULE = """
-CREATE FUNCTION pg_catalog.sandbox_no_extensions() RETURNS event_trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'CREATE EXTENSION is not available on Advanced Edition clusters'
-        USING ERRCODE = 'feature_not_supported';
-END $$;
-CREATE EVENT TRIGGER sandbox_no_extensions ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION')
-    EXECUTE FUNCTION pg_catalog.sandbox_no_extensions();
-"""
 _TEMPLATE = threading.Lock()  # of those who would make it at the same time
 # A server that root starts runs as an unprivileged user, who can't walk to a world below /root. So it gets a mount
 # namespace of its own in which its folder is /mnt.
@@ -268,10 +257,10 @@ class LocalPostgres:
             if known:
                 return
             available = {name for (name,) in session.execute("SELECT name FROM pg_available_extensions").fetchall()}
-            for name in _ADVANCED_EXTENSIONS:
+            for name in advanced.EXTENSIONS:
                 if name in available:
                     session.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
-            session.execute(_ADVANCED_RULE)
+            session.execute(advanced.NO_OTHERS)
 
     def _admin(self, session: psycopg.Connection, password: str) -> None:
         known = {name for (name,) in session.execute("SELECT rolname FROM pg_roles").fetchall()}

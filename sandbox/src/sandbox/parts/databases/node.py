@@ -2,7 +2,7 @@
 
 What is documented: ports 25060 (direct) and 25061 (pools), TLS only, 25 connections per GiB of which 3 are kept for the
 operator. What is assumed: the exact rights of doadmin (see _BOOTSTRAP), that users are created by the operator and so
-can't be altered by doadmin, and one certificate authority per cluster.
+can't be altered by doadmin, and one certificate authority per cluster (on Advanced, none: advanced.py).
 """
 
 import csv
@@ -17,10 +17,11 @@ from psycopg import sql
 
 from sandbox.machines import images
 from sandbox.machines.machine import Machine
-from sandbox.model.plans import RESERVED_CONNECTIONS
+from sandbox.model.plans import ADVANCED, RESERVED_CONNECTIONS
 from sandbox.model.realiser import ClusterSpec, PoolSpec, RealiserError
 from sandbox.model.topology import standby_name
 from sandbox.network.packet_filter import cluster_machine
+from sandbox.parts.databases import advanced
 from sandbox.world import certificates
 from sandbox.world.waiting import until
 from sandbox.world.world import World
@@ -101,6 +102,13 @@ GRANT pg_monitor, pg_read_all_data, pg_signal_backend, pg_maintain TO doadmin WI
 CREATE DATABASE defaultdb OWNER doadmin;
 """
 
+_OF_ADVANCED = """\
+\\connect template1
+SELECT format('CREATE EXTENSION IF NOT EXISTS %I', name) FROM pg_available_extensions WHERE name IN ({names})\\gexec
+{no_others}
+\\connect postgres
+"""
+
 # Runs as root in the machine, once; interrupted, it begins anew. Its arguments are PostgreSQL's major version and, for
 # a standby, how to connect to the primary, whose files it copies in place of those that pg_createcluster makes.
 _SET_UP = f"""\
@@ -153,7 +161,7 @@ class Node:
         self.spec = spec
         self.number = number
         self.home = world.home / "clusters" / spec.id
-        self._authority = dataclasses.replace(world, home=self.home)  # certificates.py keeps one in a world's folder
+        self._authority = authority_of(world, spec)
         [addresses] = [one for one in spec.nodes if one.number == number]
         self.machine = Machine(
             world,
@@ -314,6 +322,11 @@ class Node:
         return done.stdout
 
 
+def authority_of(world: World, spec: ClusterSpec) -> World:
+    """Return the world in whose folder certificates.py keeps the cluster's authority: for Advanced, the world's own."""
+    return world if spec.engine == ADVANCED else dataclasses.replace(world, home=world.home / "clusters" / spec.id)
+
+
 def pools_file(pools: Iterable[PoolSpec]) -> str:
     """Write pools as PgBouncer's configuration has them."""
     return "".join(_pool_line(pool) for pool in pools)
@@ -333,7 +346,10 @@ def _configuration(spec: ClusterSpec) -> str:
 
 
 def _bootstrap(spec: ClusterSpec) -> str:
-    script = sql.SQL(_BOOTSTRAP).format(password=sql.Literal(spec.password))
+    script: sql.Composable = sql.SQL(_BOOTSTRAP).format(password=sql.Literal(spec.password))
+    if spec.engine == ADVANCED:
+        names = sql.SQL(", ").join(map(sql.Literal, advanced.EXTENSIONS))
+        script = sql.SQL(_OF_ADVANCED).format(names=names, no_others=sql.SQL(advanced.NO_OTHERS)) + script
     return script.as_string()
 
 
