@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pulumi
 import yaml
@@ -73,6 +74,7 @@ _FILES = (
     _File("nginx/direct.conf", "/etc/nginx/edge/direct.conf", edge="direct"),
     _File("nginx/balanced.conf", "/etc/nginx/edge/balanced.conf", edge="balanced"),
     _File("nginx/health.conf", "/etc/nginx/health/balanced.conf", edge="balanced"),
+    _File("nginx/challenge.conf", "/etc/nginx/challenge/balanced.conf", edge="balanced"),
     _File("nginx/others.conf", "/etc/nginx/edge/others.conf"),
     _File("nginx/look.conf", "/etc/nginx/edge/look.conf"),
     _File("nginx/nginx.conf", "/etc/nginx/nginx.conf"),
@@ -105,6 +107,7 @@ def render_user_data(spec: UserDataSpec) -> str:
     """Return the cloud-config, the same bytes for the same spec; raises UserDataError."""
     _check(spec)
     values = {
+        "ASSETS": f"{spec.assets_bucket}.{urlsplit(spaces_endpoint(spec.region)).hostname}",
         "DOMAIN": spec.domain,
         "PACKAGE": spec.agent_package,
         "PORTS": PORTS[spec.edge],

@@ -1,17 +1,21 @@
 """Asks Let's Encrypt for a certificate, by certbot: docs/adr/0015.
 
 Let's Encrypt allows five failures an hour (https://letsencrypt.org/docs/rate-limits/), so it is asked only when this
-Droplet has the Reserved IP and the domain leads there; after a first failure soon, then every 15 minutes.
+Droplet has the Reserved IP and the domain leads there, or to Droplets that send validators to our Space; after a first
+failure soon, then every 15 minutes.
 """
 
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+from agent.challenges import Challenges
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import metadata
@@ -19,18 +23,21 @@ from protocol.certificate import Certificate
 
 PAUSES = (20, 15 * 60)  # seconds after the first failure, and after each later one
 LONGEST_CHAIN = 64 * 1024  # bytes
+HOOK = Path(__file__).with_name("challenge_hook.py")
 DEADLINE = 300  # seconds; Let's Encrypt answers within a few, a certbot that hangs must end
 
 
 class Acme:
     """Obtains certificates for the site's domain; certbot gets a request, never the key, and is a user of its own."""
 
-    def __init__(self, config: Config, state: Path, webroot: Path) -> None:
+    def __init__(self, config: Config, state: Path, webroot: Path, challenges: Challenges) -> None:
         self.user: str | None = "acme"  # None: whoever this is
         self._config = config
         self._state = state
         self._failures = state / "failures"  # one character each
         self._webroot = webroot  # the user's, too
+        self.challenges = challenges
+        self._by_space = False  # whether the domain leads elsewhere, from where validators are sent to the Space
 
     def reason_to_wait(self) -> str | None:
         """Say why asking could not succeed now, or must not be tried yet."""
@@ -66,7 +73,8 @@ class Acme:
             addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM)}
         except OSError as error:  # metadata or DNS do not answer (yet)
             return f"{domain} or the metadata service: {error}"
-        if addresses != {expected}:
+        self._by_space = addresses != {expected} and self.challenges.led_here()
+        if addresses != {expected} and not self._by_space:
             return f"{domain} leads to {', '.join(sorted(addresses))}, not to {expected} alone"
         return None if shutil.which("certbot") else "certbot is not installed yet"
 
@@ -99,11 +107,11 @@ class Acme:
         )
         command = ["certbot", "certonly", "--quiet", "--non-interactive", "--agree-tos", *contact]
         command += ["--config-dir", str(home), "--work-dir", str(home / "work"), "--logs-dir", str(home / "logs")]
-        command += ["--max-log-backups", "1", "--webroot", "--webroot-path", str(self._webroot)]
-        with tempfile.TemporaryDirectory() as folder:
+        command += ["--max-log-backups", "1", "--domain", self._config.domain]
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as during:
             file = Path(folder, "request")
             file.write_text(request)
-            command += ["--domain", self._config.domain, "--csr", str(file)]
+            command += ["--csr", str(file)]
             for name in ("cert", "chain", "fullchain"):
                 command += [f"--{name}-path", f"{folder}/{name}"]
             options: dict[str, object] = {}
@@ -111,6 +119,12 @@ class Acme:
                 for path in (home, folder):
                     shutil.chown(path, self.user, self.user)
                 options = {"user": self.user, "group": self.user, "extra_groups": []}
+            if self._by_space:
+                agent = Path(folder, "agent")
+                during.enter_context(self.challenges.published(agent))
+                command += ["--manual", "--manual-auth-hook", f"{sys.executable} -I {HOOK} {agent}"]
+            else:
+                command += ["--webroot", "--webroot-path", str(self._webroot)]
             _run(command, **options)
             return _read(Path(folder, "fullchain"))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.acme import Acme
+from agent.challenges import Challenges
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import log, write
@@ -74,7 +75,8 @@ class Keeper:
     def __post_init__(self) -> None:
         self.spaces = Spaces(self.config)
         self.hasty = Spaces(self.config, pauses=HASTE_PAUSES, seconds=HASTE_SECONDS)
-        self.acme = Acme(self.config, self.places.state, self.places.webroot)
+        challenges = Challenges(self.config, lambda: Spaces(self.config))
+        self.acme = Acme(self.config, self.places.state, self.places.webroot, challenges)
         self.key = certificate_key(self.config.domain)
 
     def keep(self) -> None:

@@ -80,6 +80,10 @@ class Spaces:
         """Write an object; `headers` must have a content-type. A file is sent piece by piece."""
         self._request("PUT", bucket, key, {200}, body=body, headers=headers)
 
+    def remove(self, bucket: str, key: str) -> None:
+        """Delete an object; one that isn't there is no error."""
+        self._request("DELETE", bucket, key, {204, 404})
+
     def list(self, bucket: str, prefix: str) -> set[str]:
         """Return all keys under a prefix."""
         keys: set[str] = set()
@@ -180,6 +184,8 @@ class Spaces:
         curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{self._config.region}:s3")
         curl.setopt(pycurl.USERNAME, self._config.access_key)
         curl.setopt(pycurl.PASSWORD, self._config.secret_key)
+        if method == "DELETE":
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
         sent = {**headers, "x-amz-content-sha256": self._give(body) if method == "PUT" else NO_BODY}
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in sent.items()] + ["expect:"])
         curl.setopt(pycurl.HEADERFUNCTION, header)

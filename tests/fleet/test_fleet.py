@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.web.pages import QUESTION
+from protocol.certificate import certificate_key
 from protocol.health import UNHEALTHY_WITHIN, mark
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
@@ -271,6 +272,17 @@ def test_a_site_moves_back_to_one_droplet(fleet: Fleet) -> None:
     fleet.up({**BALANCED, "web.count": 2})
     with traffic(fleet.world) as seen:
         fleet.up({"web.loadBalancer": False, "web.count": 1, "dnsPatience": 300})
+    nothing_lost(seen)
+
+
+@pytest.mark.prove
+def test_a_site_moves_back_without_a_certificate(fleet: Fleet) -> None:
+    """The kept one has run out behind the balancer: a new one is obtained before the name leads to the Droplet."""
+    fleet.up({**BALANCED, "web.count": 1})
+    given = {"bucket": fleet.stack.outputs()["buckets"]["state"], "key": certificate_key("polls.example")}
+    python(fleet.world, 'answer = s3().delete_object(Bucket=given["bucket"], Key=given["key"]) and None', **given)
+    with traffic(fleet.world) as seen:
+        fleet.up({"web.loadBalancer": False, "dnsPatience": 300})
     nothing_lost(seen)
 
 

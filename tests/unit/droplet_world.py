@@ -64,6 +64,7 @@ class FakeSpaces:
         self.broken: set[str] = set()
         self.trouble: dict[str, int] = {}  # key -> how many tries to read it fail
         self.tries = 0  # that a client makes
+        self.removed: list[tuple[str, str, bytes, Mapping[str, str]]] = []  # bucket, key, and what was there
 
     def client(self, _config: Config, _alive: Callable[[], None], **options: Any) -> "FakeSpaces":  # noqa: ANN401
         """Make a client of the same buckets, as patient as the agent wants it."""
@@ -101,6 +102,11 @@ class FakeSpaces:
         self.headers[bucket, key] = headers
         if bucket == "state":
             self.reports.append(json.loads(body))
+
+    def remove(self, bucket: str, key: str) -> None:
+        """Delete an object."""
+        where = (bucket, key)
+        self.removed.append((*where, self.objects.pop(where), self.headers.pop(where)))
 
     def list(self, bucket: str, prefix: str) -> set[str]:
         """Return the keys under a prefix."""

@@ -44,6 +44,7 @@ set -eC
 while [ $# -gt 0 ]; do
     case "$1" in
     --csr) request=$2 ;;
+    --manual-auth-hook) CERTBOT_TOKEN=token CERTBOT_VALIDATION={validation} sh -c "$2" ;;
     --fullchain-path) chain=$2 ;;
     esac
     shift
@@ -64,6 +65,7 @@ class Droplet:
         self.metadata = {"reserved_ip/ipv4/active": "false", "reserved_ip/ipv4/ip_address": ADDRESS}
         self.addresses = [ADDRESS]
         self.spaces = FakeSpaces()
+        self.sends_to_the_space = False  # whoever the address leads to
         self.hasty: object = None  # the client before READY; None: the same
         self.places = Places(root / "droplet")
         for folder in (self.places.link.parent, self.places.state, self.places.webroot, root / "failing", root / "bin"):
@@ -72,9 +74,9 @@ class Droplet:
         KNOWN.write(root / "authority")
         for name in ("certbot", "nginx", "systemctl"):
             text = PROGRAM.format(root=root)
-            text += CERTBOT.format(root=root, authority=root / "authority") if name == "certbot" else ""
             (root / "bin" / name).write_text(text)
             (root / "bin" / name).chmod(0o755)
+        self.answers("token.thumbprint")
         monkeypatch.setenv("PATH", f"{root / 'bin'}:{os.environ['PATH']}")
         monkeypatch.setenv("TMPDIR", str(root))
         monkeypatch.setattr(acme, "metadata", self.metadata.__getitem__)
@@ -85,6 +87,11 @@ class Droplet:
         monkeypatch.setattr(certificate, "time", clock)
         self.naps: list[float] = []
         self.at_nap: Callable[[int], None] = self.stop
+
+    def answers(self, validation: str) -> None:
+        """Let certbot have this answer for a validator."""
+        text = CERTBOT.format(root=self.root, authority=self.root / "authority", validation=validation)
+        (self.root / "bin/certbot").write_text(PROGRAM.format(root=self.root) + text)
 
     def lookup(self, name: str, port: int, **_options: object) -> list[object]:
         """Resolve the domain."""
@@ -116,6 +123,8 @@ class Droplet:
         keeper.spaces = self.spaces  # type: ignore[assignment]
         keeper.hasty = self.hasty or self.spaces  # type: ignore[assignment]
         keeper.acme.user = None
+        keeper.acme.challenges.client = lambda: self.spaces  # type: ignore[assignment,return-value]
+        keeper.acme.challenges.led_here = lambda: self.sends_to_the_space  # type: ignore[method-assign]
         return keeper
 
     def run(self) -> bool:
@@ -524,6 +533,40 @@ def test_a_domain_that_leads_elsewhere_is_not_asked_for(droplet: Droplet, addres
     droplet.addresses = addresses
     assert droplet.keeper().obtain() == reason
     assert droplet.commands == []
+
+
+def test_a_domain_that_leads_to_a_balancer_may_be_asked_for(droplet: Droplet) -> None:
+    """Its Droplets send validators to the Space, where certbot's answer is for as long as they ask."""
+    droplet.leads_here()
+    droplet.addresses, droplet.sends_to_the_space = ["192.0.2.8"], True
+    droplet.at_nap = lambda _number: None
+    assert droplet.run()
+    assert droplet.kept == droplet.here
+    [(bucket, key, body, headers)] = droplet.spaces.removed
+    assert (bucket, key) == (CONFIG.assets_bucket, ".well-known/acme-challenge/token")
+    assert (body, headers["x-amz-acl"]) == (b"token.thumbprint", "public-read")
+
+
+@pytest.mark.parametrize(
+    "validation", ["../static/app.js", "another.thumbprint", "'token.x\ny'", "$(seq 9000 | tr -d '\n')"]
+)
+def test_what_is_no_answer_is_not_published(droplet: Droplet, validation: str) -> None:
+    """Certbot's user is not to write to the Space what it likes."""
+    droplet.leads_here()
+    droplet.addresses, droplet.sends_to_the_space = ["192.0.2.8"], True
+    droplet.answers(validation)
+    assert "could not be published" in (droplet.keeper().obtain() or "")
+    assert not [key for bucket, key in droplet.spaces.objects if bucket == CONFIG.assets_bucket]
+    assert droplet.spaces.removed == []
+
+
+def test_a_space_that_refuses_fails_the_attempt(droplet: Droplet) -> None:
+    """It counts, and the next one comes later."""
+    droplet.leads_here()
+    droplet.addresses, droplet.sends_to_the_space = ["192.0.2.8"], True
+    droplet.spaces.broken.add(CONFIG.assets_bucket)
+    assert "could not be published" in (droplet.keeper().obtain() or "")
+    assert (droplet.places.state / "failures").read_text() == "x"
 
 
 def test_nothing_is_asked_of_certbot_before_it_is_there(droplet: Droplet) -> None:
