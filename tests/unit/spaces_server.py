@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         action = self.server.next.pop(0) if self.server.next else answer(200)
         action(self)
 
-    do_PUT = do_GET  # noqa: N815
+    do_PUT = do_DELETE = do_GET  # noqa: N815
 
     def do_CONNECT(self) -> None:
         """Be the proxy, too, for any name."""

@@ -153,6 +153,19 @@ def test_a_put_is_signed(server: SpacesServer, key: str, body: bytes) -> None:
     assert signed(request, key)
 
 
+@pytest.mark.parametrize("status", [204, 404])
+def test_a_removal_is_signed(server: SpacesServer, status: int) -> None:
+    """What is not there is no error; what comes after it by the same connection is another kind of request."""
+    server.next = [answer(status), answer(200, b"{}")]
+    ours = client(server.server_port)
+    ours.remove("assets", "a/b")
+    ours.get("releases", "c")
+    removal, plain = server.requests
+    assert (removal.method, plain.method) == ("DELETE", "GET")
+    assert signed(removal, "a/b")
+    assert signed(plain, "c")
+
+
 def test_an_idle_connection_that_was_closed_costs_no_pause(server: SpacesServer, pauses: list[float]) -> None:
     """Spaces close connections when they like, even when the next request is on its way."""
     server.next = [answer(200, b"1"), hang_up, answer(200, b"2")]
