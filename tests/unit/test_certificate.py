@@ -373,7 +373,7 @@ def test_what_has_less_than_a_third_left_is_replaced(droplet: Droplet) -> None:
     assert droplet.here == own
     droplet.spaces.objects.clear()
     droplet.has(own := document(droplet.root, days=29, since=61))
-    droplet.at_nap = lambda _number: None
+    droplet.at_nap = lambda number: droplet.stop(number) if number > 9 else None
     assert droplet.run()
     assert droplet.here != own
     assert droplet.kept == droplet.here
@@ -385,7 +385,7 @@ def test_what_a_person_wants_replaced_is_replaced(droplet: Droplet) -> None:
     droplet.leads_here()
     droplet.has(own := document(droplet.root, days=89))
     droplet.places.replace.touch()
-    droplet.at_nap = lambda _number: None
+    droplet.at_nap = lambda number: droplet.stop(number) if number > 9 else None
     assert droplet.run()
     assert droplet.commands.count("certbot") == 1
     assert droplet.here != own
@@ -404,7 +404,7 @@ def test_spaces_are_not_needed_to_obtain_one(droplet: Droplet, capsys: pytest.Ca
         return working(bucket, key, unless=unless)
 
     droplet.spaces.get = broken  # type: ignore[method-assign]
-    droplet.at_nap = lambda _number: None
+    droplet.at_nap = lambda number: droplet.stop(number) if number > 9 else None
     assert droplet.run()
     assert droplet.commands == ["READY=1", "certbot", "nginx", "systemctl"]
     told = [line for line in capsys.readouterr().out.splitlines() if "503" in line]
@@ -539,7 +539,7 @@ def test_a_domain_that_leads_to_a_balancer_may_be_asked_for(droplet: Droplet) ->
     """Its Droplets send validators to the Space, where certbot's answer is for as long as they ask."""
     droplet.leads_here()
     droplet.addresses, droplet.sends_to_the_space = ["192.0.2.8"], True
-    droplet.at_nap = lambda _number: None
+    droplet.at_nap = lambda number: droplet.stop(number) if number > 9 else None
     assert droplet.run()
     assert droplet.kept == droplet.here
     [(bucket, key, body, headers)] = droplet.spaces.removed
