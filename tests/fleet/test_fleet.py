@@ -36,7 +36,12 @@ FAILOVER = 60  # seconds that errors may last after the database's primary died
 # What a cluster of before may have, and a new one (at $260 a month).
 WITH_A_STANDBY: dict[str, Settings] = {
     "standard": {"database.size": "db-s-1vcpu-2gb", "database.nodes": 2, "database.acceptPlan": True},
-    "advanced": {"database.edition": "advanced", "database.size": "gd-2vcpu-8gb", "database.nodes": 2},
+    "advanced": {
+        "database.edition": "advanced",
+        "database.size": "gd-2vcpu-8gb",
+        "database.nodes": 2,
+        "database.acceptPlan": False,
+    },
 }
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 LOCK = "BEGIN; LOCK TABLE polls_choice IN ACCESS SHARE MODE; SELECT pg_sleep(45)"

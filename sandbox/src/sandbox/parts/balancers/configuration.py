@@ -72,8 +72,8 @@ def states(balancer: LoadBalancer, healthy: Collection[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# 307 keeps the method: nothing is lost of a form that was sent to http.
-_REDIRECT = "  http-request redirect scheme https code 307"
+# 307 keeps the method: nothing is lost of a form that was sent to http. Without a port that was named: https has another.
+_REDIRECT = "  http-request redirect location https://%[req.hdr(host),regsub(:80$,)]%[pathq] code 307"
 
 
 def _name(rule: ForwardingRule) -> str:
