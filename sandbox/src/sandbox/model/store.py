@@ -95,6 +95,12 @@ class Store:
         """Return all resources of a kind, oldest first."""
         return self._select("WHERE kind = ? ORDER BY rowid", (kind,))
 
+    def count(self, kind: str) -> int:
+        """Return how many resources of a kind there are."""
+        with self._lock:
+            [count] = self._connection.execute("SELECT count(*) FROM resources WHERE kind = ?", (kind,)).fetchone()
+        return int(count)
+
     def all(self) -> Resources:
         """Return everything that exists, oldest first; history and settings don't count."""
         kinds = "'action', 'droplet_destruction', 'first_project', 'metrics_credentials', 'switches'"
