@@ -33,7 +33,7 @@ class Site:
     @property
     def host(self) -> str:
         """The site's name."""
-        return str(urlsplit(self.url).hostname)
+        return host_of(self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,11 @@ def _unreachable(url: str, error: "httpx.TransportError") -> Answer:
     else:
         fix = UNREACHED
     return Answer(f"{url} could not be reached: {text}", fix)
+
+
+def host_of(url: str) -> str:
+    """Return the name in a URL."""
+    return str(urlsplit(url).hostname)
 
 
 def leads_to(url: str, address: str) -> bool:
