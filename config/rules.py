@@ -76,6 +76,19 @@ def _network_rules(config: StackConfig) -> Iterator[str]:
                 )
 
 
+def _address_rules(config: StackConfig) -> Iterator[str]:
+    """Each Droplet needs an address of the VPC, twice while all are replaced, and so does what is beside them."""
+    others = config.database.nodes + config.web.load_balancer
+    needed = 2 * config.web.count + others
+    most = IPv4Network(config.network.cidr).num_addresses - 2  # its first and its last are nobody's
+    if needed > most:
+        yield (
+            f"web.count: must fit network.cidr, which has {most} addresses, got {config.web.count} Droplets, twice "
+            f"that while they are replaced, and {others} beside them; lower it, or make a stack with a larger "
+            "network.cidr"
+        )
+
+
 def _networks(path: Path) -> Iterator[tuple[str, IPv4Network]]:
     """Name and network of another stack; nothing when its settings are wrong, which is said when it is run."""
     try:
@@ -92,7 +105,7 @@ def _pool_rules(config: StackConfig) -> Iterator[str]:
         if problem == budget.demand():
             yield (
                 f"web: more clients than a pool accepts, got {problem}; "
-                "lower web.workers or web.threads, or use a smaller web.size"
+                "lower web.workers or web.threads, use a smaller web.size, or fewer Droplets (web.count)"
             )
         else:
             yield (
@@ -226,6 +239,7 @@ RULES: tuple[Callable[[StackConfig], Iterator[str]], ...] = (
     _extension_rules,
     _node_rules,
     _network_rules,
+    _address_rules,
     _pool_rules,
     _web_rules,
     _ssh_rules,

@@ -25,10 +25,17 @@ def _droplet_size(value: str) -> str:
     return value
 
 
+# As many as benchmarks/scale.py has measured. A balancer takes any number by a tag; what else limits them depends on
+# other settings (config/rules.py) or on the account, whose limit an update asks for.
+MOST = 200
+
+
 class WebConfig(Section):
     """The Droplets, and what stands before them."""
 
-    count: int = Field(default=1, ge=1, le=50, description="how many Droplets; more than 1 need loadBalancer")
+    count: int = Field(
+        default=1, ge=1, le=MOST, description=f"how many Droplets, at most {MOST}; more than 1 need loadBalancer"
+    )
     load_balancer: bool = Field(
         default=False, description="true puts DigitalOcean's load balancer before the Droplets, and TLS there"
     )

@@ -16,8 +16,10 @@ from provider.actions import (
     pause,
     report,
     text_problems,
+    warn,
 )
-from provider.public_site import addresses
+from provider.public_site import addresses, host_of
+from provider.record_ttl import ttl_of
 
 POLL_SECONDS = 1.0
 INPUTS = ("url", "address", "dns", "old_is_asked_for", "patience")
@@ -40,29 +42,61 @@ class HandoverProvider(ResourceProvider):
 
     def update(self, id_: str, olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """Wait, if the name leads to another address than last time."""
-        old, since = (olds["old_address"], olds["since"]) if "since" in olds else (olds["address"], "")
+        left = {"old_address": olds["address"], "since": ""}  # what an update leaves that does not come to the end
+        left |= {name: olds[name] for name in ("old_address", "since", "old_ttl") if name in olds}
+        old = left["old_address"]
         if old != news["address"] and news["patience"]:
             try:
-                _require_moved(news, old)
-                since = since or datetime.now(UTC).isoformat(timespec="seconds")
-                _wait(news, old, datetime.fromisoformat(since))
+                if news["dns"] == "external":
+                    left["old_ttl"] = _require_moved(news, old, left.get("old_ttl"))
+                left["since"] = left["since"] or datetime.now(UTC).isoformat(timespec="seconds")
+                asked_for = float(left.get("old_ttl") or news["old_is_asked_for"])
+                _wait(news, old, datetime.fromisoformat(left["since"]), asked_for)
+            except StillTheOldError as error:
+                raise PartlyMade(str(error), id_, _outputs(news) | left | {"old_ttl": error.ttl, "since": ""}) from None
             except ActionError as error:
-                raise PartlyMade(str(error), id_, _outputs(news) | {"old_address": old, "since": since}) from None
+                raise PartlyMade(str(error), id_, _outputs(news) | left) from None
         return UpdateResult(_outputs(news))
 
 
-def _require_moved(news: dict[str, Any], old: str) -> None:
-    """Refuse to go on while a name that we don't manage leads to the old address."""
-    if news["dns"] == "external" and old in addresses(news["url"]):
-        raise ActionError(
-            f"{news['url']}: still leads to {old}, which serves as before; change its DNS record to {news['address']}, "
-            "then run `pulumi up` again"
-        )
+class StillTheOldError(ActionError):
+    """A name that we don't manage leads to the old address; its record may be remembered for `ttl` seconds."""
+
+    def __init__(self, problem: str, ttl: int) -> None:
+        super().__init__(problem)
+        self.ttl = ttl
 
 
-def _wait(news: dict[str, Any], old: str, since: datetime) -> None:
+def _require_moved(news: dict[str, Any], old: str, seen: int | None) -> int:
+    """Return for how long the old record may be remembered; refuse to go on while the name leads to the old address.
+
+    What was `seen` while that record was there counts. The TTL of the one in its place is taken for the old one's.
+    """
+    if old not in addresses(news["url"]):
+        return seen or _ttl(news)
+    ttl = _ttl(news)
+    raise StillTheOldError(
+        f"{news['url']}: still leads to {old}, which serves as before; change its DNS record to {news['address']}, "
+        f"then run `pulumi up` again, which waits until the record of now has run out, {ttl} s",
+        ttl,
+    )
+
+
+def _ttl(news: dict[str, Any]) -> int:
+    """Look up for how long the record of the name may be remembered; less than our own records have it is not."""
+    least = int(news["old_is_asked_for"])
+    found = ttl_of(host_of(news["url"]))
+    if found.is_the_zones and found.seconds is not None:
+        return max(1, found.seconds)
+    seconds = max(least, found.seconds or 0)
+    why = "no name server answered" if found.seconds is None else "only a resolver answered, which knows what is left"
+    warn(f"{news['url']}: for how long its DNS record may be remembered is not known ({why}), {seconds} s is assumed")
+    return seconds
+
+
+def _wait(news: dict[str, Any], old: str, since: datetime, asked_for: float) -> None:
     """Wait until the old record has run out everywhere; raises ActionError when that is longer than allowed."""
-    until = since + timedelta(seconds=float(news["old_is_asked_for"]))
+    until = since + timedelta(seconds=asked_for)
     allowed = datetime.now(UTC) + timedelta(seconds=float(news["patience"]))
     while (left := (until - datetime.now(UTC)).total_seconds()) > 0:
         if until > allowed:

@@ -110,11 +110,14 @@ class RolloutProvider(SpacesProvider):
         def write(desired: Desired) -> None:
             spaces.put_json(bucket, DESIRED, desired.document())
 
+        desired = _start(spaces, bucket, Desired(release=release, attempt=1, good=good), reports)
+        # At a stack's very first attempt nobody serves anything, so all but the one that migrates may begin together.
+        is_first = desired.attempt == 1 and good is None
         turns = Turns(
             reports=reports,
-            max_unavailable=int(props["max_unavailable"]),
+            max_unavailable=len(reports.droplets) if is_first else int(props["max_unavailable"]),
             deadline=float(props["deadline"]),
-            desired=_start(spaces, bucket, Desired(release=release, attempt=1, good=good), reports),
+            desired=desired,
             write=write,
         )
         try:

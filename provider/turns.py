@@ -1,5 +1,6 @@
 """The Droplets of a rollout: first one of them gets the release, then the others, as many at once as may be away."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -17,6 +18,8 @@ POLL_SECONDS = 0.5
 # For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,
 # or systemd is about to start an agent that ended.
 BOOTSTRAP_SECONDS = 60.0
+
+SHOWN = 5  # Droplets of which each is shown
 
 States = Mapping[str, NodeReport | None]  # by Droplet
 
@@ -128,14 +131,15 @@ class Turns:
             warn(f"Droplet{'s' if len(droplets) > 1 else ''} {', '.join(droplets)}: {note}")
 
     def progress(self, states: States, current: Mapping[str, NodeReport]) -> str:
-        """Return a line that says where each Droplet is."""
-        phases = []
-        for one, state in states.items():
-            if state and state.phase == "bootstrap":
-                phases.append(f"Droplet {one}: can't start its agent, {state.error}")
-            else:
-                phases.append(f"Droplet {one}: {current[one].phase if one in current else 'not begun'}")
-        return f"attempt {self.desired.attempt}, {', '.join(phases)}"
+        """Return a line that says where each Droplet is; of many, how many are where."""
+        stuck = {one: state.error for one, state in states.items() if state and state.phase == "bootstrap"}
+        phases = {one: current[one].phase if one in current else "not begun" for one in states if one not in stuck}
+        said = [f"Droplet {one}: can't start its agent, {error}" for one, error in stuck.items()]
+        if len(phases) > SHOWN:
+            said += [f"{count} {phase}" for phase, count in Counter(phases.values()).items()]
+        else:
+            said += [f"Droplet {one}: {phase}" for one, phase in phases.items()]
+        return f"attempt {self.desired.attempt}, {', '.join(said)}"
 
 
 def _late(droplet: str, state: NodeReport | None, deadline: float) -> str:

@@ -26,7 +26,8 @@ from protocol.node import node_key
 from protocol.release import DESIRED, Desired
 
 INTERVAL = 3  # seconds between two looks
-SOON, SOON_FOR = 0.5, 600  # seconds; while it waits for its turn
+SOON, SOON_FOR = 0.5, 600  # seconds; while its turn is near
+NEAR = 10  # so many of those that wait are: all of many together would ask more than Spaces answer
 KEPT_RELEASES = 5
 PROBATION = 600  # seconds after its switch in which a release that crashes is taken back
 PROBATION_WINDOW = 60  # seconds, in which that many crashes count
@@ -121,7 +122,7 @@ class Follower:
         joins = not self.state.good  # it serves nothing yet
         meanwhile = replace(desired, release=desired.good, complete=True) if desired.good else None
         if self.has_answered(desired):
-            self.remember(replace(self.state, etag=answer.etag))
+            self.note(replace(self.state, etag=answer.etag))
         elif self.droplet_id in desired.turns or (desired.complete and joins):
             self.roll_out(desired, answer.etag)
         elif joins and meanwhile and not self.prepared and not self.has_answered(meanwhile):
@@ -131,7 +132,8 @@ class Follower:
         else:
             # One that is to be replaced, or has just joined. It goes on as it is.
             self.prepared = None
-            self.remember(replace(self.state, phase="waiting", healthy=False, etag=answer.etag))
+            state = replace(self.state, phase="waiting", healthy=False, etag=answer.etag)
+            (self.note if self.state.phase == "waiting" else self.remember)(state)
 
     def has_answered(self, desired: Desired) -> bool:
         """Whether this attempt has come to an end here."""
@@ -140,13 +142,20 @@ class Follower:
 
     def prepare(self, desired: Desired, etag: str) -> None:
         """Do what can be done before it is this Droplet's turn."""
+        waited = self.prepared
         rollout = self.begun(desired)
-        text = self.failure_of(rollout, rollout.prepare)
-        if text is None and not rollout.serves:
-            self.prepared, self.soon_until = rollout, time.monotonic() + SOON_FOR
-            self.remember(replace(self.state, phase="prepared", etag=etag))
-        else:
+        text = None if rollout is waited else self.failure_of(rollout, rollout.prepare)
+        if text is not None or rollout.serves:
             self.end(rollout, text, etag)
+            return
+        self.prepared, self.soon_until = rollout, time.monotonic() + SOON_FOR if self.is_near(desired) else 0
+        state = replace(self.state, phase="prepared", etag=etag)
+        (self.note if rollout is waited else self.remember)(state)
+
+    def is_near(self, desired: Desired) -> bool:
+        """Whether it is among the next whose turn comes; the order is that of the document, as the runner lets them."""
+        waiting = [one for one in desired.droplets if one not in desired.turns]
+        return self.droplet_id in waiting[:NEAR]
 
     def roll_out(self, desired: Desired, etag: str) -> None:
         """Let visitors have the release."""
@@ -285,6 +294,14 @@ class Follower:
         self.keep(replace(state, at=now(), reported=False))
         if self.tell(self.state):
             self.keep(replace(self.state, reported=True))
+
+    def note(self, state: State) -> None:
+        """Keep what is no news to the runner.
+
+        desired.json changes with each turn: of n Droplets each would write n reports in a release, and the runner read
+        them.
+        """
+        (self.keep if self.state.reported else self.remember)(state)
 
     def tell(self, state: State) -> bool:
         """Tell the runner, or say why that has to wait."""

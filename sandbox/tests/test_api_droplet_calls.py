@@ -60,6 +60,20 @@ def test_the_account_has_a_limit_of_droplets(api: Api) -> None:
     assert len(api.client.droplets.list()["droplets"]) == 3
 
 
+def test_many_droplets_have_an_address_each(api: Api) -> None:
+    """More than a network has room for, where no machine needs a way to its own."""
+    api.switch(droplet_limit="300")
+    body = MANY | {"vpc_uuid": api.vpc()["id"]}
+    for start in range(0, 100, 10):
+        names = [f"web-{number}" for number in range(start, start + 10)]
+        api.ok(api.post("/v2/droplets", body | {"names": names}))
+    settled(api)
+    found = api.client.droplets.list(per_page=200)["droplets"]
+    networks = [one for droplet in found for one in droplet["networks"]["v4"]]
+    for kind in ("public", "private"):
+        assert len({one["ip_address"] for one in networks if one["type"] == kind}) == 100
+
+
 def test_any_region_of_a_city(api: Api) -> None:
     """A region's name without its number is enough."""
     made = api.ok(api.post("/v2/droplets", DROPLET | {"region": "ams"}))["droplet"]

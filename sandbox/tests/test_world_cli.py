@@ -102,7 +102,7 @@ def test_switches_are_shown_and_set(tmp_path: Path) -> None:
         ["old-clusters", "off", "(or", "on):", "the"],
         ["advanced-pools", "on", "(or", "off):", "Advanced"],
         ["advanced-ca", "none", "(or", "empty", "or"],
-        ["droplet-limit", "90", "(or", "3):", "how"],
+        ["droplet-limit", "90", "(or", "3", "or"],
         ["rate-limit", "off", "(or", "on):", "the"],
     ]
     assert sandbox("switch", "--home", home, "old-clusters", "on")[1].startswith("old-clusters    on ")

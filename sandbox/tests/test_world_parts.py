@@ -292,6 +292,23 @@ def test_pids_of_a_group_include_those_below(unified: Path) -> None:
     assert cgroups.pids(root=unified) == {12, 13, 14}
 
 
+def test_who_only_reads_a_store_sees_what_others_write(tmp_path: Path) -> None:
+    """What was listed is kept until somebody has written, whatever that was; who has the list may do with it."""
+    store = Store(tmp_path / "api.sqlite")
+    store.put("droplet", 7, {"name": "web-1"})
+    reader = Store(tmp_path / "api.sqlite", read_only=True)
+    reader.list("droplet").clear()
+    assert [one.id for one in reader.list("droplet")] == ["7"]
+    store.put("droplet", 8, {"name": "web-2"})
+    assert [one.id for one in reader.list("droplet")] == ["7", "8"]
+    store.put("droplet", 8, {"name": "web-3"})
+    assert [one.body["name"] for one in reader.list("droplet")] == ["web-1", "web-3"]
+    store.delete("droplet", 7)
+    assert ([one.id for one in reader.list("droplet")], reader.count("droplet")) == (["8"], 1)
+    for one in (reader, store):
+        one.close()
+
+
 def test_metadata_of_a_droplet(tmp_path: Path) -> None:
     """Values, indices and lists as the real service answers them, and nothing of other Droplets."""
     store = Store(tmp_path / "api.sqlite")

@@ -55,6 +55,26 @@ def test_a_droplet_prepares_and_waits_for_its_turn(world: World) -> None:
     assert not world.ran("check")
 
 
+def test_the_turns_of_others_are_no_news_and_only_who_is_next_looks_often(world: World) -> None:
+    """Else all of many Droplets would write with each turn, and ask Spaces twice a second until all have it."""
+    others = [str(number) for number in range(100, 130)]
+    droplets, agent = [*others, "7"], follow.Follower(machine=world.machine, config=CONFIG)
+
+    def after(turns: int) -> bool:
+        world.desire(1, droplets=droplets, turns=others[:turns], complete=False)
+        agent.try_to_look()
+        return agent.soon_until > 0
+
+    assert [after(turns) for turns in (1, 2, 20, 21, 22)] == [False, False, False, True, True]
+    assert [report["phase"] for report in world.spaces.reports] == [*PREPARING, "prepared"]
+    world.desire(1, droplets=droplets, turns=droplets, complete=False)
+    agent.try_to_look()
+    assert world.report["phase"] == "done"
+    world.spaces.reports.clear()
+    world.desire(1, droplets=droplets, turns=droplets)
+    assert world.run() == [], "nor is it that all are done"
+
+
 def test_a_release_that_cannot_work_fails_before_its_turn(world: World) -> None:
     """So no Droplet at all lets visitors have it."""
     good = world.desire(1)
@@ -103,8 +123,7 @@ def test_who_is_to_be_replaced_keeps_what_it_serves(world: World) -> None:
     assert world.run() == ["waiting"]
     assert not world.ran("uv sync")
     world.desire(2, marker="2", droplets=("8", "9"), turns=("8", "9"))
-    assert world.run() == ["waiting"]
-    assert world.run() == []
+    assert world.run() == [], "it has said so"
     assert world.current == old
 
 

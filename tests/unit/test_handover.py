@@ -1,15 +1,17 @@
 """A site that moves to another address: it serves there first, and the old one until nobody asks for it."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from provider import handover, new_address
-from provider.actions import ActionError, PartlyMade
+from provider.actions import ActionError, Operation, PartlyMade, running
 from provider.handover import HandoverProvider
 from provider.new_address import NewAddressProvider
 from provider.public_site import Answer, Site
+from provider.record_ttl import Ttl
 
 OLD, NEW = "203.0.113.9", "203.0.113.80"
 
@@ -133,17 +135,70 @@ def test_a_record_that_lives_longer_than_allowed_is_said_and_kept(clock: Clock) 
     assert HandoverProvider().update("id", caught.value.outs, move(NEW, patience=0, **long)).outs is not None
 
 
-def test_a_name_that_others_keep_is_theirs_to_change(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time begins once it leads elsewhere."""
+def zones(seconds: int) -> Ttl:
+    """What a server of the zone says."""
+    return Ttl(seconds, is_the_zones=True)
+
+
+@pytest.fixture
+def leads(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Where a name leads that others keep."""
     leads = {OLD}
     monkeypatch.setattr(handover, "addresses", lambda _url: leads)
+    return leads
+
+
+def test_a_name_that_others_keep_is_theirs_to_change(
+    clock: Clock, leads: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time begins once it leads elsewhere; it is that of the record that was there."""
+    ttls = {OLD: 200, NEW: 30}
+    monkeypatch.setattr(handover, "ttl_of", lambda name: zones(ttls[max(leads)] * (name == "shop.example")))
     external = move(NEW, dns="external")
-    with pytest.raises(PartlyMade, match=f"change its DNS record to {NEW}") as caught:
+    with pytest.raises(
+        PartlyMade, match=f"change its DNS record to {NEW}, .* until the record of now has run out, 200 s"
+    ) as caught:
         HandoverProvider().update("id", move(OLD, dns="external"), external)
     clock.step(1000)
-    leads.clear()
+    leads.remove(OLD)
+    leads.add(NEW)
     HandoverProvider().update("id", caught.value.outs, external)
-    assert clock.waited == 1060
+    assert clock.waited == 1200
+
+
+def test_a_record_of_others_that_lives_longer_than_allowed_is_said(
+    clock: Clock, leads: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of ours is; the time is that of the record that took its place, if the one before was never seen."""
+    monkeypatch.setattr(handover, "ttl_of", lambda _name: zones(3600))
+    leads.clear()
+    external = move(NEW, dns="external")
+    with pytest.raises(PartlyMade, match="3600 s from now, which is longer than dnsPatience") as caught:
+        HandoverProvider().update("id", move(OLD, dns="external"), external)
+    clock.step(3600)
+    assert HandoverProvider().update("id", caught.value.outs, external).outs == external
+    assert clock.waited == 3600
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (Ttl(None), "(no name server answered), 60 s is assumed"),
+        (Ttl(7), "(only a resolver answered, which knows what is left), 60 s is assumed"),
+        (Ttl(150), "(only a resolver answered, which knows what is left), 150 s is assumed"),
+    ],
+)
+def test_where_no_server_of_the_zone_answers_the_time_is_assumed_and_that_is_said(
+    clock: Clock, leads: set[str], monkeypatch: pytest.MonkeyPatch, found: Ttl, said: str
+) -> None:
+    """Not less than our own records have."""
+    monkeypatch.setattr(handover, "ttl_of", lambda _name: found)
+    leads.clear()
+    warnings: list[str] = []
+    with running(Operation(threading.Event(), lambda _text: None, warnings.append)):
+        HandoverProvider().update("id", move(OLD, dns="external"), move(NEW, dns="external"))
+    assert warnings == [f"https://shop.example: for how long its DNS record may be remembered is not known {said}"]
+    assert said.endswith(f", {clock.waited:.0f} s is assumed")
 
 
 def test_moving_back_before_the_end_waits_for_nothing(clock: Clock) -> None:

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-CLIENTS = {"boto3", "botocore", "cryptography", "httpx", "psycopg"}
+CLIENTS = {"boto3", "botocore", "cryptography", "dns", "httpx", "psycopg"}
 SDK = {"pulumi_digitalocean", "pulumi_digitalocean.kubernetes_cluster"}
 
 

@@ -1,4 +1,6 @@
+import itertools
 import json
+import random
 import socket
 import ssl
 import threading
@@ -41,7 +43,8 @@ class Site:
     resolved: bool = True
     address: str = ADDRESS
     droplets: tuple[str, ...] = ("101",)  # that answer by turns
-    turns: int = 0
+    leaving: tuple[str, ...] = ()  # that answer by turns with the others, with the release of before
+    turns: Iterator[int] = field(default_factory=itertools.count)
     waits: int = 0
     changes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -73,9 +76,10 @@ def handler(site: Site, *, tls: bool) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name is http.server's
             if self.path == "/healthz":
-                site.turns += 1
-                served_by = mark(site.droplets[site.turns % len(site.droplets)])
-                document = {"status": "ok", "release": site.release, "served_by": served_by}
+                droplets = (*site.leaving, *site.droplets)
+                served_by = droplets[next(site.turns) % len(droplets)]
+                release = "r1" if served_by in site.leaving else site.release
+                document = {"status": "ok", "release": release, "served_by": mark(served_by)}
                 self.answer(site.health_status, json.dumps(document))
             elif not tls and site.location:
                 self.send_response(301)
@@ -209,7 +213,7 @@ def test_with_external_dns_a_missing_record_ends_well_and_is_named(
     vars(site).update(change)
     if site.resolved:
         # What the old site serves does not concern us.
-        monkeypatch.setattr(probe, "ask", lambda _site: probe.Answer("another site"))
+        monkeypatch.setattr(probe, "ask", lambda *_: probe.Answer("another site"))
     created = ProbeProvider().create(props(buckets, dns="external"))
     assert created.outs is not None
     assert created.outs["pending"] == "create the DNS record `polls.example. A 203.0.113.7`, then run `pulumi up` again"
@@ -246,6 +250,44 @@ def test_a_droplet_that_never_answers_is_named(site: Site, buckets: Buckets) -> 
     site.droplets = ("101",)
     with pytest.raises(ActionError, match="Droplet 102 has not answered there; see the health of the load balancer's"):
         ProbeProvider().create(props(buckets, droplet_ids=["101", "102"], deadline=0.05))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_of_many_is_heard_though_visitors_take_turns(
+    site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Who answers is as good as drawn then, and hardly a round hears all: who was heard is not asked for again."""
+    drawn, droplets = random.Random(seed), [str(number) for number in range(200)]  # noqa: S311 - of Droplets
+    asked: list[str] = []
+
+    def answer(*_: object) -> probe.Answer:
+        asked.append(drawn.choice(droplets))
+        return probe.Answer(served_by=mark(asked[-1]))
+
+    monkeypatch.setattr(probe, "ask", answer)
+    ProbeProvider().create(props(buckets, droplet_ids=droplets))
+    assert good(buckets) == RELEASE
+    assert set(asked) == {*droplets}
+    assert len(asked) < 200 * 12, "some 1180 are expected; with so many one is missed in a case of a thousand"
+    assert site.waits * probe.POLL_SECONDS < 75, "seconds, of 300"
+
+
+@pytest.mark.usefixtures("site")
+def test_of_many_that_do_not_answer_some_are_named(buckets: Buckets) -> None:
+    """Fifty ids hide the words behind them."""
+    droplets = [str(number) for number in range(101, 151)]
+    with pytest.raises(ActionError, match="Droplet 102, 103, 104, 105, 106 and 44 more has not answered there"):
+        ProbeProvider().create(props(buckets, droplet_ids=droplets, deadline=0))
+
+
+def test_who_is_about_to_go_may_have_the_release_of_before(site: Site, buckets: Buckets) -> None:
+    """All Droplets are replaced, with a new release: the old ones stand behind the balancer to the update's end."""
+    site.droplets, site.leaving = ("103", "104"), ("101", "102")
+    ProbeProvider().create(props(buckets, droplet_ids=["103", "104"]))
+    assert (good(buckets), site.waits) == (RELEASE, 0)
+    site.droplets = ()
+    with pytest.raises(ActionError, match="serves release 'r1'"):
+        ProbeProvider().create(props(buckets, droplet_ids=["103", "104"], deadline=0))
 
 
 def test_an_address_is_asked_as_visitors_will(site: Site) -> None:

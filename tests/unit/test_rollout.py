@@ -141,7 +141,23 @@ def test_the_next_release_counts_on(cloud: Cloud) -> None:
 
 def test_every_droplet_has_to_be_done(cloud: Cloud) -> None:
     """One that is slow is waited for; one begins, and once it is done the others, as many at once as may be away."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, desired(1, 1, *LET))
+    cloud.upload(2)
+    assert seen_turns(cloud, 2) == [(LET[:1], False), (LET[:1], False), (LET[:3], False), (LET, False), (LET, True)]
+
+
+def test_where_nobody_serves_yet_all_begin_once_the_first_is_done(cloud: Cloud) -> None:
+    """At a stack's first attempt no visitor can lose anything; fifty Droplets one by one would take an hour."""
     cloud.upload(1)
+    assert seen_turns(cloud, 1) == [(LET[:1], False), (LET[:1], False), (LET, False), (LET, False), (LET, True)]
+
+
+LET = ["101", "102", "103", "104"]
+
+
+def seen_turns(cloud: Cloud, number: int) -> list[tuple[list[str], bool]]:
+    """Roll a release out, two Droplets at once; return whose turn it was, and whether it was complete, at each wait."""
     cloud.script = {
         "101": [None, DONE],
         "102": [None, None, DONE],
@@ -157,10 +173,8 @@ def test_every_droplet_has_to_be_done(cloud: Cloud) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(turns, "pause", watched)
-        RolloutProvider().create(cloud.props(1, "101", "102", "103", "104") | {"max_unavailable": 2})
-    let = ["101", "102", "103", "104"]
-    assert seen == [(let[:1], False), (let[:1], False), (let[:3], False), (let, False)]
-    assert (cloud.get(DESIRED)["turns"], cloud.get(DESIRED)["complete"]) == (let, True)
+        RolloutProvider().create(cloud.props(number, *LET) | {"max_unavailable": 2})
+    return [*seen, (cloud.get(DESIRED)["turns"], cloud.get(DESIRED)["complete"])]
 
 
 def test_a_report_of_another_release_or_attempt_is_not_taken(cloud: Cloud) -> None:
@@ -293,6 +307,17 @@ def test_a_rollout_says_where_each_droplet_is(cloud: Cloud) -> None:
         "attempt 1, Droplet 101: not begun, Droplet 102: not begun",
         "attempt 1, Droplet 101: build, Droplet 102: not begun",
     ]
+
+
+def test_of_many_droplets_it_says_how_many_are_where(cloud: Cloud) -> None:
+    """Two hundred of them in a line nobody reads."""
+    cloud.upload(1)
+    droplets = [str(number) for number in range(101, 111)]
+    cloud.script = {one: [("prepared", False, None), DONE] for one in droplets}
+    said: list[str] = []
+    with running(Operation(threading.Event(), said.append, said.append)):
+        RolloutProvider().create(cloud.props(1, *droplets))
+    assert said == ["attempt 1, 10 not begun", "attempt 1, 10 prepared"]
 
 
 def test_what_a_person_should_know_of_a_release_that_serves_is_a_warning(cloud: Cloud) -> None:

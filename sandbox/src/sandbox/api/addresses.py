@@ -6,8 +6,10 @@ from ipaddress import IPv4Network, ip_network
 from sandbox.api import errors
 from sandbox.model.store import Resource, Store
 from sandbox.model.topology_of import cluster_nodes
+from sandbox.world.world import Depth
 
 _PUBLIC = IPv4Network("198.51.100.0/24")
+_MORE = IPv4Network("203.0.113.0/24")  # where no machine needs a way to its address
 # Last octets in the public range; .1 is the gateway and .2 the internet side.
 _DROPLETS = range(10, 100)
 _CLUSTERS = range(100, 150)
@@ -29,9 +31,12 @@ def _clusters(store: Store) -> list[Resource]:
     return store.list("database") + store.list("database_leaving")
 
 
-def droplet(store: Store) -> str:
-    """Return a public address for a Droplet."""
-    return _first(_DROPLETS, {d.private["public_ip"] for d in store.list("droplet")}, "droplets")
+def droplet(store: Store, depth: Depth) -> str:
+    """Return a public address for a Droplet; at depth `api` there are more than a network has room for."""
+    taken = {droplet.private["public_ip"] for droplet in store.list("droplet")}
+    if depth == "api" and taken >= {str(_PUBLIC.network_address + number) for number in _DROPLETS}:
+        return _first(range(1, _MORE.num_addresses - 1), taken, "droplets", _MORE)
+    return _first(_DROPLETS, taken, "droplets")
 
 
 def cluster(store: Store) -> str:

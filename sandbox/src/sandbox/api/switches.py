@@ -27,7 +27,7 @@ class Switches(BaseModel):
         description="what is answered to who asks for an Advanced cluster's authority: "
         "404, an empty certificate, or the one that signs it here",
     )
-    droplet_limit: Literal["90", "3"] = Field(
+    droplet_limit: Literal["90", "3", "300"] = Field(
         default="90", description="how many Droplets the account may have at once"
     )
     rate_limit: bool = Field(

@@ -61,6 +61,10 @@ class Store:
             f"{path.as_uri()}?mode={mode}", uri=True, check_same_thread=False, timeout=10
         )
         self._lock = threading.RLock()
+        # Of who only reads: what was listed, as long as nobody has written since. With many Droplets a list takes a
+        # while, and a simulated balancer asks for it at each check of each of them.
+        self._listed: dict[str, Resources] | None = {} if read_only else None
+        self._version = 0
         if not read_only:
             path.chmod(0o600)  # passwords and user data are in it
             self._connection.execute("PRAGMA journal_mode=WAL")
@@ -93,7 +97,24 @@ class Store:
 
     def list(self, kind: str) -> Resources:
         """Return all resources of a kind, oldest first."""
-        return self._select("WHERE kind = ? ORDER BY rowid", (kind,))
+        where = "WHERE kind = ? ORDER BY rowid"
+        if self._listed is None:
+            return self._select(where, (kind,))
+        with self._lock:
+            # Another one when others have written: https://sqlite.org/pragma.html#pragma_data_version
+            [version] = self._connection.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                self._version = version
+                self._listed.clear()
+            if kind not in self._listed:
+                self._listed[kind] = self._select(where, (kind,))
+            return [*self._listed[kind]]
+
+    def count(self, kind: str) -> int:
+        """Return how many resources of a kind there are."""
+        with self._lock:
+            [count] = self._connection.execute("SELECT count(*) FROM resources WHERE kind = ?", (kind,)).fetchone()
+        return int(count)
 
     def all(self) -> Resources:
         """Return everything that exists, oldest first; history and settings don't count."""

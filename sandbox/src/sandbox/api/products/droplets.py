@@ -71,7 +71,7 @@ async def create(call: Call) -> Response:
     made: Bodies = []
     begun: Bodies = []
     for name in names:
-        droplet = _put(call.store, name, order)
+        droplet = _put(call, name, order)
         action = actions.begin(call.store, "create", "droplet", int(droplet.id), order.region)
         call.cloud.spawn(_create(call.cloud, droplet.id, action.id))
         made.append(droplet.body)
@@ -203,7 +203,7 @@ def _names(fields: _Create) -> list[str]:
 
 
 def _check_limit(store: Store, more: int) -> None:
-    if len(store.list("droplet")) + more > switches.read(store).droplets:
+    if store.count("droplet") + more > switches.read(store).droplets:
         raise errors.unprocessable("creating this/these droplet(s) will exceed your droplet limit")
 
 
@@ -236,7 +236,8 @@ def _order(call: Call, fields: _Create) -> _Order:
     )
 
 
-def _put(store: Store, name: str, order: _Order) -> Resource:
+def _put(call: Call, name: str, order: _Order) -> Resource:
+    store = call.store
     droplet_id = store.next_id()
     body: Body = {
         "id": droplet_id,
@@ -262,7 +263,7 @@ def _put(store: Store, name: str, order: _Order) -> Resource:
         "vpc_uuid": order.vpc.id,
     }
     private: Body = {
-        "public_ip": addresses.droplet(store),
+        "public_ip": addresses.droplet(store, call.cloud.world.depth),
         "private_ip": addresses.private(store, order.vpc.id, order.vpc.body["ip_range"]),
         "public_keys": order.public_keys,
         "user_data": order.user_data,
