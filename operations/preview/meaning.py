@@ -230,6 +230,7 @@ MEANINGS = {
     "ReservedIp": Meaning(noun="Reserved IP", part="Site", effects=way_in.address),
     "ReservedIpAssignment": Meaning(noun="Reserved IP's assignment", part="Site", effects=_nothing),
     "LoadBalancer": Meaning(noun="load balancer", part="Site", effects=way_in.address),
+    "BalancerEnd": Meaning(noun="end of the load balancer's connections", part="Site", effects=_nothing),
     "Certificate": Meaning(noun="load balancer's certificate", part="Site", effects=_nothing),
     "Member": Meaning(noun="place for visitors", part="Site", effects=way_in.member),
     "NewAddress": Meaning(noun="address to move to", part="Site", effects=_nothing),
