@@ -56,10 +56,10 @@ release = Release(
     opts=waiting,
 )  # fmt: skip
 early = {
-    "url": config.url,
     # The policy pack goes by these two: with true, more rules hold; what is accepted breaks none of them.
     "production": config.production, "accepted": config.database.accepted,
-    "ip_address": address.ip_address, "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
+    "url": config.url, "ip_address": address.ip_address, **web.egress,
+    "cdn_endpoint": storage.cdn_endpoint, "buckets": storage.buckets,
     "max_connections": budget.max_connections, "pool_size": pool.size, "connection_budget": budget.export(),
     "droplet_ids": web.droplet_ids, "database_id": database.cluster.id,
     **({"superuser_password": release.superuser_password} if config.app.superuser else {}),  # the state keeps it anyway

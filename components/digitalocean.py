@@ -16,6 +16,7 @@ with parts_of("pulumi_digitalocean"):
         MonitorAlertAlertsSlackArgs,
         SpacesBucketCorsConfigurationCorsRuleArgs,
         SpacesKeyGrantArgs,
+        VpcNatGatewayVpcArgs,
     )
     from pulumi_digitalocean.cdn import Cdn
     from pulumi_digitalocean.certificate import Certificate
@@ -30,6 +31,7 @@ with parts_of("pulumi_digitalocean"):
     from pulumi_digitalocean.firewall import Firewall
     from pulumi_digitalocean.load_balancer import LoadBalancer
     from pulumi_digitalocean.monitor_alert import MonitorAlert
+    from pulumi_digitalocean.outputs import VpcNatGatewayEgress
     from pulumi_digitalocean.reserved_ip import ReservedIp
     from pulumi_digitalocean.reserved_ip_assignment import ReservedIpAssignment
     from pulumi_digitalocean.spaces_bucket import SpacesBucket
@@ -38,6 +40,7 @@ with parts_of("pulumi_digitalocean"):
     from pulumi_digitalocean.ssh_key import SshKey
     from pulumi_digitalocean.tag import Tag
     from pulumi_digitalocean.vpc import Vpc
+    from pulumi_digitalocean.vpc_nat_gateway import VpcNatGateway
 
 __all__ = [
     "Cdn",
@@ -72,4 +75,7 @@ __all__ = [
     "SshKey",
     "Tag",
     "Vpc",
+    "VpcNatGateway",
+    "VpcNatGatewayEgress",
+    "VpcNatGatewayVpcArgs",
 ]

@@ -1,11 +1,13 @@
 """The Droplets that serve the app, installed by cloud-init alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 
 from components import account, digitalocean
 from components.existing import Existing
+from components.nat_gateway import NatGateway, NatGatewayArgs
 from components.network import Network
 from components.object_storage import ObjectStorage
 from components.web_firewall import WebFirewall
@@ -37,6 +39,8 @@ class WebServer(pulumi.ComponentResource):
     """Droplets that wait for a release as soon as they are installed."""
 
     droplet_ids: list[pulumi.Output[str]]
+    # What the internet sees of Droplets without a public address.
+    egress: dict[str, pulumi.Output[str]]
 
     def __init__(self, name: str, args: WebServerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:web_server:WebServer", name, None, opts)
@@ -56,6 +60,14 @@ class WebServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         user_data = self._user_data(args, package)
+        self.egress, out = {}, []
+        if not args.settings.public_network:
+            way_out = NatGateway(
+                name,
+                NatGatewayArgs(region=args.region, vpc_id=args.network.vpc_id),
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            self.egress, out = {"egress_ip_address": way_out.ip_address}, [way_out.gateway]
         droplets = [
             digitalocean.Droplet(
                 # No explicit name: a replacement is then created before the old Droplet is deleted.
@@ -69,7 +81,10 @@ class WebServer(pulumi.ComponentResource):
                 monitoring=True,
                 backups=args.settings.backups,
                 user_data=user_data,
-                opts=self._options(args, number),
+                # Behind a load balancer it is always said: unsaid, a Droplet without would stay so. A Droplet that
+                # visitors come to directly never had to say it.
+                public_networking=args.settings.public_network if args.edge == "balanced" else None,
+                opts=self._options(args, number, out),
             )
             for number in range(1, args.settings.count + 1)
         ]
@@ -77,11 +92,11 @@ class WebServer(pulumi.ComponentResource):
         self.droplet_ids = [droplet.id for droplet in droplets]
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
-    def _options(self, args: WebServerArgs, number: int) -> pulumi.ResourceOptions:
+    def _options(self, args: WebServerArgs, number: int, out: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
         options = pulumi.ResourceOptions(
             parent=self,
-            # A Droplet never runs without its firewall.
-            depends_on=[args.firewall],
+            # A Droplet never runs without its firewall; one without a public address installs itself by the way out.
+            depends_on=[args.firewall, *out],
             # In place, all would be switched off at the same time.
             replace_on_changes=["size"] if args.settings.count > 1 else [],
         )

@@ -19,13 +19,17 @@ RESERVED_RANGES = (
 )
 
 
+def is_private(network: IPv4Network) -> bool:
+    """Whether all of a network is of a private range (RFC 1918)."""
+    return any(network.subnet_of(private) for private in PRIVATE_RANGES)
+
+
 def _vpc_range(value: str) -> str:
     try:
         network = IPv4Network(value)
     except ValueError:
         raise wrong("cidr", "must be an IPv4 CIDR without host bits", network_around(value)) from None
-    private = any(network.subnet_of(private) for private in PRIVATE_RANGES)
-    if not private or not 16 <= network.prefixlen <= 28:  # noqa: PLR2004 the sizes a VPC may have, by DigitalOcean's API
+    if not is_private(network) or not 16 <= network.prefixlen <= 28:  # noqa: PLR2004 the sizes a VPC may have, by DigitalOcean's API
         raise wrong(
             "cidr", "must be a private range (RFC 1918) between /16 and /28", f"choose one such as {DEFAULT_CIDR}"
         )

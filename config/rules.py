@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from config import NAMESPACE, ROOT
-from config.network import DEFAULT_CIDR
+from config.network import DEFAULT_CIDR, is_private
 from config.problems import did_you_mean
 from config.project.files import file_rules
 from config.project.modules import settings_rules, wsgi_rules
@@ -121,6 +121,11 @@ def _web_rules(config: StackConfig) -> Iterator[str]:
             f"web.count: needs a load balancer above 1, got {web.count}; set web.loadBalancer: true, or choose a "
             "larger web.size"
         )
+    if not web.public_network and not web.load_balancer:
+        yield (
+            "web.publicNetwork: needs a load balancer where it is false, got none: nobody could reach the Droplet; set "
+            "web.loadBalancer: true, or leave publicNetwork out"
+        )
     if web.max_unavailable > web.count:
         yield f"web.maxUnavailable: must be at most web.count, {web.count}, got {web.max_unavailable}; lower it"
     if web.load_balancer and config.dns == "external" and web.certificate is None:
@@ -143,6 +148,13 @@ def _web_rules(config: StackConfig) -> Iterator[str]:
 def _ssh_rules(config: StackConfig) -> Iterator[str]:
     if config.network.ssh_from and not config.network.ssh_keys:
         yield "network.sshFrom: opens SSH, but network.sshKeys is empty, so nobody could log in; name a key"
+    outside = [one for one in config.network.ssh_from if not is_private(IPv4Network(one))]
+    if outside and not config.web.public_network:
+        yield (
+            f"network.sshFrom: must be private addresses (RFC 1918) with web.publicNetwork: false, got "
+            f'"{", ".join(outside)}": Droplets without a public address are reached from their VPC, or one that is '
+            "peered with it, alone; name a machine of it that people log in to first, or leave it out"
+        )
 
 
 def _environment_rules(config: StackConfig) -> Iterator[str]:

@@ -39,6 +39,10 @@ class WebConfig(Section):
     load_balancer: bool = Field(
         default=False, description="true puts DigitalOcean's load balancer before the Droplets, and TLS there"
     )
+    public_network: bool = Field(
+        default=True,
+        description="false gives the Droplets no public address: they leave by a NAT gateway; needs loadBalancer",
+    )
     max_unavailable: int = Field(
         default=1, ge=1, description="how many Droplets may get a release at once, after the first"
     )

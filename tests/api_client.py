@@ -33,6 +33,7 @@ _DELETED_IN_ORDER = {
     "ssh_key": "account/keys",
     "droplet": "droplets",
     "database": "databases",
+    "vpc_nat_gateway": "vpc_nat_gateways",
     "vpc": "vpcs",
     "tag": "tags",
     "project": "projects",

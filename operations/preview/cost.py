@@ -131,6 +131,11 @@ def _balancer(balancer: Resource) -> Iterator[tuple[str, Item]]:
     yield f"load balancer `{balancer.name}`", _item(nodes, "LoadBalancer", "node", detail)
 
 
+def _nat_gateway(gateway: Resource) -> Iterator[tuple[str, Item]]:
+    size = _count(gateway.inputs.get("size"))
+    yield f"NAT gateway `{gateway.name}`", _item(size, "VpcNatGateway", "size", f"size {size}")
+
+
 def _space(_space: Resource) -> Iterator[tuple[str, Item]]:
     # One name for all of them, so it is counted once.
     yield "Spaces", _item(1, "SpacesBucket", "subscription", "one subscription for all of the account's")
@@ -141,6 +146,7 @@ BILLED: Mapping[str, Callable[[Resource], Iterator[tuple[str, Item]]]] = {
     "DatabaseCluster": _cluster,
     "LoadBalancer": _balancer,
     "SpacesBucket": _space,
+    "VpcNatGateway": _nat_gateway,
 }
 
 

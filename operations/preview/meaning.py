@@ -214,6 +214,15 @@ def _network(change: Change, _preview: Preview) -> Iterator[Effect]:
         )
 
 
+def _way_out(change: Change, _preview: Preview) -> Iterator[Effect]:
+    if change.verb in {"created", "replaced", "deleted"}:
+        yield Effect(
+            Level.NOTE,
+            f"`{change.name}` is {change.verb}: what the app calls sees another address of the Droplets. Who lets them "
+            "in by address has to let in the new one, too (the output `egress_ip_address`, with a NAT gateway)",
+        )
+
+
 def _nothing(_change: Change, _preview: Preview) -> Iterator[Effect]:
     yield from ()
 
@@ -230,6 +239,7 @@ MEANINGS = {
     "ReservedIp": Meaning(noun="Reserved IP", part="Site", effects=way_in.address),
     "ReservedIpAssignment": Meaning(noun="Reserved IP's assignment", part="Site", effects=_nothing),
     "LoadBalancer": Meaning(noun="load balancer", part="Site", effects=way_in.address),
+    "BalancerEnd": Meaning(noun="end of the load balancer's connections", part="Site", effects=_nothing),
     "Certificate": Meaning(noun="load balancer's certificate", part="Site", effects=_nothing),
     "Member": Meaning(noun="place for visitors", part="Site", effects=way_in.member),
     "NewAddress": Meaning(noun="address to move to", part="Site", effects=_nothing),
@@ -249,6 +259,7 @@ MEANINGS = {
     "SshKey": Meaning(noun="SSH key", part="Access", effects=_nothing),
     "DiscardedKey": Meaning(noun="discarded SSH key", part="Access", effects=_nothing),
     "Vpc": Meaning(noun="private network", part="Network", effects=_network),
+    "VpcNatGateway": Meaning(noun="NAT gateway", part="Network", effects=_way_out),
     "Tag": Meaning(noun="tag", part="Network", effects=_nothing),
     "MonitorAlert": Meaning(noun="alert", part="Alerts", effects=_nothing),
 }

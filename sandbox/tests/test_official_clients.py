@@ -32,9 +32,12 @@ def test_ubuntu_with_ipv6(api: Api) -> None:
 
 
 def test_a_droplet_may_have_no_public_address(api: Api) -> None:
-    """It is in its VPC alone; a machine of depth `full` is not made so, and says so."""
+    """It is in its VPC alone, and never gets one: no Reserved IP, no IPv6."""
     droplet = api.droplet(public_networking=False)
     assert [network["type"] for network in droplet["networks"]["v4"]] == ["private"]
+    assert api.post("/v2/reserved_ips", {"droplet_id": droplet["id"]}).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
+    both = DROPLET | {"public_networking": False, "ipv6": True}
+    assert api.post("/v2/droplets", both).status_code == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def test_trusted_sources_said_with_null_are_none(api: Api) -> None:

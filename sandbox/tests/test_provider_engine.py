@@ -198,7 +198,9 @@ def test_drift_is_shown_and_fixed(deployed: Stack, api: Api) -> None:
 @pytest.fixture(scope="module")
 def changed(deployed: Stack) -> str:
     """What an update printed that replaces a pool and a Droplet, and changes a network and a cluster in place."""
-    deployed.set(userData="two", poolSize="30", description="second", autoscale=ON | {"thresholdPercent": 95})
+    deployed.set(
+        userData="two", poolSize="30", description="second", autoscale=ON | {"thresholdPercent": 95}, natSize="2"
+    )
     return deployed.up()
 
 
@@ -214,6 +216,16 @@ def test_replacement_is_in_the_right_order(changed: str) -> None:
     ):
         order = [changed.index(line) for line in lines]
         assert order == sorted(order)
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_nat_gateway_is_resized_in_place(deployed: Stack, api: Api) -> None:
+    """With its address, and still the default of its VPC, though the update has not named that."""
+    [gateway] = api.raw.get("/v2/vpc_nat_gateways").json()["vpc_nat_gateways"]
+    assert (gateway["size"], gateway["vpcs"][0]["default_gateway"]) == (2, True)
+    outputs = deployed.resources()["nat"]["outputs"]
+    assert outputs["egresses"][0]["publicGateways"] == gateway["egresses"]["public_gateways"]
+    assert deployed.quiet()
 
 
 @pytest.mark.usefixtures("changed")

@@ -13,6 +13,7 @@ from sandbox.model.topology import (
     Droplet,
     Firewall,
     FirewallRule,
+    NatGateway,
     Node,
     ReservedIp,
     Topology,
@@ -287,3 +288,49 @@ def test_nftables_takes_every_ruleset(firewalls: list[Firewall]) -> None:
     )
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def way_out() -> NatGateway:
+    """Make the NAT gateway of the one VPC."""
+    return NatGateway(
+        id="87654321-0000-0000-0000-000000000000",
+        public_ip="198.51.100.190",
+        private_ip="10.10.0.30",
+        vpc_range="10.10.0.0/20",
+        is_default=True,
+        udp_timeout=30,
+        icmp_timeout=30,
+        tcp_timeout=300,
+    )
+
+
+def test_a_droplet_without_public_address_has_one_link() -> None:
+    """Rules know it by its private address, and it reaches the metadata service by its private link."""
+    private = replace(droplet(1, "web"), public_ip=None)
+    source = TrustedSource(type="tag", value="web")
+    reserved = ReservedIp(ip="198.51.100.200", droplet_id=1)
+    topology = Topology(vpcs=(vpc(),), droplets=(private,), clusters=(cluster(source),), reserved_ips=(reserved,))
+    text = packet_filter.render(topology)
+    assert "p-d1" not in text
+    assert chain(text, "in_c12345678")[0] == "ip saddr { 10.10.0.10/32 } tcp dport { 25060, 25061 } accept"
+    assert 'ip daddr 169.254.169.254 iifname { "v-d1" } tcp dport 80 accept' in chain(text, "input")
+    assert chain(text, "prerouting")[1:] == []
+
+
+def test_a_nat_gateway_is_a_one_way_street() -> None:
+    """Its VPC leaves by it after the rules of each Droplet; nothing else begins there, on either side."""
+    text = packet_filter.render(Topology(vpcs=(vpc(),), droplets=(droplet(),), nat_gateways=(way_out(),)))
+    forward = chain(text, "forward")
+    accepted = forward.index('oifname "v-n87654321" accept')
+    assert max(number for number, line in enumerate(forward) if "vmap" in line) < accepted
+    closed = {'oifname "p-n87654321" drop', 'iifname "v-n87654321" drop'}
+    assert closed <= set(forward[:accepted])
+    assert 'ip saddr 10.10.0.0/20 oifname "v-n87654321" return' in chain(text, "private")
+    assert 'iifname "p-n87654321" ip saddr != 198.51.100.190 drop' in chain(text, "guard")
+
+
+def test_what_a_private_link_sends_to_the_router_is_not_answered_there() -> None:
+    """The internet is out by the NAT gateway, whose public link it comes by."""
+    rules = chain(packet_filter.render(Topology(vpcs=(vpc(),), droplets=(droplet(),))), "input")
+    refused = rules.index('iifname "v-*" ip daddr { 198.51.100.1, 67.207.67.2 } drop')
+    assert refused < min(number for number, line in enumerate(rules) if "dport 53" in line)

@@ -44,7 +44,7 @@ def test_config_drive_names_interfaces_by_their_hardware_addresses() -> None:
     macs = [link["ethernet_mac_address"] for link in data["links"]]
     assert (
         macs
-        == list(namespaces.mac_addresses("198.51.100.10", "10.10.0.10"))
+        == [namespaces.mac_address("198.51.100.10"), namespaces.mac_address("10.10.0.10")]
         == ["02:0d:c6:33:64:0a", "02:0d:0a:0a:00:0a"]
     )
     assert [(item["ip_address"], item["netmask"]) for item in data["networks"]] == [

@@ -166,6 +166,12 @@ CHANGES = (
     Change({"web.certificate.chain": chain, "web.certificate.privateKey": key}, "update in place"),
     Change({"web.certificate": None}, "update in place", note="back to one that DigitalOcean obtains"),
     Change(
+        {"network.sshFrom": [], "web.publicNetwork": False},
+        "replacement without downtime",
+        note="what the app calls sees the NAT gateway's address",
+    ),
+    Change({"web.publicNetwork": True}, "replacement without downtime"),
+    Change(
         {"web.loadBalancer": False, "web.count": 1, "web.maxUnavailable": 1},
         "replacement without downtime",
         note="back to one Droplet",

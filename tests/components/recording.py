@@ -138,6 +138,7 @@ ANSWERS: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
     "Secret": lambda name, _: {"value": f"{name}-value"},
     "DiscardedKey": lambda _name, _: {"public_key": "ssh-ed25519 AAAA"},
     "LoadBalancer": lambda _name, _: {"ip": "203.0.113.80"},
+    "VpcNatGateway": lambda _name, _: {"egresses": [{"publicGateways": [{"ipv4": "203.0.113.190"}]}]},
     "Rollout": lambda _name, _: {"attempt": 1},
 }
 

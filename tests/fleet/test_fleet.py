@@ -1,5 +1,7 @@
 """Several Droplets behind a load balancer: what visitors lose while the site changes, or loses one of them."""
 
+import ipaddress
+import json
 import os
 import re
 import shutil
@@ -19,9 +21,11 @@ from protocol.health import UNHEALTHY_WITHIN, mark
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
 from sandbox.model.store import Store
+from sandbox.network import namespaces
+from sandbox.network.packet_filter import nat_machine
 from sandbox.parts.balancers import balancers
 from sandbox.parts.databases import clusters
-from sandbox.world.world import World
+from sandbox.world.world import INTERNET_SIDE, World
 from tests.commands import ROOT
 from tests.fleet.traffic import RATE, Traffic, primary, traffic
 from tests.internet_side import python
@@ -51,6 +55,16 @@ class Migration(migrations.Migration):
     dependencies = [("polls", "0002_sample_poll")]
     operations = [migrations.AddField("choice", "note", models.TextField(default=""))]
 """
+
+
+def askers(world: World, *, seconds: float) -> set[str]:
+    """Who asks the Spaces meanwhile, by address."""
+    log = world.logs / "spaces-origin.log"
+    known = log.stat().st_size
+    time.sleep(seconds)
+    with log.open() as lines:
+        lines.seek(known)
+        return {json.loads(line)["from"] for line in lines}
 
 
 class Fleet:
@@ -342,3 +356,36 @@ def test_more_visitors_than_can_be_served(fleet: Fleet) -> None:
     sys.stdout.write(f"served {time.monotonic() - asked:.0f} s after the last of them\n")
     del fleet.settings["app.path"]
     fleet.up({})
+
+
+@pytest.mark.prove
+def test_droplets_lose_their_public_address_and_get_one_again(fleet: Fleet) -> None:
+    """Both ways side by side; without, they install themselves by the NAT gateway, and Spaces see its address."""
+    fleet.up({**BALANCED, "web.count": 2})
+    before = fleet.stack.outputs()["droplet_ids"]
+    with traffic(fleet.world) as seen:
+        fleet.up({"web.publicNetwork": False})
+    nothing_lost(seen)
+    assert not {*before} & {*fleet.stack.outputs()["droplet_ids"]}
+
+    [found] = python(fleet.world, 'answer = api("GET", "/v2/vpc_nat_gateways")["vpc_nat_gateways"]')
+    egress = fleet.stack.outputs()["egress_ip_address"]
+    assert found["egresses"]["public_gateways"] == [{"ipv4": egress}]
+    for one in fleet.machines():
+        shown = json.loads(one.run(["ip", "-j", "-4", "addr", "show", "scope", "global"]).stdout)
+        assert [address["local"] for link in shown for address in link["addr_info"]] == [one.hardware.private_ip]
+        assert one.hardware.public_ip is None
+    # Every agent looks for its work each few seconds.
+    droplets = {str(address) for address in ipaddress.ip_network("198.51.100.0/25")} - {INTERNET_SIDE}
+    assert askers(fleet.world, seconds=10) & (droplets | {egress}) == {egress}
+    # Debian's and Python's packages of two Droplets: nothing else of that size could have come by it.
+    gateway = namespaces.machine_namespace(nat_machine(found["id"]))
+    [link] = json.loads(namespaces.command(["ip", "-n", gateway, "-s", "-j", "link", "show", "eth0"]))
+    assert link["stats64"]["rx"]["bytes"] > 20_000_000
+
+    with traffic(fleet.world) as seen:
+        fleet.up({"web.publicNetwork": True})
+    nothing_lost(seen)
+    assert all(one.hardware.public_ip for one in fleet.machines())
+    assert egress not in askers(fleet.world, seconds=10)
+    assert nat_machine(found["id"]) not in " ".join(namespaces.namespaces())

@@ -1,4 +1,7 @@
-"""Several Droplets behind a load balancer: from one to three, to two, and back to one, in this order of steps."""
+"""Several Droplets behind a load balancer: from one to three, to two, and back to one, in this order of steps.
+
+Then without a public address, and with one again.
+"""
 
 from collections.abc import Iterator
 
@@ -12,6 +15,7 @@ from tests.pulumi_stack import PulumiStack, Settings, Step
 DIRECT: Settings = {"dnsPatience": 0}
 THREE: Settings = {**DIRECT, "web.loadBalancer": True, "web.count": 3}
 TWO: Settings = {**THREE, "web.count": 2}
+PRIVATE: Settings = {**TWO, "web.publicNetwork": False}
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +76,55 @@ def test_a_site_moves_behind_a_load_balancer_and_back(one: PulumiStack, api: Api
     ends = ("balancer-end", "balancer-firewall", "balancer")
     assert order(steps, *ends) == [f"delete {name}" for name in ends]
     assert one.outputs()["edge"] == "direct"
+
+
+def addresses(api: Api) -> list[set[str]]:
+    """What kinds of addresses each Droplet of the account has."""
+    droplets = api.ok(api.raw.get("/v2/droplets"))["droplets"]
+    return [{network["type"] for network in droplet["networks"]["v4"]} for droplet in droplets]
+
+
+def test_droplets_lose_their_public_address(one: PulumiStack, api: Api) -> None:
+    """Side by side, and in one update with the move behind the balancer: the way out is there before who needs it."""
+    steps = one.up(settings=PRIVATE)
+    assert order(steps, "nat-gateway", "web-1", "rollout", "probe") == [
+        "create nat-gateway",
+        "replace web-1",
+        "update rollout",
+        "update probe",
+        "delete-replaced web-1",
+    ]
+    assert addresses(api) == [{"private"}] * 2
+    [gateway] = api.ok(api.raw.get("/v2/vpc_nat_gateways"))["vpc_nat_gateways"]
+    assert one.outputs()["egress_ip_address"] == gateway["egresses"]["public_gateways"][0]["ipv4"]
+    one.run("up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes", settings=PRIVATE)
+
+
+@pytest.mark.prove
+def test_droplets_get_a_public_address_again(one: PulumiStack, api: Api) -> None:
+    """The way out goes after the last one that needs it."""
+    one.up(settings=PRIVATE)
+    steps = one.up(settings=TWO)
+    assert order(steps, "nat-gateway", "web-1", "probe") == [
+        "replace web-1",
+        "update probe",
+        "delete-replaced web-1",
+        "delete nat-gateway",
+    ]
+    assert addresses(api) == [{"public", "private"}] * 2
+    assert "egress_ip_address" not in one.outputs()
+
+
+def test_a_stack_without_public_addresses_ends(one: PulumiStack, api: Api) -> None:
+    """Its Droplets first, which say good-bye by the way out; then that, then the VPC; nothing is left."""
+    one.up(settings=PRIVATE)
+    one.run("destroy", "--yes", "--skip-preview", settings=PRIVATE)
+    left = [resource["kind"] for resource in api.ok(api.raw.get("/_sandbox/resources"))["resources"]]
+    assert left == []
+    asked = [
+        request["path"].split("/")[2]
+        for request in api.ok(api.raw.get("/_sandbox/requests"))["requests"]
+        if request["method"] == "DELETE" and request["status"] < 300
+    ]
+    ends = ("droplets", "vpc_nat_gateways", "vpcs")
+    assert list(dict.fromkeys(kind for kind in asked[-40:] if kind in ends)) == list(ends)

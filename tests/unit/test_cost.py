@@ -74,6 +74,14 @@ def test_what_things_cost(billed: Resource, monthly: str) -> None:
     assert all(item.monthly for item in bill.values())
 
 
+def test_a_nat_gateway_has_no_price_yet() -> None:
+    """No source was found for one, so it is named, and the sum is the least that it can be."""
+    gateway = resource("VpcNatGateway", "nat-gateway", size=1)
+    first, _, item, *_ = told([DROPLET], [DROPLET, gateway])
+    assert first == "Cost: at least $12.00 a month (was $12.00, +$0.00 of what is known)"
+    assert item == "- NAT gateway `nat-gateway`: unknown (size 1), new"
+
+
 def test_advanced_has_a_least_price_for_each_node() -> None:
     """Which plan costs that is not known, so the sum is the least that it can be, and says so."""
     advanced = resource("DatabaseCluster", "db", engine="advanced_pg", size="gd-4vcpu-16gb-intel", nodeCount=2)

@@ -124,6 +124,17 @@ def test_or_why_not(kind: str, name: str) -> None:
     assert "without downtime" not in text
 
 
+def test_a_droplet_loses_its_public_address_without_downtime() -> None:
+    """By its setting's name; and who lets Droplets in by address has to know."""
+    text = told(
+        event("replace", "Droplet", "polls-dev-web-1", "publicNetworking"),
+        event("create", "VpcNatGateway", "polls-dev-nat-gateway"),
+    )
+    assert all(said in text for said in ("`polls-dev-web-1` is replaced without downtime", "`web.publicNetwork`."))
+    assert "`polls-dev-nat-gateway` is created: what the app calls sees another address" in text
+    assert "created NAT gateway `polls-dev-nat-gateway`" in text
+
+
 def test_a_site_under_another_name_is_an_outage() -> None:
     """For those who have the old one, whoever keeps its DNS."""
     sides = {"old": {"url": "https://a.example"}, "new": {"url": "https://b.example"}}

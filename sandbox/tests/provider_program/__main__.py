@@ -104,6 +104,13 @@ do.LoadBalancer(
     disable_lets_encrypt_dns_records=True,
     tls_cipher_policy="STRONG",
 )
+do.VpcNatGateway(
+    "nat",
+    type="PUBLIC",
+    region="nyc3",
+    size=config.get_int("natSize") or 1,
+    vpcs=[do.VpcNatGatewayVpcArgs(vpc_uuid=network.id, default_gateway=True)],
+)
 
 pulumi.export("uri", pool.private_uri)
 pulumi.export("password", user.password)

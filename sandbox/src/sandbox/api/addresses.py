@@ -13,7 +13,8 @@ _MORE = IPv4Network("203.0.113.0/24")  # where no machine needs a way to its add
 # Last octets in the public range; .1 is the gateway and .2 the internet side.
 _DROPLETS = range(10, 100)
 _CLUSTERS = range(100, 150)
-_LOAD_BALANCERS = range(150, 200)
+_LOAD_BALANCERS = range(150, 190)
+_NAT_GATEWAYS = range(190, 200)
 _RESERVED = range(200, 250)
 _FIRST_HOST = 10  # of a VPC: its first addresses are the gateway's and kept free, as in the cloud
 
@@ -50,6 +51,12 @@ def load_balancer(store: Store) -> str:
     return _first(_LOAD_BALANCERS, taken, "load_balancers")
 
 
+def nat_gateway(store: Store) -> str:
+    """Return a public address for a NAT gateway."""
+    taken = {gateway.private["public_ip"] for gateway in store.list("vpc_nat_gateway")}
+    return _first(_NAT_GATEWAYS, taken, "vpc_nat_gateways")
+
+
 def reserved(store: Store) -> str:
     """Return a Reserved IP; one that was given back comes again only after all others."""
     taken = {ip.id for ip in store.list("reserved_ip")}
@@ -67,4 +74,6 @@ def private(store: Store, vpc_id: str, ip_range: str) -> str:
     taken = {member.private["private_ip"] for member in members}
     clusters = [c for c in _clusters(store) if c.body["private_network_uuid"] == vpc_id]
     taken |= {node.private_ip for c in clusters for node in cluster_nodes(c)}
+    gateways = [g for g in store.list("vpc_nat_gateway") if g.body["vpcs"][0]["vpc_uuid"] == vpc_id]
+    taken |= {gateway.private["private_ip"] for gateway in gateways}
     return _first(range(_FIRST_HOST, network.num_addresses - 1), taken, "vpc", network)

@@ -237,6 +237,6 @@ def answer(body: Body, status: int = 200) -> Response:
     return JSONResponse(body, status_code=status)
 
 
-def nothing() -> Response:
-    """Answer 204, as deletions and some changes do."""
-    return Response(status_code=204)
+def nothing(status: int = 204) -> Response:
+    """Answer without a body, as deletions and some changes do."""
+    return Response(status_code=status)

@@ -45,9 +45,9 @@ def forbidden(message: str) -> ApiError:
     return ApiError(403, "forbidden", message)
 
 
-def not_found() -> ApiError:
+def not_found(message: str = "The resource you were accessing could not be found.") -> ApiError:
     """Build the answer to an id that names nothing, or a path that isn't DigitalOcean's."""
-    return ApiError(404, "not_found", "The resource you were accessing could not be found.")
+    return ApiError(404, "not_found", message)
 
 
 def method_not_allowed(allowed: Iterable[str]) -> ApiError:

@@ -25,7 +25,7 @@ class Fault(BaseModel):
     retry_after: int | None = Field(default=None, ge=0)  # seconds, of kind "status"
     after: bool = False  # of kind "drop": do the work first, then drop the connection without an answer
     # Of kind "slow": what takes longer to create.
-    of: Literal["certificate", "database", "droplet", "load_balancer"] = "database"
+    of: Literal["certificate", "database", "droplet", "load_balancer", "vpc_nat_gateway"] = "database"
     seconds: float = Field(default=0, ge=0)  # of kind "slow"
 
 

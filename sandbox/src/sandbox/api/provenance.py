@@ -4,6 +4,7 @@ import sys
 
 from sandbox.api.asserted.assertion import assumed, docs, spec
 from sandbox.api.asserted.load_balancers import CERTIFICATES, LOAD_BALANCERS
+from sandbox.api.asserted.nat_gateways import NAT_GATEWAYS
 from sandbox.api.products import ROUTERS
 
 _HEAD = """\
@@ -277,6 +278,7 @@ RULES = (
     ),
     *LOAD_BALANCERS,
     *CERTIFICATES,
+    *NAT_GATEWAYS,
     assumed("VPC", "the first address is the gateway's, Droplets and clusters begin at .10", "not documented"),
     docs("Domain", "a new zone has SOA and three NS records, TTL 1800", "Networking, domains"),
     assumed("Domain", "a zone that exists in the account is 422", "provider issue 166 quotes the message"),

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sandbox.api import errors, operations, own_routes, switches, token
 from sandbox.api.calls import Call, Cloud, Endpoint
 from sandbox.api.faults import Fault
-from sandbox.api.products import ROUTERS, databases, droplets, load_balancers, reserved_ips
+from sandbox.api.products import ROUTERS, databases, droplets, load_balancers, reserved_ips, vpc_nat_gateways
 from sandbox.api.products import certificates as account_certificates
 from sandbox.api.rate_limit import RateLimit
 from sandbox.model.realiser import Realiser
@@ -51,7 +51,7 @@ def create_app(world: World, store: Store, realiser: Realiser) -> ASGIApp:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "realiser"))
         await cloud.apply()  # first the packet filter, then the machines
         await cloud.run(realiser.start, droplets.existing(store), databases.existing(store))
-        for product in (droplets, databases, reserved_ips, account_certificates, load_balancers):
+        for product in (vpc_nat_gateways, droplets, databases, reserved_ips, account_certificates, load_balancers):
             product.resume(cloud)
         yield
         await cloud.stop()

@@ -99,6 +99,7 @@ def rows(world: World) -> list[Row]:
                 described += _nodes(world, cluster, machines, processes)
         for balancer in store.list("load_balancer"):
             described += _balancer(world, store, balancer)
+        described += map(_nat_gateway, store.list("vpc_nat_gateway"))
     finally:
         store.close()
     return described
@@ -136,7 +137,7 @@ def _droplet(droplet: Resource, machines: set[str], processes: dict[str, Process
         name=droplet.body["name"],
         product="Droplet" if real else "Droplet (simulated)",
         state=_state(droplet.body["status"], processes.get(program_of(name)) if real else None),
-        address=f"{droplet.private['public_ip']}, {droplet.private['private_ip']}",
+        address=", ".join(filter(None, (droplet.private["public_ip"], droplet.private["private_ip"]))),
         memory_mib=cgroups.memory(name) // MIB if real else 0,
     )
 
@@ -185,6 +186,16 @@ def _balancer(world: World, store: Store, balancer: Resource) -> list[Row]:
         member = f"{name}: {names.get(address, 'a Droplet')}"
         rows.append(Row(name=member, product="member", state=health, address=address, memory_mib=0))
     return rows
+
+
+def _nat_gateway(gateway: Resource) -> Row:
+    return Row(
+        name=gateway.body["name"],
+        product="VPC NAT gateway",
+        state=gateway.body["state"].lower(),
+        address=f"{gateway.private['public_ip']}, {gateway.private['private_ip']}",
+        memory_mib=0,
+    )
 
 
 def _state(answered: str, process: ProcessStatus | None) -> str:

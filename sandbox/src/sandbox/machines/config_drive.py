@@ -4,7 +4,7 @@ import ipaddress
 import json
 
 from sandbox.model.realiser import DropletSpec
-from sandbox.network.namespaces import PUBLIC_PREFIX, mac_addresses
+from sandbox.network.namespaces import PUBLIC_PREFIX, gateway_of, mac_address
 from sandbox.world.world import GATEWAY, RESOLVER
 
 # The format is OpenStack's: https://docs.openstack.org/nova/latest/user/metadata.html
@@ -34,21 +34,27 @@ def _meta_data(spec: DropletSpec) -> dict[str, object]:
 
 
 def _network_data(spec: DropletSpec, mtu: int) -> dict[str, object]:
-    public_mac, private_mac = mac_addresses(spec.public_ip, spec.private_ip)
-    public = ipaddress.ip_interface(f"{spec.public_ip}/{PUBLIC_PREFIX}")
     private = ipaddress.ip_interface(f"{spec.private_ip}/{ipaddress.ip_network(spec.vpc_range).prefixlen}")
-    default = {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": GATEWAY}  # noqa: S104 - a route, not a listener
+    if spec.public_ip is None:  # out by the VPC's gateway, where that leads
+        networks = [_network("private", "eth0", private, [_default(gateway_of(spec.vpc_range))])]
+    else:
+        public = ipaddress.ip_interface(f"{spec.public_ip}/{PUBLIC_PREFIX}")
+        networks = [
+            _network("public", "eth0", public, [_default(GATEWAY)]),
+            _network("private", "eth1", private, []),
+        ]
     return {
         "links": [
-            {"id": "eth0", "type": "phy", "ethernet_mac_address": public_mac, "mtu": mtu},
-            {"id": "eth1", "type": "phy", "ethernet_mac_address": private_mac, "mtu": mtu},
+            {"id": one["link"], "type": "phy", "ethernet_mac_address": mac_address(str(one["ip_address"])), "mtu": mtu}
+            for one in networks
         ],
-        "networks": [
-            _network("public", "eth0", public, [default]),
-            _network("private", "eth1", private, []),
-        ],
+        "networks": networks,
         "services": [{"type": "dns", "address": RESOLVER}],
     }
+
+
+def _default(gateway: str) -> dict[str, str]:
+    return {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": gateway}  # noqa: S104 - a route, not a listener
 
 
 def _network(

@@ -39,7 +39,7 @@ class Hardware:
     """What a machine is started with, kept beside its disk. Memory in MiB."""
 
     image: str
-    public_ip: str
+    public_ip: str | None  # None: it has no public networking
     private_ip: str
     vpc_range: str
     memory_mib: int
@@ -55,7 +55,7 @@ class Machine:
         name: str,
         *,
         image: Path,
-        public_ip: str,
+        public_ip: str | None,
         private_ip: str,
         vpc_range: str,
         memory_mib: int,

@@ -21,7 +21,7 @@ class DropletSpec:
     user_data: str
     public_keys: tuple[str, ...]
     tags: tuple[str, ...]
-    public_ip: str
+    public_ip: str | None  # None: it has no public networking
     private_ip: str
     vpc_id: str
     vpc_range: str

@@ -24,10 +24,15 @@ class Droplet:
 
     id: int
     name: str
-    public_ip: str
+    public_ip: str | None  # None: it has no public networking
     private_ip: str
     vpc_id: str
     tags: frozenset[str]
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that it has: the public one, if any, and the private one."""
+        return (self.private_ip,) if self.public_ip is None else (self.public_ip, self.private_ip)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +180,20 @@ class LoadBalancer:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class NatGateway:
+    """The way out of a VPC: what is sent to the VPC's own gateway leaves by the default one of these."""
+
+    id: str
+    public_ip: str
+    private_ip: str
+    vpc_range: str
+    is_default: bool
+    udp_timeout: int  # seconds that a connection may be idle, as the others
+    icmp_timeout: int
+    tcp_timeout: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Topology:
     """Everything that names, addresses and packets of a world depend on."""
 
@@ -187,3 +206,4 @@ class Topology:
     cdn_endpoints: tuple[CdnEndpoint, ...] = field(default=())
     load_balancers: tuple[LoadBalancer, ...] = field(default=())
     certificates: tuple[Certificate, ...] = field(default=())
+    nat_gateways: tuple[NatGateway, ...] = field(default=())

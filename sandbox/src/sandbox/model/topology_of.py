@@ -1,5 +1,6 @@
 """The topology that a world's store implies."""
 
+from collections.abc import Iterator
 from ipaddress import ip_network
 
 from sandbox.model import topology as shape
@@ -40,6 +41,26 @@ def _rules(rules: list[Body], side: str) -> tuple[shape.FirewallRule, ...]:
         )
         for rule in rules
     )
+
+
+def _nat_gateways(store: Store) -> Iterator[shape.NatGateway]:
+    """Return those that are there, or about to be."""
+    for gateway in store.list("vpc_nat_gateway"):
+        if gateway.body["state"] not in {"NEW", "ACTIVE"}:
+            continue
+        [of_vpc] = gateway.body["vpcs"]
+        vpc = store.get("vpc", of_vpc["vpc_uuid"])
+        assert vpc is not None, "a VPC with a NAT gateway can't be deleted"
+        yield shape.NatGateway(
+            id=gateway.id,
+            public_ip=gateway.private["public_ip"],
+            private_ip=gateway.private["private_ip"],
+            vpc_range=str(ip_network(vpc.body["ip_range"])),
+            is_default=of_vpc["default_gateway"],
+            udp_timeout=gateway.body["udp_timeout_seconds"],
+            icmp_timeout=gateway.body["icmp_timeout_seconds"],
+            tcp_timeout=gateway.body["tcp_timeout_seconds"],
+        )
 
 
 def topology(store: Store) -> shape.Topology:
@@ -104,4 +125,5 @@ def topology(store: Store) -> shape.Topology:
         ),
         load_balancers=balancers(store),
         certificates=certificates(store),
+        nat_gateways=tuple(_nat_gateways(store)),
     )

@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ HOST_LINK = "dosb-up"  # this machine's end
 SERVICES = "services"  # leads nowhere: the services' addresses are on it, and routes of reserved addresses end there
 HOST_TABLE = "dosb"  # nftables table of this machine that lets the world out
 PUBLIC_PREFIX = 24
+FIRST_TABLE = 1000  # of the router's routing tables for VPCs with a way out, and of the rules that lead there
+LOCAL_RULE = 32000
 NETNS_FOLDER = Path("/run/netns")
 NETNS_ETC = Path("/etc/netns")
 UPLINK_CANDIDATES = tuple(f"10.98.{third}.0/30" for third in range(2, 255))
@@ -68,9 +70,9 @@ def router_links(name: str) -> tuple[str, str]:
     return f"p-{name}", f"v-{name}"
 
 
-def mac_addresses(public_ip: str, private_ip: str) -> tuple[str, str]:
-    """Stable hardware addresses of a machine's eth0 and eth1, derived from its addresses."""
-    return tuple("02:0d:" + ipaddress.ip_address(ip).packed.hex(":") for ip in (public_ip, private_ip))  # type: ignore[return-value]
+def mac_address(address: str) -> str:
+    """Stable hardware address of a machine's link, derived from the address that it has there."""
+    return "02:0d:" + ipaddress.ip_address(address).packed.hex(":")
 
 
 def gateway_of(ip_range: str) -> str:
@@ -177,34 +179,34 @@ def owner() -> Path | None:
     return Path(link["ifalias"]) if "ifalias" in link else None
 
 
-def add_machine(name: str, *, public_ip: str, private_ip: str, vpc_range: str, mtu: int) -> None:
-    """Make a machine's namespace with eth0 and eth1, each a link of its own into the router."""
+def add_machine(name: str, *, public_ip: str | None, private_ip: str, vpc_range: str, mtu: int) -> None:
+    """Make a machine's namespace with a link into the router for each address: eth0 and eth1, or eth0 alone."""
     namespace = machine_namespace(name)
     if namespace in namespaces():
         return
-    links = router_links(name)
-    gateways = (GATEWAY, gateway_of(vpc_range))
-    addresses = (public_ip, private_ip)
-    macs = mac_addresses(public_ip, private_ip)
+    public_end, private_end = router_links(name)
+    links = [(public_end, GATEWAY, public_ip)] if public_ip else []
+    links += [(private_end, gateway_of(vpc_range), private_ip)]
     with _whole(namespace):
         command(["ip", "netns", "add", namespace])
         command(["ip", "-n", namespace, "link", "set", "lo", "up"])
-        for index in (0, 1):
+        for index, (router_end, gateway, address) in enumerate(links):
             _link(
                 namespace=namespace,
                 name=f"eth{index}",
-                mac=macs[index],
-                router_end=links[index],
-                gateway=gateways[index],
-                address=addresses[index],
+                mac=mac_address(address),
+                router_end=router_end,
+                gateway=gateway,
+                address=address,
                 mtu=mtu,
             )
 
 
 def flush_machine(name: str) -> None:
     """Make a machine's links as they are at power-on: what its last systemd set outlives it, as they do."""
-    for index in (0, 1):
-        for words in (["addr", "flush", "dev", f"eth{index}"], ["link", "set", f"eth{index}", "down"]):
+    links = json.loads(command(["ip", "-n", machine_namespace(name), "-j", "link", "show"]))
+    for link in [one["ifname"] for one in links if one["ifname"].startswith("eth")]:
+        for words in (["addr", "flush", "dev", link], ["link", "set", link, "down"]):
             command(["ip", "-n", machine_namespace(name), *words])
 
 
@@ -229,6 +231,41 @@ def apply(topology: Topology) -> None:
     lines += [f"route replace {_route(destination, kind)}" for destination, kind in sorted(wanted - present)]
     if lines:
         command(["ip", "-n", ROUTER, "-batch", "-"], text="\n".join(lines) + "\n")
+
+
+def lead_out(ways: Mapping[str, tuple[str, str]]) -> None:
+    """Send what leaves each of these VPCs by their private links to a machine: its name, and its private address.
+
+    Its rule comes before the router's own addresses, which are the internet to a VPC; the metadata service is not.
+    """
+    wanted = {(vpc, f"via {address} dev {router_links(name)[1]}") for vpc, (name, address) in ways.items()}
+    present = {way: table for table, way in _ways_out()}
+    lines = []
+    for there, table in present.items():
+        if there not in wanted:
+            lines += [f"rule del pref {table}", f"route flush table {table}"]
+    # A number that goes is not taken at once: what a rule leads to must be there before it.
+    free = (table for table in range(FIRST_TABLE, LOCAL_RULE) if table not in present.values())
+    for (vpc, way), table in zip(sorted(wanted - present.keys()), free, strict=False):
+        lines += [
+            f"route add throw {vpc} table {table}",
+            f"route add throw {METADATA} table {table}",
+            f"route add default {way} onlink table {table}",
+            f"rule add pref {table} from {vpc} lookup {table}",
+        ]
+    if lines:
+        command(["ip", "-n", ROUTER, "-batch", "-"], text="\n".join(lines) + "\n")
+
+
+def _ways_out() -> Iterator[tuple[int, tuple[str, str]]]:
+    """Find tables that lead out of a VPC: its range and the way, which may be gone with its link."""
+    for rule in json.loads(command(["ip", "-n", ROUTER, "-j", "-4", "rule", "show"])):
+        if not FIRST_TABLE <= rule["priority"] < LOCAL_RULE:
+            continue
+        show = ["ip", "-n", ROUTER, "-j", "-4", "route", "show", "table", rule["table"]]
+        routes = [route for route in json.loads(command(show)) if route["dst"] == "default"]
+        way = f"via {routes[0]['gateway']} dev {routes[0]['dev']}" if routes else ""
+        yield rule["priority"], (f"{rule['src']}/{rule['srclen']}", way)
 
 
 def uplink_mtu(world: World) -> int:
@@ -270,6 +307,9 @@ def _make_router(home: Path, inside: str, outside: str, mtu: int) -> None:
             f"link set {SERVICES} up\n"
             # Addresses that nobody has: no proxy ARP for them, and no way out through the uplink.
             f"route add unreachable {PUBLIC_RANGE}\n"
+            # Its own addresses after the rules of `lead_out`.
+            f"rule add pref {LOCAL_RULE} lookup local\n"
+            "rule del pref 0\n"
         ),
     )
     command(["ip", "link", "add", HOST_LINK, "mtu", str(mtu), "type", "veth", "peer", "name", UPLINK, "netns", ROUTER])
@@ -291,11 +331,10 @@ def _make_internet_side(mtu: int) -> None:
     command(["ip", "netns", "add", INTERNET])
     command(["ip", "-n", INTERNET, "link", "set", "lo", "up"])
     sysctl(INTERNET, {"net/ipv6/conf/all/disable_ipv6": "1"})
-    mac, _ = mac_addresses(INTERNET_SIDE, INTERNET_SIDE)
     _link(
         namespace=INTERNET,
         name="eth0",
-        mac=mac,
+        mac=mac_address(INTERNET_SIDE),
         router_end=f"p-{INTERNET_LINK}",
         gateway=GATEWAY,
         address=INTERNET_SIDE,

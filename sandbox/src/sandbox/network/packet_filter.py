@@ -3,7 +3,16 @@
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from sandbox.model.topology import Cluster, Droplet, Firewall, FirewallRule, LoadBalancer, Topology, TrustedSource
+from sandbox.model.topology import (
+    Cluster,
+    Droplet,
+    Firewall,
+    FirewallRule,
+    LoadBalancer,
+    NatGateway,
+    Topology,
+    TrustedSource,
+)
 from sandbox.network import namespaces
 from sandbox.world.world import GATEWAY, METADATA, RESOLVER
 
@@ -27,6 +36,17 @@ def cluster_machine(cluster_id: str, number: int = 1) -> str:
 def balancer_machine(balancer_id: str) -> str:
     """Name of a load balancer's namespace and links: the first part of its id."""
     return f"b{balancer_id.split('-', maxsplit=1)[0][:8]}"
+
+
+def nat_machine(gateway_id: str) -> str:
+    """Name of a NAT gateway's namespace and links: the first part of its id."""
+    return f"n{gateway_id.split('-', maxsplit=1)[0][:8]}"
+
+
+def droplet_links(droplet: Droplet) -> tuple[str, ...]:
+    """Names of the router's ends of a Droplet's links: the public one, if it has one, and the private one."""
+    links = namespaces.router_links(droplet_machine(droplet.id))
+    return links if droplet.public_ip else links[1:]
 
 
 def apply(topology: Topology) -> None:
@@ -63,17 +83,28 @@ def firewalls_of(topology: Topology, droplet: Droplet) -> list[Firewall]:
 
 def _spoofed(topology: Topology) -> list[str]:
     """Drop packets with a sender that isn't the link's: firewalls and the metadata service go by it."""
-    machines = [(droplet_machine(droplet.id), droplet.public_ip, droplet.private_ip) for droplet in topology.droplets]
-    machines += [
+    machines = [
         (cluster_machine(cluster.id, node.number), node.public_ip, node.private_ip)
         for cluster in topology.clusters
         for node in cluster.nodes
     ]
     machines += [(balancer_machine(one.id), one.public_ip, one.private_ip) for one in topology.load_balancers]
+    links = [link for one in topology.droplets for link in zip(droplet_links(one), one.addresses, strict=True)]
+    links += [
+        link for name, *addresses in machines for link in zip(namespaces.router_links(name), addresses, strict=True)
+    ]
     return [
-        f'iifname "{link}" ip saddr != {address} drop'
-        for name, *addresses in machines
-        for link, address in zip(namespaces.router_links(name), addresses, strict=True)
+        *(f'iifname "{link}" ip saddr != {address} drop' for link, address in links),
+        *(rule for gateway in topology.nat_gateways for rule in _translated(gateway)),
+    ]
+
+
+def _translated(gateway: NatGateway) -> list[str]:
+    """Drop what a NAT gateway sends under a wrong name: it is its VPC to the internet, and the internet to its VPC."""
+    public, private = namespaces.router_links(nat_machine(gateway.id))
+    return [
+        f'iifname "{public}" ip saddr != {gateway.public_ip} drop',
+        f'iifname "{private}" ip saddr {gateway.vpc_range} ip saddr != {gateway.private_ip} drop',
     ]
 
 
@@ -82,7 +113,7 @@ def _reserved(topology: Topology) -> list[str]:
     return [
         f"ip daddr {reserved.ip} dnat to {droplets[reserved.droplet_id].public_ip}"
         for reserved in topology.reserved_ips
-        if reserved.droplet_id in droplets
+        if reserved.droplet_id in droplets and droplets[reserved.droplet_id].public_ip
     ]
 
 
@@ -91,13 +122,18 @@ def _translations(topology: Topology) -> list[str]:
     hairpins = [
         f"ct status dnat ip saddr {droplet.public_ip} ip daddr {droplet.public_ip} snat to {GATEWAY}"
         for droplet in topology.droplets
+        if droplet.public_ip
     ]
     return [f'oifname "{namespaces.UPLINK}" masquerade', *hairpins]
 
 
 def _private(topology: Topology) -> list[str]:
-    """Return what stays within one VPC, drop the rest."""
-    return [*(f"ip saddr {vpc.ip_range} ip daddr {vpc.ip_range} return" for vpc in topology.vpcs), "drop"]
+    """Return what stays within one VPC, or leaves it by its NAT gateway, drop the rest."""
+    out = (
+        f'ip saddr {gateway.vpc_range} oifname "{namespaces.router_links(nat_machine(gateway.id))[1]}" return'
+        for gateway in topology.nat_gateways
+    )
+    return [*(f"ip saddr {vpc.ip_range} ip daddr {vpc.ip_range} return" for vpc in topology.vpcs), *out, "drop"]
 
 
 def _forward(topology: Topology) -> list[str]:
@@ -108,23 +144,31 @@ def _forward(topology: Topology) -> list[str]:
         'iifname "v-*" jump private',
         'iifname != "v-*" oifname "v-*" drop',
         *(rule for cluster in topology.clusters for rule in _replication(cluster)),
-        # Else a managed cluster begins no conversation, nor does a load balancer but with members.
+        # Else a managed cluster begins no conversation, nor does a load balancer but with members, nor a NAT gateway.
         *(f'iifname "{link}" drop' for link in _cluster_chains(topology)),
         *(f'{side} "{link}" drop' for side, link in _closed_sides(topology)),
         *_verdicts("iifname", _droplet_chains(topology, "out")),
         *_verdicts("oifname", _droplet_chains(topology, "in") | _cluster_chains(topology) | _balancer_chains(topology)),
+        *(
+            f'oifname "{namespaces.router_links(nat_machine(gateway.id))[1]}" accept'
+            for gateway in topology.nat_gateways
+        ),
         f'iifname "p-*" oifname "{namespaces.UPLINK}" accept',
         f'oifname "p-{namespaces.INTERNET_LINK}" accept',
     ]
 
 
 def _input(topology: Topology) -> list[str]:
+    alone = ", ".join(f'"{droplet_links(one)[0]}"' for one in topology.droplets if not one.public_ip)
     return [
         'iifname "lo" accept',
         "ct state established,related accept",
         "ct state invalid drop",
         f'ip daddr {METADATA} iifname "p-*" iifname != "p-{namespaces.INTERNET_LINK}" tcp dport 80 accept',
+        *([f"ip daddr {METADATA} iifname {{ {alone} }} tcp dport 80 accept"] if alone else []),
         f"ip daddr {METADATA} drop",
+        # What a private link sends to the internet has to leave by a NAT gateway, also where that is this router.
+        f'iifname "v-*" ip daddr {{ {GATEWAY}, {RESOLVER} }} drop',
         # Spaces, the API and the resolver are out in the internet for a Cloud Firewall.
         *_verdicts("iifname", _droplet_chains(topology, "out")),
         f"ip daddr {{ {GATEWAY}, {RESOLVER} }} meta l4proto {{ tcp, udp }} th dport 53 accept",
@@ -212,7 +256,7 @@ def _addresses(
     networks = [ipaddress.ip_network(address, strict=False) for address in addresses]
     for droplet in topology.droplets:
         if droplet.id in droplet_ids or droplet.tags & tags:
-            networks += [ipaddress.ip_network(droplet.public_ip), ipaddress.ip_network(droplet.private_ip)]
+            networks += map(ipaddress.ip_network, droplet.addresses)
     for balancer in topology.load_balancers:
         if balancer.id in load_balancer_ids:
             networks += [ipaddress.ip_network(balancer.public_ip), ipaddress.ip_network(balancer.private_ip)]
@@ -231,7 +275,11 @@ def _match(side: str, networks: list[ipaddress.IPv4Network]) -> str:
 
 
 def _droplet_chains(topology: Topology, direction: str) -> dict[str, str]:
-    return _by_link((droplet_machine(droplet.id) for droplet in topology.droplets), direction)
+    return {
+        link: f"{direction}_{droplet_machine(droplet.id)}"
+        for droplet in topology.droplets
+        for link in droplet_links(droplet)
+    }
 
 
 def _cluster_chains(topology: Topology) -> dict[str, str]:
@@ -251,16 +299,15 @@ def _balancer_chains(topology: Topology) -> dict[str, str]:
 
 
 def _closed_sides(topology: Topology) -> Iterator[tuple[str, str]]:
-    """Return which way no conversation begins on a load balancer's links: out by the public, in by the private one."""
+    """Return which way no conversation begins: of a load balancer out by the public link, in by the private one."""
     for balancer in topology.load_balancers:
         public, private = namespaces.router_links(balancer_machine(balancer.id))
         yield "iifname", public
         yield "oifname", private
-
-
-def _by_link(names: Iterable[str], direction: str) -> dict[str, str]:
-    """Chain of each of the router's links."""
-    return {link: f"{direction}_{name}" for name in names for link in namespaces.router_links(name)}
+    for gateway in topology.nat_gateways:  # the other way round
+        public, private = namespaces.router_links(nat_machine(gateway.id))
+        yield "oifname", public
+        yield "iifname", private
 
 
 def _verdicts(key: str, chains: dict[str, str]) -> list[str]:

@@ -43,12 +43,15 @@ def find(store: Store, address: str) -> Resource | None:
 def document(store: Store, droplet: Resource) -> dict[str, Any]:
     """Describe a Droplet as `v1.json` does (docs: digitalocean.com, "Droplet metadata API")."""
     public_ip, private_ip = droplet.private["public_ip"], droplet.private["private_ip"]
-    public_mac, private_mac = namespaces.mac_addresses(public_ip, private_ip)
     vpc = store.get("vpc", droplet.body["vpc_uuid"])
-    interfaces = {"public": [_interface("public", public_mac, f"{public_ip}/{namespaces.PUBLIC_PREFIX}", GATEWAY)]}
+    interfaces = {}
+    if public_ip is not None:
+        public_mac = namespaces.mac_address(public_ip)
+        interfaces["public"] = [_interface("public", public_mac, f"{public_ip}/{namespaces.PUBLIC_PREFIX}", GATEWAY)]
     if vpc is not None:
         prefix = ipaddress.ip_network(vpc.body["ip_range"]).prefixlen
         gateway = namespaces.gateway_of(vpc.body["ip_range"])
+        private_mac = namespaces.mac_address(private_ip)
         interfaces["private"] = [_interface("private", private_mac, f"{private_ip}/{prefix}", gateway)]
     reserved = next(
         (ip.id for ip in store.list("reserved_ip") if (ip.body["droplet"] or {}).get("id") == int(droplet.id)), None

@@ -11,7 +11,7 @@ from sandbox.model.realiser import ClusterSpec, DropletSpec, Endpoint, Grant, Po
 from sandbox.model.topology import Topology
 from sandbox.network import namespaces, packet_filter
 from sandbox.network.packet_filter import droplet_machine
-from sandbox.parts import issuance, names
+from sandbox.parts import issuance, names, nat_gateways
 from sandbox.parts.balancers.balancers import Balancers
 from sandbox.parts.databases.clusters import Clusters
 from sandbox.parts.front import front
@@ -43,6 +43,7 @@ class FullRealiser:
             self._balancers.end(topology)  # while firewalls still let it in: else what it has under way would hang
             namespaces.apply(topology)
             packet_filter.apply(topology)
+            nat_gateways.apply(self._world, topology)
             names.apply(self._world, self._supervisor, topology)
             front.apply(self._world, topology)
             self._balancers.apply(topology)

@@ -121,17 +121,25 @@ class Balancer:
         """Hand one connection's request to the next member that is well, and say that it came by HTTPS."""
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = await reader.readuntil(b"\r\n\r\n")
-            well = sorted(address for address, member in self.members.items() if member.healthy)
-            if not well:
+            member = await self.connected()
+            if member is None:
                 writer.write(_UNAVAILABLE)
             else:
-                port = self.port_of(well[next(self.turn) % len(well)])
-                up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
+                up_reader, up_writer = member
                 first, _, rest = head.partition(b"\r\n")
                 up_writer.write(first + b"\r\nX-Forwarded-Proto: https\r\n" + rest)
                 await asyncio.gather(pump(reader, up_writer), pump(up_reader, writer))
             await writer.drain()
         writer.close()
+
+    async def connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Return a connection to the next member that is well, and takes it: one may have gone since its last check."""
+        well = sorted(address for address, member in self.members.items() if member.healthy)
+        first = next(self.turn) % len(well) if well else 0
+        for address in well[first:] + well[:first]:
+            with contextlib.suppress(OSError):
+                return await asyncio.open_connection("127.0.0.1", self.port_of(address))
+        return None
 
     async def lead_to_https(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer port 80 as HAProxy does at depth `full`."""

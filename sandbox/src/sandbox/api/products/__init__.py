@@ -28,6 +28,7 @@ from sandbox.api.products import (
     spaces_keys,
     ssh_keys,
     tags,
+    vpc_nat_gateways,
     vpcs,
 )
 
@@ -38,6 +39,7 @@ ROUTERS = tuple(
         actions,
         projects,
         vpcs,
+        vpc_nat_gateways,
         tags,
         ssh_keys,
         droplets,

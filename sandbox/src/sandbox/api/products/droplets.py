@@ -213,10 +213,8 @@ def _order(call: Call, fields: _Create) -> _Order:
         raise errors.not_implemented(
             "ipv6: at depth `full` machines have IPv4 alone; a sandbox of depth `api` takes it"
         )
-    if fields.public_networking is False and call.cloud.world.depth == "full":
-        raise errors.not_implemented(
-            "public_networking: at depth `full` machines have a public address; a sandbox of depth `api` does without"
-        )
+    if fields.public_networking is False and fields.ipv6:
+        raise errors.unprocessable("ipv6: must be false where public_networking is")
     if len((fields.user_data or "").encode()) > _MAX_USER_DATA:
         size = len((fields.user_data or "").encode())
         raise errors.unprocessable(f"user_data: must be at most {_MAX_USER_DATA} bytes, got {size}")
@@ -263,12 +261,11 @@ def _put(call: Call, name: str, order: _Order) -> Resource:
         "vpc_uuid": order.vpc.id,
     }
     private: Body = {
-        "public_ip": addresses.droplet(store, call.cloud.world.depth),
+        "public_ip": addresses.droplet(store, call.cloud.world.depth) if order.public else None,
         "private_ip": addresses.private(store, order.vpc.id, order.vpc.body["ip_range"]),
         "public_keys": order.public_keys,
         "user_data": order.user_data,
         "backup_policy": order.policy,
-        "public": order.public,
     }
     return store.put("droplet", droplet_id, body, private)
 
@@ -281,14 +278,14 @@ def _networks(droplet: Resource, vpc: Resource) -> Body:
         "gateway": str(network.network_address + 1),
         "type": "private",
     }
+    if droplet.private["public_ip"] is None:
+        return {"v4": [private], "v6": []}
     public = {
         "ip_address": droplet.private["public_ip"],
         "netmask": "255.255.255.0",
         "gateway": GATEWAY,
         "type": "public",
     }
-    if not droplet.private["public"]:
-        return {"v4": [private], "v6": []}
     return {"v4": [private, public], "v6": [_public_v6(droplet)] if "ipv6" in droplet.body["features"] else []}
 
 

@@ -139,6 +139,8 @@ def _droplet(store: Store, droplet_id: int | None) -> Resource:
     droplet = store.get("droplet", droplet_id or 0)
     if droplet is None:
         raise errors.unprocessable(f"droplet_id: no Droplet has the id {droplet_id}")
+    if droplet.private["public_ip"] is None:
+        raise errors.unprocessable(f"droplet_id: Droplet {droplet_id} has no public networking")
     return droplet
 
 

@@ -99,7 +99,7 @@ async def delete(call: Call) -> Response:
     vpc = call.cloud.find("vpc", call.path("id"))
     if vpc.body["default"]:
         raise errors.forbidden("Can not delete default VPCs")
-    if _members(call.store, vpc.id):
+    if _members(call.store, vpc.id) or _gateways(call.store, vpc.id):
         raise errors.conflict("Can not delete VPC with members")
     call.store.delete("vpc", vpc.id)
     await call.cloud.apply()
@@ -148,6 +148,11 @@ def _members(store: Store, vpc_id: str) -> list[Body]:
         for c in store.list("database") + store.list("database_leaving")
         if c.body["private_network_uuid"] == vpc_id
     ]
+
+
+def _gateways(store: Store, vpc_id: str) -> bool:
+    """Whether a NAT gateway stands in a VPC; whether it is shown among the members, nothing says."""
+    return any(gateway.body["vpcs"][0]["vpc_uuid"] == vpc_id for gateway in store.list("vpc_nat_gateway"))
 
 
 def _put(

@@ -72,7 +72,7 @@ def states(balancer: LoadBalancer, healthy: Collection[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-# 307 keeps the method: nothing is lost of a form that was sent to http. Without a port that was named: https has another.
+# 307 keeps the method: nothing is lost of a form that was sent to http. The port of http is left out, if it was named.
 _REDIRECT = "  http-request redirect location https://%[req.hdr(host),regsub(:80$,)]%[pathq] code 307"
 
 

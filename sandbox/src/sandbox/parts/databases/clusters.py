@@ -102,8 +102,8 @@ class Clusters:
 
     def primary_answers(self, spec: ClusterSpec) -> bool:
         """Whether the primary's PostgreSQL accepts connections."""
-        primary = self._nodes(spec)[0].machine.hardware
-        return inside.listens(namespaces.ROUTER, primary.public_ip, PORT)
+        [address] = [node.public_ip for node in spec.nodes if node.number == spec.primary]
+        return inside.listens(namespaces.ROUTER, address, PORT)
 
     def standbys_follow(self, spec: ClusterSpec) -> bool:
         """Whether all standby nodes receive what the primary writes."""

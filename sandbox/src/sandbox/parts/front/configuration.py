@@ -58,8 +58,8 @@ events {{ worker_connections 2048; }}
 http {{
   server_tokens off;
   access_log off;
-  log_format origin escape=json '{{"at":"$time_iso8601","via":"$via","method":"$request_method","host":"$host",'
-    '"path":"$uri","args":"$args","origin":"$http_origin","status":$status}}';
+  log_format origin escape=json '{{"at":"$time_iso8601","via":"$via","from":"$remote_addr","method":"$request_method",'
+    '"host":"$host","path":"$uri","args":"$args","origin":"$http_origin","status":$status}}';
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/unused;
