@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from time import sleep
-from typing import Any
+from typing import Any, ClassVar
 
 from plugin_base.wire import has_unknown
 
@@ -98,6 +98,22 @@ class ResourceProvider:
 
     def delete(self, id_: str, props: dict[str, Any]) -> None:
         """Leave everything as it is."""
+
+
+class FixedProvider(ResourceProvider):
+    """A resource whose inputs are texts, and in whose place another one comes when one of them changes."""
+
+    resource: ClassVar[str]  # how errors call it
+    inputs: ClassVar[tuple[str, ...]]
+
+    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
+        """Refuse what is no text."""
+        return checked(news, text_problems(news, self.resource, *self.inputs))
+
+    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
+        """Find another one in its place."""
+        replaces = differing(olds, news, self.inputs)
+        return DiffResult(changes=bool(replaces), replaces=replaces)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from provider.actions import (
     ActionError,
-    CheckResult,
     CreateResult,
-    DiffResult,
-    ResourceProvider,
-    checked,
-    differing,
+    FixedProvider,
     pause,
     report,
-    text_problems,
     warn,
 )
 
@@ -24,24 +19,17 @@ if TYPE_CHECKING:
 API_SECONDS = 30.0  # that the API has for each answer
 END_SECONDS = 60.0  # until the API has no such balancer any more
 POLL_SECONDS = 0.5
-INPUTS = ("balancer_id",)
 
 
-class BalancerEndProvider(ResourceProvider):
+class BalancerEndProvider(FixedProvider):
     """Delete the balancer by the API when this goes; that the engine deletes it later finds nothing, and is fine.
 
     The firewall names the balancer, so the engine deletes it first; what came by kept connections would hang until the
     balancer is gone. Without a token, or an answer, it goes as the engine would have it.
     """
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse what names no balancer."""
-        return checked(news, text_problems(news, "balancer_end", *INPUTS))
-
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Find another balancer in its place."""
-        replaces = differing(olds, news, INPUTS)
-        return DiffResult(changes=bool(replaces), replaces=replaces)
+    resource = "balancer_end"
+    inputs = ("balancer_id",)
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Refuse a balancer that has ended: the update that was to delete it did not come to its end."""
@@ -50,7 +38,7 @@ class BalancerEndProvider(ResourceProvider):
                 f"load balancer {props['balancer_id']}: is in the stack's state, and not in the account; run "
                 "`pulumi refresh`, then `pulumi up`"
             )
-        return CreateResult(props["balancer_id"], {name: props[name] for name in INPUTS})
+        return CreateResult(props["balancer_id"], {name: props[name] for name in self.inputs})
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Delete the balancer, and return when it is gone."""

@@ -9,14 +9,10 @@ from protocol.node import NodeReport, node_key
 from protocol.release import DESIRED, Desired
 from provider.actions import (
     ActionError,
-    CheckResult,
     CreateResult,
-    DiffResult,
-    checked,
-    differing,
+    FixedProvider,
     pause,
     report,
-    text_problems,
     warn,
 )
 from provider.spaces_provider import SpacesProvider
@@ -29,27 +25,20 @@ if TYPE_CHECKING:
 LEAVE_SECONDS = 75.0
 BEGIN_SECONDS = 15.0
 POLL_SECONDS = 0.5
-INPUTS = ("droplet_id", "releases_bucket", "state_bucket", "region")
 
 _writing = threading.Lock()  # desired.json: the engine deletes several at once
 
 
-class MemberProvider(SpacesProvider):
+class MemberProvider(FixedProvider, SpacesProvider):
     """Write down who leaves, and wait for it; a Droplet that is deleted all the same is no error."""
 
-    def check(self, _olds: dict[str, Any], news: dict[str, Any]) -> CheckResult:
-        """Refuse what names no Droplet."""
-        return checked(news, text_problems(news, "member", *INPUTS))
-
-    def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
-        """Find another Droplet in its place."""
-        replaces = differing(olds, news, INPUTS)
-        return DiffResult(changes=bool(replaces), replaces=replaces)
+    resource = "member"
+    inputs = ("droplet_id", "releases_bucket", "state_bucket", "region")
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Let the Droplet stay, should it have been about to leave."""
         _change(self.spaces(props["region"]), props, leaves=False)
-        return CreateResult(str(props["droplet_id"]), {name: props[name] for name in INPUTS})
+        return CreateResult(str(props["droplet_id"]), {name: props[name] for name in self.inputs})
 
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Take the Droplet out, and return when it has served its visitors."""
