@@ -13,7 +13,7 @@ def main() -> int:
     """Run what the first argument names."""
     config = Config.read()
     if sys.argv[1] == "certificate":
-        from agent.certificate import Keeper
+        from agent.tls.certificate import Keeper
 
         Keeper(config=config).keep()
         return 0

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from agent import acme, certificate
-from agent.certificate import Keeper, Places
 from agent.spaces import Answer, SpacesError
+from agent.tls import acme, certificate
+from agent.tls.certificate import Keeper, Places
 from tests.certificates import Authority
 from tests.unit.droplet_world import CONFIG, FakeSpaces
 

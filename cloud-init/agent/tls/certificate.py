@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.acme import Acme
-from agent.challenges import Challenges
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import log, write
 from agent.notify import notify
 from agent.spaces import Spaces, SpacesError
+from agent.tls.acme import Acme
+from agent.tls.challenges import Challenges
 from protocol.certificate import Certificate, certificate_key
 from protocol.document import DocumentError, json_bytes
 

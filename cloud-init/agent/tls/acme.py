@@ -15,10 +15,10 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from agent.challenges import Challenges
 from agent.config import Config
 from agent.errors import AgentError
 from agent.machine import metadata
+from agent.tls.challenges import Challenges
 from protocol.certificate import Certificate
 
 PAUSES = (20, 15 * 60)  # seconds after the first failure, and after each later one

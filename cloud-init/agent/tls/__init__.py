@@ -1,0 +1,1 @@
+"""The site's certificate: kept, obtained, and served."""
