@@ -56,6 +56,7 @@ class WebServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         user_data = self._user_data(args, package)
+        refusal = args.existing.refusal("web", account.droplet_limit)
         droplets = [
             digitalocean.Droplet(
                 # No explicit name: a replacement is then created before the old Droplet is deleted.
@@ -69,7 +70,7 @@ class WebServer(pulumi.ComponentResource):
                 monitoring=True,
                 backups=args.settings.backups,
                 user_data=user_data,
-                opts=self._options(args, number),
+                opts=self._options(args, number, refusal),
             )
             for number in range(1, args.settings.count + 1)
         ]
@@ -77,7 +78,7 @@ class WebServer(pulumi.ComponentResource):
         self.droplet_ids = [droplet.id for droplet in droplets]
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
-    def _options(self, args: WebServerArgs, number: int) -> pulumi.ResourceOptions:
+    def _options(self, args: WebServerArgs, number: int, refusal: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
         options = pulumi.ResourceOptions(
             parent=self,
             # A Droplet never runs without its firewall.
@@ -85,10 +86,11 @@ class WebServer(pulumi.ComponentResource):
             # In place, all would be switched off at the same time.
             replace_on_changes=["size"] if args.settings.count > 1 else [],
         )
-        if number < args.settings.count:
+        # A preview makes none, so one is enough, and the last one is made whenever any is. An update asks before the
+        # first is made: by the time of the last, the others would be there, and be counted twice.
+        if pulumi.runtime.is_dry_run() and number < args.settings.count:
             return options
-        # The last one is made whenever any is.
-        return pulumi.ResourceOptions.merge(options, args.existing.refusal(f"web-{number}", account.droplet_limit))
+        return pulumi.ResourceOptions.merge(options, refusal)
 
     @staticmethod
     def _user_data(args: WebServerArgs, package: AgentPackage) -> pulumi.Output[str]:
