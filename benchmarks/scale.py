@@ -1,11 +1,12 @@
 """Answers: what do many Droplets cost whoever runs Pulumi: how long previews and updates take with 1, 10, 50 and 200.
 
 A stack for each number in one world of its own at the depth `api`, where simulated nodes play the Droplets: `python -m
-benchmarks.scale [ROUNDS [COUNT…]]`. No root is needed, but 50 MiB of memory for each Droplet. Previews are made by turns,
-before the first `pulumi up` and after it.
+benchmarks.scale [ROUNDS [COUNT…]]`. No root is needed, but 50 MiB of memory for each Droplet. Previews are made by
+turns, before the first `pulumi up` and after it.
 """
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from sizing.budget import POOL_CLIENTS, pool_size
 from sizing.editions import NEW_STANDARD_GIB, STANDARD
 from sizing.plans import database_memory
 
-ROUNDS = 5
+ROUNDS, UPDATES = 5, 3
 COUNTS = (1, 10, 50, 200)
 LIMIT, OF, MORE = 2.0, 1, 50  # a preview of MORE Droplets takes at most so many times one of OF
 
@@ -58,8 +59,13 @@ class Fleet:
 
     def command(self, name: str, *options: str) -> list[str]:
         """Return a Pulumi command on it."""
-        argv = ["sandbox", "exec", "pulumi", name, "--non-interactive", "--stack", self.stack]
-        return [*argv, "--config-file", str(self.file), *options]
+        argv = ["pulumi", name, "--non-interactive", "--stack", self.stack, "--config-file", str(self.file), *options]
+        return ["sandbox", "exec", *argv]
+
+    def quick_preview(self) -> list[str]:
+        """Return the command as scripts/stack has it."""
+        within, run_in, *argv = self.command("preview")
+        return [within, run_in, "env", "PULUMI_SKIP_CHECKPOINTS=true", *argv]
 
     def state(self) -> int:
         """Return the size of its state, in bytes."""
@@ -99,6 +105,8 @@ def api_world(home: Path) -> Iterator[worlds.World]:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else it compiles the project anew each time, and nothing else
     os.environ["PATH"] = os.pathsep.join([str(ROOT / ".venv/bin"), str(CACHE / "bin"), os.environ["PATH"]])
     os.environ["SANDBOX_HOME"] = str(home)
+    for one in (signal.SIGTERM, signal.SIGHUP):  # an exception, as Ctrl-C is
+        signal.signal(one, lambda number, _frame: sys.exit(128 + number))
     run("sandbox", "up", "--depth", "api", "--home", str(home))
     try:
         run("sandbox", "switch", "droplet-limit", "300")
@@ -107,28 +115,34 @@ def api_world(home: Path) -> Iterator[worlds.World]:
         run("sandbox", "down")
 
 
-def previews(stacks: list[Fleet], rounds: int) -> dict[int, Took]:
-    """Preview all by turns; return the medians."""
+def previews(stacks: list[Fleet], rounds: int) -> dict[int, list[Took]]:
+    """Preview all by turns, in both ways; return the medians."""
+    programs = {}
     for fleet in stacks:
         run(*fleet.command("preview"))  # warms caches
-    took = by_turns({str(fleet.count): fleet.command("preview") for fleet in stacks}, rounds)
-    return {int(name): one for name, one in took.items()}
+        programs |= {f"{fleet.count} plain": fleet.command("preview"), f"{fleet.count} quick": fleet.quick_preview()}
+    took = by_turns(programs, rounds)
+    return {fleet.count: [took[f"{fleet.count} plain"], took[f"{fleet.count} quick"]] for fleet in stacks}
 
 
-def calls(world: worlds.World, after: int = 0) -> int:
-    """Return how many calls the API has got after a certain one."""
+def last_call(world: worlds.World) -> int:
+    """Return the number of the last call that the API has got."""
     store = Store(world.database, read_only=True)
     try:
-        return len(store.requests(after))
+        return max((request["number"] for request in store.requests()), default=0)
     finally:
         store.close()
+
+
+def shown(took: Took) -> str:
+    """Show the clock's time and, in brackets, the processor's."""
+    return f"{took.elapsed:.1f} ({took.processor:.1f})"
 
 
 def main() -> None:
     """Measure in a new world and publish; exit status 1 when a preview of many takes more than the limit."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     counts = [*map(int, sys.argv[2:])] or [*COUNTS]
-    rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         home = Path(folder, "project")
         home.mkdir()
@@ -137,52 +151,48 @@ def main() -> None:
             for fleet in stacks:
                 fleet.make()
             new = previews(stacks, rounds)
-            made, asked = {}, {}
+            updates: list[tuple[object, ...]] = []
             for fleet in stacks:
-                before = calls(world)
-                made[fleet.count] = run(*fleet.command("up", "--yes", "--skip-preview"))
-                asked[fleet.count] = calls(world, before)
+                before = last_call(world)
+                first = run(*fleet.command("up", "--yes", "--skip-preview"))
+                updates.append((fleet.count, shown(first), last_call(world) - before))
             old = previews(stacks, rounds)
-            again = by_turns(
-                {
-                    str(fleet.count): fleet.command("up", "--yes", "--skip-preview", "--expect-no-changes")
-                    for fleet in stacks
-                },
-                3,
-            )
-            for fleet in stacks:
-                count = fleet.count
-                first, second, unchanged = new[count], old[count], again[str(count)]
-                rows.append(
-                    (
-                        count,
-                        *(f"{one.elapsed:.1f} ({one.processor:.1f})" for one in (first, second)),
-                        *(f"{one[count].elapsed / one[counts[0]].elapsed:.2f}" for one in (new, old)),
-                        f"{made[count].elapsed:.0f} ({made[count].processor:.0f})",
-                        asked[count],
-                        f"{unchanged.elapsed:.1f} ({unchanged.processor:.1f})",
-                        f"{fleet.state() / 2**20:.1f}",
-                    )
-                )
-    database = stacks[0].settings["django-do:database"]["size"]
-    web = stacks[0].settings["django-do:web"]
-    head = (
-        *("Droplets", "preview before the first `up`, s", "preview after it, s", "times", "times", "first `up`, s"),
-        *("its calls of the API", "`up` with nothing to do, s", "state, MiB"),
-    )
+            no_changes = ("--yes", "--skip-preview", "--expect-no-changes")
+            again = by_turns({str(fleet.count): fleet.command("up", *no_changes) for fleet in stacks}, UPDATES)
+            updates = [
+                (*row, shown(again[str(fleet.count)]), f"{fleet.state() / 2**20:.1f}")
+                for row, fleet in zip(updates, stacks, strict=True)
+            ]
+    rows = [
+        (
+            state,
+            count,
+            *(cell for one, of in zip(took[count], took[counts[0]], strict=True) for cell in compared(one, of)),
+        )
+        for state, took in (("not deployed", new), ("deployed", old))
+        for count in counts
+    ]
+    settings = stacks[0].settings
     publish(
         "scale",
         "What do many Droplets cost whoever runs Pulumi?",
-        f"Medians of {rounds} previews each and of 3 `up` with nothing to do, by turns, the whole command's time (`sandbox exec` "
-        f"included): elapsed, and in brackets the processor's in all its processes. Each stack has a load balancer, {database}, "
-        f"and 1 worker with {web['threads']} threads on each Droplet. The aim is that a preview of {MORE} takes at most "
-        f"{LIMIT:.0f} times one of {OF}.\n\n" + table(head, rows) + "\n\n" + EXPLAINED,
+        f"Medians of {rounds} previews each, and of {UPDATES} `up` with nothing to do, by turns, the whole command's "
+        "time (`sandbox exec` included): elapsed, and in brackets the processor's in all its processes. Each stack has "
+        f"a load balancer, {settings['django-do:database']['size']}, and on each Droplet one worker with "
+        f"{settings['django-do:web']['threads']} threads. The aim is that a preview of {MORE} Droplets takes at most "
+        f"{LIMIT:.0f} times one of {OF}. [What grows, and why](../../docs/benchmarks.md#many-droplets).\n\n"
+        + table(("stack", "Droplets", "`pulumi preview`, s", "times", "`scripts/stack … preview`, s", "times"), rows)
+        + "\n\n"
+        + table(("Droplets", "first `up`, s", "calls of the API", "`up` with nothing to do, s", "state, MiB"), updates),
     )
     if {OF, MORE} <= {*counts}:
-        sys.exit(max(one[MORE].elapsed / one[OF].elapsed for one in (new, old)) > LIMIT)
+        both = (took[MORE][way].elapsed / took[OF][way].elapsed for took in (new, old) for way in (0, 1))
+        sys.exit(max(both) > LIMIT)
 
 
-EXPLAINED = ""
+def compared(took: Took, of: Took) -> tuple[str, str]:
+    """Show a time, and how many times another one it is, by the clock and by the processor."""
+    return shown(took), f"{took.elapsed / of.elapsed:.2f} ({took.processor / of.processor:.2f})"
 
 
 if __name__ == "__main__":

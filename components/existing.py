@@ -58,7 +58,8 @@ class Existing:
     ) -> pulumi.ResourceOptions:
         """Return the options of one resource; what is `first` must be told by `registered`, too.
 
-        An update takes the look `ahead`, too, which is another resource's that comes later.
+        An update takes the look `ahead`, too, which is another resource's that comes later. The options may be those of
+        several resources: the first asks, before any of them is made, and the others wait for the answer.
         """
         if first:
             self._first[role] = asyncio.Event()
@@ -66,8 +67,16 @@ class Existing:
         if ahead and not pulumi.runtime.is_dry_run():
             looks += (ahead,)
 
+        asking: list[asyncio.Future[None]] = []
+
         async def refuse(_args: pulumi.ResourceHookArgs) -> None:
-            await self._refuse(role, looks)
+            if not asking:
+                asking.append(asyncio.ensure_future(self._refuse(role, looks)))
+                await asking[0]
+                return
+            await asyncio.wait(asking)
+            if asking[0].exception():
+                raise pulumi.RunError("it is not made, either")
 
         hook = pulumi.ResourceHook(
             f"{self._wanted.name}-existing-{role}", refuse, pulumi.ResourceHookOptions(on_dry_run=True)

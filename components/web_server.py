@@ -68,6 +68,7 @@ class WebServer(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self),
             )
             self.egress, out = {"egress_ip_address": way_out.ip_address}, [way_out.gateway]
+        refusal = args.existing.refusal("web", account.droplet_limit)
         droplets = [
             digitalocean.Droplet(
                 # No explicit name: a replacement is then created before the old Droplet is deleted.
@@ -84,7 +85,7 @@ class WebServer(pulumi.ComponentResource):
                 # Behind a load balancer it is always said: unsaid, a Droplet without would stay so. A Droplet that
                 # visitors come to directly never had to say it.
                 public_networking=args.settings.public_network if args.edge == "balanced" else None,
-                opts=self._options(args, number, out),
+                opts=self._options(args, number, out, refusal),
             )
             for number in range(1, args.settings.count + 1)
         ]
@@ -92,7 +93,9 @@ class WebServer(pulumi.ComponentResource):
         self.droplet_ids = [droplet.id for droplet in droplets]
         self.register_outputs({"droplet_ids": self.droplet_ids})
 
-    def _options(self, args: WebServerArgs, number: int, out: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+    def _options(
+        self, args: WebServerArgs, number: int, out: Sequence[pulumi.Resource], refusal: pulumi.ResourceOptions
+    ) -> pulumi.ResourceOptions:
         options = pulumi.ResourceOptions(
             parent=self,
             # A Droplet never runs without its firewall; one without a public address installs itself by the way out.
@@ -100,10 +103,11 @@ class WebServer(pulumi.ComponentResource):
             # In place, all would be switched off at the same time.
             replace_on_changes=["size"] if args.settings.count > 1 else [],
         )
-        if number < args.settings.count:
+        # A preview makes none, so one is enough, and the last one is made whenever any is. An update asks before the
+        # first is made: by the time of the last, the others would be there, and be counted twice.
+        if pulumi.runtime.is_dry_run() and number < args.settings.count:
             return options
-        # The last one is made whenever any is.
-        return pulumi.ResourceOptions.merge(options, args.existing.refusal(f"web-{number}", account.droplet_limit))
+        return pulumi.ResourceOptions.merge(options, refusal)
 
     @staticmethod
     def _user_data(args: WebServerArgs, package: AgentPackage) -> pulumi.Output[str]:

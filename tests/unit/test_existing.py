@@ -119,6 +119,21 @@ def test_a_preview_waits_for_nothing(hooks: Hooks, monkeypatch: pytest.MonkeyPat
     assert outcomes(hooks, "vpc") == [""]
 
 
+def test_of_many_the_first_asks_before_any_is_made(hooks: Hooks) -> None:
+    """By the time of the last one the others are there: they would be counted twice. Refused is each."""
+    asked: list[int] = []
+
+    def full(_ask: Ask, _wanted: Wanted) -> Iterator[Problem | Note]:
+        asked.append(len(asked))
+        yield Problem("web.count: must fit the account")
+
+    of_account().refusal("web", full)
+    assert outcomes(hooks, "web", "web", "web") == ["web.count: must fit the account", *["it is not made, either"] * 2]
+    of_account().refusal("web", look())
+    assert outcomes(hooks, "web", "web", "web") == ["", "", ""]
+    assert asked == [0]
+
+
 def test_an_engine_that_does_one_thing_at_a_time_goes_on(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other hook is called after this one has ended."""
     monkeypatch.setattr(existing, "HELD", 0.05)
