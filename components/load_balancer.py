@@ -80,13 +80,14 @@ class LoadBalancer(pulumi.ComponentResource):
             opts=here,
         )
         # The engine deletes what depends on others before them: this, the firewall, the balancer.
-        BalancerEnd(
+        end = BalancerEnd(
             f"{name}-balancer-end",
             balancer_id=balancer.id,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[firewall]),
         )
 
-        self.ip_address = balancer.ip
+        # What is led here goes before the end does: a `destroy` that stops at a protected record has ended nothing.
+        self.ip_address = pulumi.Output.all(balancer.ip, end.id).apply(lambda known: str(known[0]))
         self.register_outputs({"ip_address": self.ip_address})
 
     def _certificate(self) -> digitalocean.Certificate:

@@ -66,6 +66,7 @@ def test_a_member_leaves_before_its_droplet_is_deleted(balanced: Graph) -> None:
 def test_the_balancer_ends_before_its_firewall(balanced: Graph) -> None:
     """The engine deletes first what depends on others: the end, then the firewall, then (in its turn) the balancer."""
     assert balanced.waits_for("balancer-end", "balancer-firewall")
+    assert balanced.waits_for("record", "balancer-end")  # which may be protected, and then nothing ends
     assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id"}
 
 
