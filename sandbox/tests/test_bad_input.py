@@ -27,7 +27,7 @@ CLEAN_PATH = "/usr/local/bin:/usr/bin:/bin"
 REAL_LOOKING = f"dop_v1_{'0123456789abcdef' * 4}"
 OF_THE_ACCOUNT = {"project"}  # what an account has before anybody creates something
 CONVERGE_DEADLINE = 180.0  # seconds, on a machine that is busy with other tests
-PROMPTLY = 5.0  # seconds
+PROMPTLY = 15.0  # seconds; what it interrupts would take minutes
 
 Done = subprocess.CompletedProcess[str]
 
