@@ -48,7 +48,8 @@ WITH_A_STANDBY: dict[str, Settings] = {
     },
 }
 AS_POSTGRES = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-LOCK = "BEGIN; LOCK TABLE polls_choice IN ACCESS SHARE MODE; SELECT pg_sleep(45)"
+LOCK = "BEGIN; LOCK TABLE polls_choice IN ACCESS SHARE MODE; SELECT pg_sleep(300)"
+END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'report'"
 MIGRATION = """from django.db import migrations, models
 
 class Migration(migrations.Migration):
@@ -187,10 +188,25 @@ def test_a_migration_that_waits_for_a_table_names_who_has_it(fleet: Fleet) -> No
     """Visitors wait as long as it does, three seconds, and no longer."""
     release = fleet.stack.outputs()["release"]
     project = fleet.project(lambda folder: (folder / "polls/migrations/0003_note.py").write_text(MIGRATION))
-    psql = ["psql", "-p", str(clusters.PORT), "-U", "postgres", "-d", "app", "-c", LOCK]
-    with traffic(fleet.world) as seen, ThreadPoolExecutor() as threads:
-        threads.submit(primary(fleet.world).run, [*AS_POSTGRES, "env", "PGAPPNAME=report", *psql], timeout=90)
-        said = fleet.refused({"app.path": project})
+    psql = [
+        *AS_POSTGRES,
+        "env",
+        "PGAPPNAME=report",
+        "psql",
+        "-p",
+        str(clusters.PORT),
+        "-U",
+        "postgres",
+        "-d",
+        "app",
+        "-c",
+    ]
+    with ThreadPoolExecutor() as threads, traffic(fleet.world) as seen:
+        threads.submit(primary(fleet.world).run, [*psql, LOCK], timeout=400, check=False)
+        try:
+            said = fleet.refused({"app.path": project})
+        finally:
+            primary(fleet.world).run([*psql, END], check=False)  # which ends itself, too
     assert re.search(
         r"it waited for AccessExclusiveLock on polls_choice, which process \d+ of postgres \(report\)", said
     )
