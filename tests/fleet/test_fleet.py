@@ -4,12 +4,10 @@ import ipaddress
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,19 +16,17 @@ import pytest
 from benchmarks.web.pages import QUESTION
 from protocol.certificate import certificate_key
 from protocol.health import UNHEALTHY_WITHIN, mark
-from sandbox.machines import machine
-from sandbox.machines.machine import Machine
 from sandbox.model.store import Store
 from sandbox.network import namespaces
 from sandbox.network.packet_filter import nat_machine
 from sandbox.parts.balancers import balancers
 from sandbox.parts.databases import clusters
 from sandbox.world.world import INTERNET_SIDE, World
-from tests.commands import ROOT
+from tests.fleet.fleet import Fleet
 from tests.fleet.traffic import RATE, Traffic, primary, traffic
 from tests.internet_side import python
 from tests.projects.test_broken_releases import BROKEN
-from tests.pulumi_stack import PulumiStack, Settings
+from tests.pulumi_stack import Settings
 from tests.worlds import Deployment
 
 pytestmark = pytest.mark.full
@@ -66,45 +62,6 @@ def askers(world: World, *, seconds: float) -> set[str]:
     with log.open() as lines:
         lines.seek(known)
         return {json.loads(line)["from"] for line in lines}
-
-
-class Fleet:
-    """The stack "local", whose settings are changed one after the other."""
-
-    def __init__(self, world: World, folder: Path) -> None:
-        self.world = world
-        self.stack = PulumiStack(world)
-        self.settings: dict[str, object] = {}
-        self.folder = folder
-        self.projects = 0
-
-    def up(self, settings: Settings) -> None:
-        """Change settings and deploy."""
-        self.settings |= settings
-        self.stack.up(settings=self.settings)
-
-    def refused(self, settings: Settings) -> str:
-        """Deploy settings that can't work; return what was said. The next update does not have them."""
-        done = self.stack.run("up", "--yes", "--skip-preview", settings={**self.settings, **settings}, check=False)
-        assert done.returncode != 0, done.stdout
-        return " ".join((done.stdout + done.stderr).split())
-
-    def project(self, change: Callable[[Path], object]) -> str:
-        """Return a copy of the app with a change."""
-        self.projects += 1
-        copy = self.folder / f"app-{self.projects}"
-        ignored = shutil.ignore_patterns(".venv", "__pycache__", "*.sqlite3")
-        shutil.copytree(ROOT / "app", copy, ignore=ignored)
-        change(copy)
-        return str(copy)
-
-    def machines(self) -> list[Machine]:
-        """The machines of the Droplets that the stack has."""
-        return [machine.load_machine(self.world, f"d{one}") for one in self.stack.outputs()["droplet_ids"]]
-
-    def serving(self) -> set[str]:
-        """The releases that its Droplets serve."""
-        return {Path(one.run(["readlink", "/srv/app/current"]).stdout.strip()).name for one in self.machines()}
 
 
 @pytest.fixture(scope="module")
