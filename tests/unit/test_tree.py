@@ -31,6 +31,7 @@ LONG_FILES = {
 }
 # What has more in it, and why it has no folders inside.
 LARGE_FOLDERS = {
+    "benchmarks/results": "a page for each question, and the data of some",
     "config": "a file for each section of the settings, and for what several of them are checked by",
     "docs": "a page for each question",
     "components": "a file for each component, and what several of them work with",
