@@ -4,14 +4,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from provider.actions import (
-    ActionError,
-    CreateResult,
-    FixedProvider,
-    pause,
-    report,
-    warn,
-)
+from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
 
 if TYPE_CHECKING:
     from provider.api import Api

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.node import NodeReport, node_key
 from protocol.release import DESIRED, Desired
-from provider.actions import (
-    ActionError,
-    CreateResult,
-    FixedProvider,
-    pause,
-    report,
-    warn,
-)
+from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
 from provider.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
