@@ -12,8 +12,8 @@ from config import ROOT
 from config.section import Section
 from config.values import Unique, one_of, pattern, wrong
 from protocol.environment import ALLOWANCES
-from provider import ignore
-from provider.project_files import ProjectFiles, project_files
+from provider.uploads import ignore
+from provider.uploads.project_files import ProjectFiles, project_files
 
 # CPython's versions with security support (PEP 664 to 790); the Droplet's own is Debian 13's.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.15")

@@ -14,18 +14,18 @@ from plugin_base.service import Context, Message, Service, keep_partial, kind_of
 from plugin_base.wire import Properties, Secret, bare, decode, encode, has_secret
 from protocol.document import DocumentError
 from provider.actions import ActionError, Operation, PartlyMade, ResourceProvider, pause, running
-from provider.agent_package import AgentPackageProvider
-from provider.artifact import ArtifactProvider
-from provider.balancer_end import BalancerEndProvider
 from provider.database_grants import DatabaseGrantsProvider
 from provider.discarded_key import DiscardedKeyProvider
-from provider.environment import EnvironmentProvider
-from provider.handover import HandoverProvider
-from provider.member import MemberProvider
-from provider.new_address import NewAddressProvider
-from provider.probe import ProbeProvider
-from provider.rollout import RolloutProvider
 from provider.secret import SecretProvider
+from provider.traffic.balancer_end import BalancerEndProvider
+from provider.traffic.handover import HandoverProvider
+from provider.traffic.member import MemberProvider
+from provider.traffic.new_address import NewAddressProvider
+from provider.traffic.probe import ProbeProvider
+from provider.traffic.rollout import RolloutProvider
+from provider.uploads.agent_package import AgentPackageProvider
+from provider.uploads.artifact import ArtifactProvider
+from provider.uploads.environment import EnvironmentProvider
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"

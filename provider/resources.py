@@ -11,11 +11,11 @@ from protocol.document import DocumentError
 from protocol.environment import canonical, content_hash, environment_key
 from protocol.release import artifact_key
 from provider.actions import ActionError
-from provider.agent_package import SOURCES, Sources, describe
-from provider.archive import digest
-from provider.artifact import members
-from provider.project_files import ProjectFiles
-from provider.release_contents import contents
+from provider.uploads.agent_package import SOURCES, Sources, describe
+from provider.uploads.archive import digest
+from provider.uploads.artifact import members
+from provider.uploads.project_files import ProjectFiles
+from provider.uploads.release_contents import contents
 
 # Not the project's name: the engine passes every setting of a namespace to the provider of that name.
 PACKAGE = "django-do-runner"

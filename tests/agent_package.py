@@ -4,8 +4,8 @@ import io
 import tarfile
 from collections.abc import Mapping
 
-from provider.agent_package import FORM, ROOT, members
-from provider.archive import chunks
+from provider.uploads.agent_package import FORM, ROOT, members
+from provider.uploads.archive import chunks
 
 START = ROOT / "cloud-init" / "start.py"
 

@@ -11,7 +11,7 @@ import pytest
 
 from config import state_folder
 from provider import resources
-from provider.project_files import MAX_BYTES
+from provider.uploads.project_files import MAX_BYTES
 from sizing.plans import USER_DATA_LIMIT
 from tests.components.recording import ROOT, run_program
 

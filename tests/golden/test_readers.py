@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocol.node import node_key
-from provider.agent_package import ROOT
+from provider.uploads.agent_package import ROOT
 from tests.agent_package import START
 from tests.golden.droplet import droplet, files, succeed, write
 from tests.golden.readers import DEBIAN, HERE, NGINX, Reading, gunicorn, nginx_with_certificate, systemd

@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from provider import spaces_client
-from provider.spaces_client import Credentials, Spaces
+from provider.uploads import spaces_client
+from provider.uploads.spaces_client import Credentials, Spaces
 
 NUMBERS = itertools.count(1)
 KEYS = Credentials("DO00TEST", "spaces-secret")

@@ -355,7 +355,7 @@ class World:
 
 
 def archive(files: Mapping[str, str], *, links: Mapping[str, str] | None = None) -> bytes:
-    """Return a tar archive, the same one for the same files, as provider/archive.py does."""
+    """Return a tar archive, the same one for the same files, as provider/uploads/archive.py does."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():

@@ -14,11 +14,11 @@ import pulumi.runtime
 import pytest
 from pulumi.runtime import mocks
 
-from provider import spaces_client
 from provider.actions import ActionError, Operation, running
-from provider.agent_package import FORM, AgentPackageProvider, Sources, describe, members
-from provider.archive import built, chunks
 from provider.resources import AgentPackage
+from provider.uploads import spaces_client
+from provider.uploads.agent_package import FORM, AgentPackageProvider, Sources, describe, members
+from provider.uploads.archive import built, chunks
 from tests.components.recording import set_mocks
 from tests.unit.conftest import Buckets
 
@@ -36,7 +36,7 @@ FILES = {
 DIGEST = """
 import sys
 from pathlib import Path
-from provider.agent_package import Sources, describe
+from provider.uploads.agent_package import Sources, describe
 print(describe(Sources(*map(Path, sys.argv[1:])))[0])
 """
 

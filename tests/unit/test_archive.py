@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provider.actions import ActionError
-from provider.archive import CHUNK, Form, Member, built, chunks, digest
+from provider.uploads.archive import CHUNK, Form, Member, built, chunks, digest
 
 MIB = 1024 * 1024
 FORMS: list[Form] = [tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT]

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from protocol.release import artifact_key
-from provider import project_files as files
-from provider import spaces_client
 from provider.actions import ActionError
-from provider.archive import CONTENT_TYPE, chunks
-from provider.artifact import ArtifactProvider, members
-from provider.project_files import project_files
+from provider.uploads import project_files as files
+from provider.uploads import spaces_client
+from provider.uploads.archive import CONTENT_TYPE, chunks
+from provider.uploads.artifact import ArtifactProvider, members
+from provider.uploads.project_files import project_files
 from tests.unit.conftest import Buckets
 
 
@@ -252,11 +252,11 @@ def test_an_upload_that_is_interrupted_is_repeated_whole(
 UPLOAD = """
 import sys, tracemalloc
 from botocore.config import Config
-from provider import spaces_client
-from provider.archive import digest
+from provider.uploads import spaces_client
+from provider.uploads.archive import digest
 from protocol.release import artifact_key
-from provider.artifact import ArtifactProvider, members
-from provider.project_files import project_files
+from provider.uploads.artifact import ArtifactProvider, members
+from provider.uploads.project_files import project_files
 from pathlib import Path
 endpoint, bucket, *apps = sys.argv[1:]
 spaces_client.spaces_endpoint = lambda region: endpoint

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from provider import actions, api, balancer_end
+from provider import actions, api
 from provider.actions import ActionError, Operation
 from provider.api import UnreadableError
-from provider.balancer_end import END_SECONDS, BalancerEndProvider
+from provider.traffic import balancer_end
+from provider.traffic.balancer_end import END_SECONDS, BalancerEndProvider
 
 PROPS = {"balancer_id": "4de7ac8b"}
 

@@ -9,7 +9,7 @@ from plugin_base.wire import UNKNOWN
 from protocol.document import DocumentError
 from protocol.environment import canonical, content_hash, environment_key
 from provider.actions import ActionError
-from provider.environment import EnvironmentProvider
+from provider.uploads.environment import EnvironmentProvider
 from tests.unit.conftest import Buckets
 
 DOCUMENT: dict[str, Any] = {

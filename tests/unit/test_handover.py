@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from provider import handover, new_address
 from provider.actions import ActionError, Operation, PartlyMade, running
-from provider.handover import HandoverProvider
-from provider.new_address import NewAddressProvider
-from provider.public_site import Answer, Site
-from provider.record_ttl import Ttl
+from provider.traffic import handover, new_address
+from provider.traffic.handover import HandoverProvider
+from provider.traffic.new_address import NewAddressProvider
+from provider.traffic.public_site import Answer, Site
+from provider.traffic.record_ttl import Ttl
 
 OLD, NEW = "203.0.113.9", "203.0.113.80"
 

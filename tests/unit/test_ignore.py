@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from provider.ignore import Patterns, as_bytes, problem
-from provider.project_files import project_files
+from provider.uploads.ignore import Patterns, as_bytes, problem
+from provider.uploads.project_files import project_files
 
 # Nothing of this machine: no excludes of its own, no templates.
 GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull, "HOME": os.devnull, "PATH": os.environ["PATH"]}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from protocol.release import DESIRED, Desired
-from provider import member
 from provider.actions import ActionError, Operation, running
-from provider.member import MemberProvider
+from provider.traffic import member
+from provider.traffic.member import MemberProvider
 from tests.unit.conftest import Buckets
 from tests.unit.test_rollout import release
 

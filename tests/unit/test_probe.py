@@ -15,9 +15,9 @@ import pytest
 from plugin_base.wire import UNKNOWN
 from protocol.health import mark
 from protocol.release import GOOD
-from provider import probe, public_site
 from provider.actions import ActionError
-from provider.probe import ProbeProvider
+from provider.traffic import probe, public_site
+from provider.traffic.probe import ProbeProvider
 from tests.certificates import Authority
 from tests.unit.conftest import Buckets
 

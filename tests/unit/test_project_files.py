@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from provider import project_files as module
-from provider.left_out import Kind
-from provider.project_files import project_files
+from provider.uploads import project_files as module
+from provider.uploads.left_out import Kind
+from provider.uploads.project_files import project_files
 
 PRIVATE = "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n"
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

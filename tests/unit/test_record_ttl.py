@@ -12,8 +12,8 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from provider import record_ttl
-from provider.record_ttl import Ttl, ttl_of
+from provider.traffic import record_ttl
+from provider.traffic.record_ttl import Ttl, ttl_of
 
 SOA = "ns1.provider.example. host.provider.example. 1 7200 3600 1209600 300"
 REST = 7  # seconds that the resolver has left of everything

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from provider.project_files import project_files
-from provider.release_contents import Contents, contents
+from provider.uploads.project_files import project_files
+from provider.uploads.release_contents import Contents, contents
 from tests.unit.test_project_files import write
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from agent import follow, rollout
 from protocol.release import DESIRED, Desired, Release
-from provider import turns
-from provider.turns import Reports, Turns
+from provider.traffic import turns
+from provider.traffic.turns import Reports, Turns
 from tests.unit.droplet_world import CONFIG, FakeMachine, FakeSpaces, World
 from tests.unit.test_turns_machine import Bucket
 

@@ -12,9 +12,9 @@ from protocol.document import DocumentError
 from protocol.environment import environment_key
 from protocol.node import PHASES, NodeReport
 from protocol.release import DESIRED, GOOD, Desired, Release, artifact_key, record_key, release_id
-from provider import turns
 from provider.actions import ActionError, Operation, PartlyMade, running
-from provider.rollout import RolloutProvider
+from provider.traffic import turns
+from provider.traffic.rollout import RolloutProvider
 from tests.commands import ROOT
 from tests.unit.conftest import Buckets
 

@@ -4,9 +4,9 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config as ClientConfig
 
-from provider import spaces_client
 from provider.actions import ActionError
-from provider.spaces_client import Credentials, credentials
+from provider.uploads import spaces_client
+from provider.uploads.spaces_client import Credentials, credentials
 from tests.unit.conftest import Buckets
 
 KEYS = Credentials("DO00KEY", "spaces-secret")

@@ -36,7 +36,6 @@ LARGE_FOLDERS = {
     "docs": "a page for each question",
     "components": "a file for each component, and what several of them work with",
     "docs/adr": "a page for each decision",
-    "provider": "a file for each resource, one for what it works with, and the executable that the engine looks for",
     "sandbox/provider/digitalocean_provider/resources": "a file for each resource of DigitalOcean's",
     "sandbox/src/sandbox/api/products": "a file for each product of DigitalOcean",
     "tests": "folders beside what they work with",

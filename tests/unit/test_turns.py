@@ -2,7 +2,7 @@
 
 import pytest
 
-from provider.turns import next_turns
+from provider.traffic.turns import next_turns
 
 FOUR = ("1", "2", "3", "4")
 

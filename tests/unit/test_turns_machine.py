@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agent import follow, rollout
 from agent.errors import AgentError
 from protocol.release import DESIRED, GOOD, Desired, Release
-from provider import rollout as runner
 from provider.actions import PartlyMade
-from provider.turns import Reports, Turns
+from provider.traffic import rollout as runner
+from provider.traffic.turns import Reports, Turns
 from tests.unit.droplet_world import CONFIG, ENVIRONMENT, FakeMachine, FakeSpaces, archive
 
 NAMES = st.sampled_from(["1", "2", "3", "4"])

@@ -20,10 +20,10 @@ from provider.actions import (
     report,
     text_problems,
 )
-from provider.public_site import Answer, Site, ask, ask_address, ask_plain, leads_to, trust
-from provider.rollout import PARTS
-from provider.spaces_provider import SpacesProvider
-from provider.turns import SHOWN
+from provider.traffic.public_site import Answer, Site, ask, ask_address, ask_plain, leads_to, trust
+from provider.traffic.rollout import PARTS
+from provider.traffic.turns import SHOWN
+from provider.uploads.spaces_provider import SpacesProvider
 
 POLL_SECONDS = 0.5
 # A load balancer has its Droplets answer by turns. Visitors take turns meanwhile, so who answers here is as good as

@@ -18,8 +18,8 @@ from provider.actions import (
     text_problems,
     warn,
 )
-from provider.public_site import addresses, host_of
-from provider.record_ttl import ttl_of
+from provider.traffic.public_site import addresses, host_of
+from provider.traffic.record_ttl import ttl_of
 
 POLL_SECONDS = 1.0
 INPUTS = ("url", "address", "dns", "old_is_asked_for", "patience")

@@ -14,10 +14,10 @@ from provider.actions import (
     differing,
     report,
 )
-from provider.archive import CONTENT_TYPE, Built
+from provider.uploads.archive import CONTENT_TYPE, Built
 
 if TYPE_CHECKING:
-    from provider.spaces_client import Spaces
+    from provider.uploads.spaces_client import Spaces
 
 
 class SpacesProvider(ResourceProvider):
@@ -25,7 +25,7 @@ class SpacesProvider(ResourceProvider):
 
     def spaces(self, region: str) -> "Spaces":
         """Return the buckets of a region."""
-        from provider.spaces_client import Spaces, credentials
+        from provider.uploads.spaces_client import Spaces, credentials
 
         return Spaces(region, credentials())
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from protocol.node import NodeReport, node_key
 from protocol.release import DESIRED, Desired
 from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
-from provider.spaces_provider import SpacesProvider
+from provider.uploads.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
-    from provider.spaces_client import Spaces
+    from provider.uploads.spaces_client import Spaces
 
 # What a Droplet needs to see that it is to leave, to be noticed by the balancer, and to serve the last requests. One
 # that does not answer is dead, or as good as that: nobody is lost with it.

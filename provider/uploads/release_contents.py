@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from provider.left_out import ENVIRONMENTS, Kind
-from provider.project_files import ProjectFiles, shown
+from provider.uploads.left_out import ENVIRONMENTS, Kind
+from provider.uploads.project_files import ProjectFiles, shown
 
 NAMED = 3  # of each kind; the others are counted
 LOOKED_AT = 300  # entries of a folder, to see whether something was built into it

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from provider.actions import ActionError, CheckResult, checked, text_problems
-from provider.archive import Built, Member, built
-from provider.project_files import ProjectFiles, project_files
-from provider.spaces_provider import ImmutableArchiveProvider
+from provider.uploads.archive import Built, Member, built
+from provider.uploads.project_files import ProjectFiles, project_files
+from provider.uploads.spaces_provider import ImmutableArchiveProvider
 
 
 class ArtifactProvider(ImmutableArchiveProvider):

@@ -16,8 +16,8 @@ from provider.actions import (
     report,
     text_problems,
 )
-from provider.probe import POLL_SECONDS
-from provider.public_site import Site, ask_at
+from provider.traffic.probe import POLL_SECONDS
+from provider.traffic.public_site import Site, ask_at
 
 INPUTS = ("url", "address", "release", "ttl", "deadline")
 

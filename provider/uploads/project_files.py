@@ -11,9 +11,9 @@ from fnmatch import fnmatchcase
 from heapq import nlargest
 from pathlib import Path
 
-from provider import left_out
-from provider.ignore import Pattern, Patterns, as_bytes, as_text
-from provider.left_out import Kind
+from provider.uploads import left_out
+from provider.uploads.ignore import Pattern, Patterns, as_bytes, as_text
+from provider.uploads.left_out import Kind
 
 MAX_BYTES = 256 * 1024 * 1024
 MOST_LINKS = 40  # one after the other, as Linux has it; more are a ring

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from protocol.package import package_key
 from provider.actions import ActionError, CheckResult, DiffResult, checked, report, text_problems
-from provider.archive import Built, Form, Member, built, digest, walk
-from provider.spaces_provider import ImmutableArchiveProvider
+from provider.uploads.archive import Built, Form, Member, built, digest, walk
+from provider.uploads.spaces_provider import ImmutableArchiveProvider
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Readable by any tar: the Droplet's programs have plain, short names.
 FORM: Form = tarfile.USTAR_FORMAT
 # What Python and editors leave behind, and systems (.DS_Store).

@@ -12,7 +12,7 @@ from protocol.release import Desired
 from provider.actions import pause, report, warn
 
 if TYPE_CHECKING:
-    from provider.spaces_client import Spaces
+    from provider.uploads.spaces_client import Spaces
 
 POLL_SECONDS = 0.5
 # For so long a Droplet may say that it can't start its agent: what this update has just uploaded may be what it misses,

@@ -21,11 +21,11 @@ from provider.actions import (
     text_problems,
     warn,
 )
-from provider.spaces_provider import SpacesProvider
-from provider.turns import Reports, Turns
+from provider.traffic.turns import Reports, Turns
+from provider.uploads.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
-    from provider.spaces_client import Spaces
+    from provider.uploads.spaces_client import Spaces
 
 PARTS = ("artifact", "sha256", "environment")
 # For so long those that had the release already may take to go back from it.

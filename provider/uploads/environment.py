@@ -4,7 +4,7 @@ from typing import Any
 
 from protocol.environment import content_hash
 from provider.actions import ActionError, CheckResult, checked, report, text_problems
-from provider.spaces_provider import ImmutableObjectProvider
+from provider.uploads.spaces_provider import ImmutableObjectProvider
 
 
 class EnvironmentProvider(ImmutableObjectProvider):
