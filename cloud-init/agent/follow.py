@@ -288,6 +288,8 @@ class Follower:
             self.state = State()
         except (ValueError, TypeError) as error:
             log(f"{self.machine.state}: starting without it: {error}")
+        if self.state.phase == "left" and not self.machine.leaving.exists():  # the Droplet has started again since
+            self.state = replace(self.state, phase="waiting", etag="")
 
     def remember(self, state: State) -> None:
         """Keep the state, and tell the runner; what can't be told now is told by a later look."""

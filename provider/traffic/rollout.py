@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PARTS = ("artifact", "sha256", "environment")
 # For so long those that had the release already may take to go back from it.
 BACK_SECONDS = 60.0
+# Nobody tells when a Droplet that was told to leave has been deleted: so many are remembered, twice a stack's most.
+LEAVING_KEPT = 400
 
 
 class RolloutProvider(SpacesProvider):
@@ -76,7 +78,8 @@ class RolloutProvider(SpacesProvider):
     def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
         """Find out which release is desired now: the next update compares with that.
 
-        A Droplet may have gone back from it since, because it crashed under visitors: then there is something to do.
+        There is something to do when an update was killed before all Droplets had it, or when one has gone back from it
+        since, because it crashed under visitors.
         """
         document = self.spaces(props["region"]).get_json(props["releases_bucket"], DESIRED)
         if document is None:
@@ -88,6 +91,7 @@ class RolloutProvider(SpacesProvider):
         failed = [one for one, state in reports.states().items() if _has_failed(state, desired)]
         if failed:
             warn(f"Droplet {', '.join(failed)} went back from release {desired.release.release}; see {NODES}<id>.json")
+        if failed or not desired.complete:
             outs["unfinished"] = True
         return ReadResult(id_, outs)
 
@@ -110,7 +114,9 @@ class RolloutProvider(SpacesProvider):
         def write(desired: Desired) -> None:
             spaces.put_json(bucket, DESIRED, desired.document())
 
-        desired = _start(spaces, bucket, Desired(release=release, attempt=1, good=good), reports)
+        document = spaces.get_json(bucket, DESIRED)
+        written = None if document is None else Desired.parse(document, f"{bucket}/{DESIRED}")
+        desired = _start(written, Desired(release=release, attempt=1, good=good), reports)
         # At a stack's very first attempt nobody serves anything, so all but the one that migrates may begin together.
         is_first = desired.attempt == 1 and good is None
         turns = Turns(
@@ -119,6 +125,7 @@ class RolloutProvider(SpacesProvider):
             deadline=float(props["deadline"]),
             desired=desired,
             write=write,
+            written=written,
         )
         try:
             if failure := turns.lead():
@@ -174,21 +181,25 @@ def _release_of(spaces: "Spaces", props: Mapping[str, Any]) -> Release:
     return Release.parse(document, f"{bucket}/{record_key(name)}")
 
 
-def _start(spaces: "Spaces", bucket: str, wanted: Desired, reports: Reports) -> Desired:
-    """Return the attempt that this is, as it is written down; a new one begins when the first turn is written.
+def _start(written: Desired | None, wanted: Desired, reports: Reports) -> Desired:
+    """Return the attempt that this is; a new one begins when the first turn is written.
 
     When desired.json says already what is wanted and nobody failed at it (a Droplet joined, or a wait ran out), the
-    attempt goes on: a new one would make every healthy Droplet start again.
+    attempt goes on: a new one would make every healthy Droplet start again. Who was told to leave, and is the stack's
+    all the same, stays: its deletion was interrupted, and is not wanted any more. The others go on leaving.
     """
-    document = spaces.get_json(bucket, DESIRED)
-    if document is None:
+
+    def here(droplets: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one for one in droplets if one in reports.droplets)
+
+    if written is None:
         return wanted
-    desired = Desired.parse(document, f"{bucket}/{DESIRED}")
-    failed = any(_has_failed(state, desired) for state in reports.states().values())
-    if desired.release == wanted.release and not failed:
+    leaving = tuple(one for one in written.leaving if one not in reports.droplets)[-LEAVING_KEPT:]
+    failed = any(_has_failed(state, written) for state in reports.states().values())
+    if written.release == wanted.release and not failed:
         # The first one migrates, so it must not be one that is gone.
-        return replace(desired, turns=tuple(one for one in desired.turns if one in reports.droplets))
-    return replace(wanted, attempt=desired.attempt + 1)
+        return replace(written, droplets=here(written.droplets), turns=here(written.turns), leaving=leaving)
+    return replace(wanted, attempt=written.attempt + 1, leaving=leaving)
 
 
 def _has_failed(state: NodeReport | None, desired: Desired) -> bool:
@@ -206,7 +217,10 @@ def _give_up(props: Mapping[str, Any], turns: Turns, good: Release | None, failu
     elif good == failed.release:
         outcome = "It was good before, so it stays the desired one."
     else:
-        outcome = _go_back(turns, good)
+        try:
+            outcome = _go_back(turns, good)
+        except ActionError as error:  # interrupted, or Spaces are away: what the Droplets said is said all the same
+            outcome = f"Whether all Droplets went back to {good.release} is not known: {error}."
     problem = (
         f"release {failed.release.release}, attempt {failed.attempt}: must become healthy on every Droplet, it did "
         f"not. {outcome} Fix the cause, then run `pulumi up` again.\n{failure}\n{_where_to_look(props)}"
@@ -219,8 +233,18 @@ def _go_back(turns: Turns, good: Release) -> str:
     reports, switched = turns.reports, sorted(turns.done)
     droplets = tuple(reports.droplets)
     attempt = turns.desired.attempt + 1
-    turns.desired = Desired(release=good, attempt=attempt, droplets=droplets, turns=droplets, complete=True, good=good)
-    turns.write(turns.desired)
+    leaving = turns.desired.leaving
+    turns.put(
+        Desired(
+            release=good,
+            attempt=attempt,
+            droplets=droplets,
+            turns=droplets,
+            complete=True,
+            good=good,
+            leaving=leaving,
+        )
+    )
     if not switched:
         return f"The Droplets go back to {good.release}."
     back = replace(turns, reports=replace(reports, droplets=switched), deadline=BACK_SECONDS, done=set(), end=0)

@@ -61,6 +61,7 @@ class Turns:
     deadline: float  # seconds for those whose turn it is
     desired: Desired
     write: Callable[[Desired], None]
+    written: Desired | None = None  # what desired.json is now
     done: set[str] = field(default_factory=set)
     stuck_since: dict[str, float] = field(default_factory=dict)  # of those that can't start their agent
     failure: str | None = None
@@ -110,19 +111,23 @@ class Turns:
 
     def let_begin(self) -> None:
         """Write down whose turn it is, if that has changed."""
-        if self.desired.complete:  # all that join may begin
-            return
         droplets = tuple(self.reports.droplets)
-        turns = next_turns(self.desired.turns, droplets, self.done, self.max_unavailable)
-        if (turns, droplets) != (self.desired.turns, self.desired.droplets):
-            self.desired = replace(self.desired, turns=turns, droplets=droplets)
-            self.write(self.desired)
+        if self.desired.complete:  # all that join may begin
+            turns = tuple(dict.fromkeys((*self.desired.turns, *droplets)))
+            droplets = tuple(dict.fromkeys((*self.desired.droplets, *droplets)))
+        else:
+            turns = next_turns(self.desired.turns, droplets, self.done, self.max_unavailable)
+        self.put(replace(self.desired, turns=turns, droplets=droplets))
+
+    def put(self, desired: Desired) -> None:
+        """Write desired.json, unless it is that already."""
+        if desired != self.written:
+            self.write(desired)
+        self.desired = self.written = desired
 
     def finish(self, current: Mapping[str, NodeReport]) -> None:
         """Write down that all have it, and show what they noted."""
-        if not self.desired.complete:
-            self.desired = replace(self.desired, complete=True)
-            self.write(self.desired)
+        self.put(replace(self.desired, complete=True))
         notes: dict[str, list[str]] = {}
         for droplet, state in current.items():
             for note in state.notes:

@@ -137,6 +137,8 @@ def test_who_leaves_says_when_it_has_left_and_may_come_back(world: World) -> Non
     assert world.current == name
     world.desire(1, leaving=("7", "8"))
     assert world.run() == ["left"], "it does not leave twice"
+    world.machine.leaving.unlink()
+    assert world.run() == ["leaving", "left"], "a Droplet that has started again"
     world.desire(1)
     assert world.run() == ["done"]
     assert not world.machine.leaving.exists()

@@ -474,6 +474,14 @@ def test_refresh_finds_what_is_desired_now(cloud: Cloud) -> None:
     assert RolloutProvider().diff("id", read.outs, cloud.props(1)).changes is True
 
 
+def test_refresh_finds_an_update_that_was_killed(cloud: Cloud) -> None:
+    """The engine knows nothing of it: the release is the desired one, and some Droplets wait for their turn."""
+    cloud.put(DESIRED, desired(1, 2, "101", droplets=("101", "102"), complete=False))
+    read = RolloutProvider().read("id", cloud.props(1, "101", "102"))
+    assert read.outs is not None
+    assert RolloutProvider().diff("id", read.outs, cloud.props(1, "101", "102")).changes is True
+
+
 def test_refresh_finds_a_droplet_that_went_back(cloud: Cloud) -> None:
     """A release that crashed under visitors, after its rollout was done: the next update looks again."""
     cloud.put(DESIRED, desired(1, 2))
@@ -554,7 +562,7 @@ def test_a_droplet_that_joins_a_release_and_fails_takes_nobody_back(cloud: Cloud
     cloud.script = {"102": [FAILED]}
     with pytest.raises(ActionError, match="It was good before, so it stays"):
         RolloutProvider().update("id", cloud.props(2), cloud.props(2, "101", "102"))
-    assert cloud.get(DESIRED) == desired(2, 4, good=1)
+    assert cloud.get(DESIRED) == desired(2, 4, "101", "102", good=1)
 
 
 def test_who_migrates_is_there(cloud: Cloud) -> None:
@@ -564,3 +572,41 @@ def test_who_migrates_is_there(cloud: Cloud) -> None:
     cloud.script = {"101": [DONE]}
     RolloutProvider().update("id", cloud.props(1), cloud.props(1))
     assert cloud.get(DESIRED) == desired(1, 4)
+
+
+def test_who_was_told_to_leave_and_is_the_stacks_stays(cloud: Cloud) -> None:
+    """Its deletion was interrupted, and then not wanted any more; those that are deleted go on leaving."""
+    cloud.upload(1)
+    cloud.put(DESIRED, desired(1, 2) | {"leaving": ["101", "100"]})
+    cloud.script = {"101": [None, DONE]}
+    RolloutProvider().update("id", cloud.props(1), cloud.props(1))
+    assert cloud.get(DESIRED) == desired(1, 2) | {"leaving": ["100"]}
+
+
+def test_who_leaves_goes_on_leaving(cloud: Cloud) -> None:
+    """Neither another release nor the way back from one brings visitors to a Droplet that is about to be deleted."""
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, desired(1, 1) | {"leaving": ["100"]})
+    cloud.upload(2)
+    cloud.script = {"101": [FAILED]}
+    with pytest.raises(ActionError):
+        RolloutProvider().update("id", cloud.props(1), cloud.props(2))
+    assert cloud.get(DESIRED) == desired(1, 3, good=1) | {"leaving": ["100"]}
+
+
+def test_what_failed_is_said_when_the_way_back_is_interrupted(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Ctrl-C, or because Spaces are away: the cause comes from the Droplet all the same."""
+
+    def interrupted(seconds: float) -> None:
+        if cloud.get(DESIRED)["release"] == R1:
+            raise ActionError("interrupted")
+        cloud.step(seconds)
+
+    cloud.put(GOOD, cloud.upload(1).document())
+    cloud.put(DESIRED, desired(1, 1, "101", "102"))
+    cloud.upload(2)
+    cloud.script = {"101": [DONE], "102": [None, FAILED]}
+    monkeypatch.setattr(turns, "pause", interrupted)
+    with pytest.raises(PartlyMade, match=r"(?s)is not known: interrupted.*no such app: polls2") as raised:
+        RolloutProvider().update("id", cloud.props(1, "101", "102"), cloud.props(2, "101", "102"))
+    assert (raised.value.outs["release"], raised.value.outs["unfinished"]) == (R1, True)

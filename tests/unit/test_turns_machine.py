@@ -16,6 +16,7 @@ from agent import follow, rollout
 from agent.errors import AgentError
 from protocol.release import DESIRED, GOOD, Desired, Release
 from provider.actions import PartlyMade
+from provider.traffic import member
 from provider.traffic import rollout as runner
 from provider.traffic.turns import Reports, Turns
 from tests.unit.droplet_world import CONFIG, ENVIRONMENT, FakeMachine, FakeSpaces, archive
@@ -70,6 +71,8 @@ class Fleet(RuleBasedStateMachine):
         self.bucket = Bucket(self.spaces)
         self.droplets: dict[str, Droplet] = {}
         self.turns: Turns | None = None
+        self.outs: dict[str, Any] = {}  # what the engine's state has of the rollout
+        self.most = 1
         self.fails: dict[str, str] = {}  # release -> the step that fails, on every Droplet
         self.proven: set[str] = set()  # releases that were once good
         self.number = 0
@@ -79,6 +82,7 @@ class Fleet(RuleBasedStateMachine):
             (rollout, "CANDIDATE_DEADLINE", 0),
             (follow, "log", lambda _text: None),
             (rollout, "log", lambda _text: None),
+            (runner.RolloutProvider, "spaces", lambda _provider, _region: self.bucket),
         ):
             self.patch.setattr(module, name, value)
 
@@ -86,12 +90,13 @@ class Fleet(RuleBasedStateMachine):
         """Whatever has happened: once the runner and the agents are left alone, all Droplets serve one release."""
         if self.droplets and self.number:
             self.nobody_serves_nothing()
-            self.start(self.wanted)
+            self.refresh_and_up()
             for _ in range(40):
                 for name in self.droplets:
                     self.look(name)
                 if self.turns:
                     self.step()
+            assert not [name for name, droplet in self.droplets.items() if droplet.machine.leaving.exists()]
             served = {droplet.serves for droplet in self.droplets.values()}
             good = self.bucket.get_json("releases", GOOD)
             if self.wanted.release not in self.fails:
@@ -111,11 +116,24 @@ class Fleet(RuleBasedStateMachine):
             for _ in range(3):
                 self.look(name)
         if desired and (desired.good or (desired.complete and desired.release.release not in self.fails)):
-            assert all(droplet.serves for droplet in self.droplets.values()), desired
+            staying = self.droplets.keys() - {*desired.leaving}
+            assert all(self.droplets[name].serves for name in staying), desired
 
-    @initialize()
-    def first(self) -> None:
+    def refresh_and_up(self) -> None:
+        """Do what the engine does: nothing, where the provider finds no difference."""
+        provider, wanted = runner.RolloutProvider(), self.props()
+        outs = provider.read("id", self.outs).outs if self.outs else None
+        if not outs or provider.diff("id", outs, wanted).changes:
+            self.start(self.wanted)
+
+    def props(self) -> dict[str, Any]:
+        """Return the inputs of the rollout."""
+        return PROPS | {"droplet_ids": sorted(self.droplets), **self.wanted.document()}
+
+    @initialize(most=st.sampled_from([1, 2]))
+    def first(self, most: int) -> None:
         """Begin with two Droplets and a release that works."""
+        self.most = most
         self.join("1")
         self.join("2")
         self.release(fails="")
@@ -141,6 +159,21 @@ class Fleet(RuleBasedStateMachine):
         if name in self.droplets:
             del self.droplets[name]
             self.turns = None
+
+    @precondition(lambda self: self.outs and not self.turns)
+    @rule(name=NAMES)
+    def is_told_to_leave(self, name: str) -> None:
+        """Let the deletion of a Droplet begin that the last update did not have, and be interrupted then."""
+        if name in self.droplets:
+            member._change(self.bucket, {"releases_bucket": "releases", "droplet_id": name}, leaves=True)  # type: ignore[arg-type]
+            self.outs["droplet_ids"] = [one for one in self.outs["droplet_ids"] if one != name]
+
+    @rule(name=NAMES)
+    def reboot(self, name: str) -> None:
+        """Start a Droplet again, whose /run is empty then."""
+        if droplet := self.droplets.get(name):
+            droplet.machine.leaving.unlink(missing_ok=True)
+            self.restart(name)
 
     @rule(name=NAMES)
     def look(self, name: str) -> None:
@@ -180,13 +213,15 @@ class Fleet(RuleBasedStateMachine):
         document = self.bucket.get_json("releases", GOOD)
         good = None if document is None else Release(**document)
         reports = Reports(spaces=self.bucket, bucket="state", droplets=sorted(self.droplets))  # type: ignore[arg-type]
-        wanted = Desired(release=release, attempt=1, good=good)
+        document = self.bucket.get_json("releases", DESIRED)
+        written = document and Desired.parse(document)
         self.turns = Turns(
             reports=reports,
-            max_unavailable=1,
+            max_unavailable=self.most,
             deadline=1e9,
-            desired=runner._start(self.bucket, "releases", wanted, reports),  # type: ignore[arg-type]
+            desired=runner._start(written, Desired(release=release, attempt=1, good=good), reports),
             write=lambda desired: self.bucket.put_json("releases", DESIRED, desired.document()),
+            written=written,
         )
 
     @precondition(lambda self: self.turns)
@@ -198,18 +233,21 @@ class Fleet(RuleBasedStateMachine):
         if not turns.step():
             return
         self.turns = None
+        props = self.props() | {"droplet_ids": [*turns.reports.droplets]}
         if turns.failure is None:
+            self.outs = runner._outputs(props, turns.desired)
             self.bucket.put_json("releases", GOOD, turns.desired.release.document())
             self.proven.add(turns.desired.release.release)
             return
         document = self.bucket.get_json("releases", GOOD)
         self.patch.setattr(runner, "_go_back", self.go_back)
-        with pytest.raises(PartlyMade):
-            runner._give_up(PROPS, turns, document and Release(**document), turns.failure)
+        with pytest.raises(PartlyMade) as raised:
+            runner._give_up(props, turns, document and Release(**document), turns.failure)
+        self.outs = raised.value.outs
 
     def go_back(self, turns: Turns, good: Release) -> str:
         """Write what the runner writes; nobody waits here."""
-        turns.write(
+        turns.put(
             Desired(
                 release=good,
                 attempt=turns.desired.attempt + 1,
@@ -217,6 +255,7 @@ class Fleet(RuleBasedStateMachine):
                 turns=tuple(turns.reports.droplets),
                 complete=True,
                 good=good,
+                leaving=turns.desired.leaving,
             )
         )
         return ""
