@@ -1,14 +1,21 @@
 """The site of several Droplets, as the tests of this folder change it."""
 
+import contextlib
 import shutil
-from collections.abc import Callable
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sandbox.machines import machine
 from sandbox.machines.machine import Machine
+from sandbox.model.store import Store
+from sandbox.parts.balancers import balancers
 from sandbox.world.world import World
 from tests.commands import ROOT
 from tests.pulumi_stack import PulumiStack, Settings
+
+BALANCED: Settings = {"web.loadBalancer": True, "dnsPatience": 0}  # nobody is asking yet, so nobody has an old record
 
 
 class Fleet:
@@ -45,6 +52,26 @@ class Fleet:
         """The machines of the Droplets that the stack has."""
         return [machine.load_machine(self.world, f"d{one}") for one in self.stack.outputs()["droplet_ids"]]
 
-    def serving(self) -> set[str]:
-        """The releases that its Droplets serve."""
-        return {Path(one.run(["readlink", "/srv/app/current"]).stdout.strip()).name for one in self.machines()}
+    def serving(self, *machines: Machine) -> set[str]:
+        """The releases that these Droplets serve, or all that the stack has."""
+        found = [one.run(["readlink", "/srv/app/current"]).stdout.strip() for one in machines or self.machines()]
+        return {Path(one).name for one in found}
+
+
+@contextlib.contextmanager
+def members(world: World) -> Iterator[Counter[str]]:
+    """Ask once a second, while the block runs, how healthy the balancer finds each member."""
+    [balancer] = Store(world.database, read_only=True).list("load_balancer")
+    found, ended = Counter[str](), threading.Event()
+
+    def look() -> None:
+        while not ended.wait(1):
+            found.update(balancers.health(world, balancer.id).values())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        looking.join()

@@ -52,6 +52,12 @@ class Traffic:
         return f"{lost}; {self.votes} votes answered with success, {self.counted} counted"
 
 
+def nothing_lost(seen: Traffic) -> None:
+    """Every visitor was served, and every vote that was answered with success is counted."""
+    assert not seen.lost, str(seen)
+    assert seen.votes == seen.counted, str(seen)
+
+
 def primary(world: World) -> Machine:
     """The machine of the node of the site's database that is written to."""
     [cluster] = Store(world.database, read_only=True).list("database")
