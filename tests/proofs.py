@@ -43,7 +43,7 @@ class Proof:
 
 def read(text: str) -> dict[str, Proof]:
     """The results by their rows."""
-    lines = [line for line in text.splitlines() if line.startswith("| tests/")]
+    lines = [line for line in text.splitlines() if line.startswith(("| tests/", "| sandbox/tests/"))]
     proofs = [Proof(*line.removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
     return {proof.row: proof for proof in proofs}
 

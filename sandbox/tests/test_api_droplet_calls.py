@@ -60,6 +60,7 @@ def test_the_account_has_a_limit_of_droplets(api: Api) -> None:
     assert len(api.client.droplets.list()["droplets"]) == 3
 
 
+@pytest.mark.prove
 def test_many_droplets_have_an_address_each(api: Api) -> None:
     """More than a network has room for, where no machine needs a way to its own."""
     api.switch(droplet_limit="300")

@@ -518,6 +518,7 @@ def interrupted_up(world: World, moment: Callable[[str], bool], log: Path) -> fl
     return time.monotonic() - pressed
 
 
+@pytest.mark.prove
 def test_ctrl_c_ends_promptly_and_the_next_update_converges(own_world: World, tmp_path: Path) -> None:
     """At the first resource, and while the cluster is made: the state has what exists.
 

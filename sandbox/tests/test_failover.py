@@ -179,6 +179,7 @@ def test_a_standby_takes_the_place_of_a_dead_primary(full_world: World, cluster:
     python(full_world, source, **cluster, rules=[])
 
 
+@pytest.mark.prove
 def test_a_third_node_joins_and_all_go(full_world: World, cluster: dict[str, Any]) -> None:
     """More nodes are made while the others serve, and with the cluster its nodes go, all of them."""
     source = """

@@ -126,6 +126,7 @@ def test_a_machine_whose_system_dies_is_off_and_can_be_started(deployed: Deploym
     until(lambda: first_page(deployed), "200")
 
 
+@pytest.mark.prove
 def test_a_killed_supervisor(deployed: Deployment) -> None:
     """`status` says what still runs without it; `up` ends that, and goes on from disk."""
     before = kept(deployed)

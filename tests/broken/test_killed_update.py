@@ -120,6 +120,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 
 @pytest.mark.full  # needs root to mount
+@pytest.mark.prove
 def test_an_update_needs_room_for_its_state(own_world: World) -> None:
     """Nothing is made that could not be written down, and one message says what is missing; with room it goes on."""
     state = own_world.pulumi / "state"

@@ -9,7 +9,8 @@ from tests.commands import ROOT
 
 def rows(*argv: str) -> list[str]:
     """Rows that pytest collects, of all files that have some."""
-    tables = [path for path in (ROOT / "tests").rglob("test_*.py") if "pytest.mark.prove" in path.read_text()]
+    files = [path for folder in ("tests", "sandbox/tests") for path in (ROOT / folder).rglob("test_*.py")]
+    tables = [path for path in files if "pytest.mark.prove" in path.read_text()]
     command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *argv, *map(str, tables)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 5}, done.stdout + done.stderr  # 5: none

@@ -216,7 +216,7 @@ def test_what_visitors_of_a_release_would_miss_is_a_warning(deployed: Deployment
 
 
 def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None:
-    """A change that works is rolled out as if nothing had happened, and so is the app as it was at first."""
+    """A change that works is rolled out as if nothing had happened."""
     stack = PulumiStack(deployed.world)
     before = serving(deployed)
     BROKEN["an import error"][0](app)
@@ -225,7 +225,3 @@ def test_the_next_good_release_heals_it(deployed: Deployment, app: Path) -> None
     (app / "polls/views.py").write_text((ROOT / "app/polls/views.py").read_text() + "\n# fixed\n")
     stack.up(settings={"app.path": str(app)})
     assert serving(deployed) == stack.outputs()["release"] != before
-    fixed = serving(deployed)
-    stack.up()
-    assert serving(deployed) == stack.outputs()["release"] not in {before, fixed}
-    stack.settled()

@@ -85,6 +85,7 @@ answer = {"kept": kept, "style": style, "styled": read(given["url"] + style)}
     assert health["release"] == stack.outputs()["release"]
 
 
+@pytest.mark.prove
 def test_a_debian_package_a_secret_and_static_files_with_plain_names(deployed: Deployment) -> None:
     """The package makes another Droplet; Nginx serves what collectstatic left in the project's own folder."""
     stack = PulumiStack(deployed.world)

@@ -73,6 +73,7 @@ def test_most_settings_change_in_place(changing: Changing) -> None:
     ]
 
 
+@pytest.mark.prove
 def test_a_timeout_changes_the_roles_only(changing: Changing) -> None:
     """The grants run again, behind a firewall that names this machine; the API is asked for nothing."""
     steps, calls = changing.up({"database.timeouts.statement": 20})
@@ -116,6 +117,7 @@ def replaces_the_droplet(changing: Changing, settings: Settings, because: str) -
     assert {what for what in done if what.endswith(" db")} == set()
 
 
+@pytest.mark.prove
 def test_a_package_replaces_the_droplet(changing: Changing) -> None:
     """It changes the user data, which is read at the first boot only."""
     replaces_the_droplet(changing, {"web.packages": ["gettext"]}, "userData")
@@ -145,6 +147,7 @@ def test_a_plan_with_the_same_workers_is_taken_in_place(changing: Changing) -> N
     assert calls == ["POST droplets/…/actions"] * 3
 
 
+@pytest.mark.prove
 def test_ssh_is_opened_in_place(changing: Changing, api: Api) -> None:
     """The key replaces the Droplet; from where SSH is open is the firewall's."""
     key = api.ok(api.post("/v2/account/keys", {"name": "person", "public_key": PUBLIC_KEY}))["ssh_key"]

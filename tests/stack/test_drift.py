@@ -67,6 +67,7 @@ def test_what_others_depend_on_is_made_again_with_them(api: Api, stack: PulumiSt
     play(api, stack, (case,))
 
 
+@pytest.mark.prove
 def test_a_missing_cors_configuration_stops_refresh_and_has_a_way_out(api: Api, stack: PulumiStack) -> None:
     """The error names it, `up` alone sees nothing, and replacing it brings the rules back."""
     site = Site(api, stack)

@@ -204,6 +204,7 @@ def test_a_disk_that_has_grown_by_itself_is_no_drift(
     assert found["storage_size_mib"] == 40 * 1024
 
 
+@pytest.mark.prove
 def test_another_edition_is_a_loss_of_data(small: PulumiStack, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Said first by the preview, refused by `protect`, done without it."""
     stack = small

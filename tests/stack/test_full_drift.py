@@ -40,6 +40,7 @@ def test_a_changed_role_is_not_found_and_has_a_way_out(deployed: Deployment) -> 
     assert [step.what for step in stack.up()] == ["update trusted-sources"]
 
 
+@pytest.mark.prove
 def test_a_password_that_was_reset_reaches_the_app(deployed: Deployment) -> None:
     """As docs/runbook.md has it: reset by the API, then `up --refresh`; the site works with the new one."""
     stack = PulumiStack(deployed.world)
