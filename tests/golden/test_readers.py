@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,17 @@ def test_systemd_waits_longer_than_gunicorn_for_the_last_requests() -> None:
     assert patience
     assert limit
     assert int(limit[1]) > int(patience[1])
+
+
+def test_the_agents_look_comes_from_an_address() -> None:
+    """For Nginx who comes by a socket is `unix:`, at which an app that keeps its visitors' addresses would be a 500."""
+    sent = re.findall(r"(?m)^proxy_set_header X-(?:Real-IP|Forwarded-For) (.+);$", files()["/etc/nginx/proxy.conf"])
+    assert sent == ["$visitor"] * 2
+    [rows] = re.findall(r"map \$remote_addr \$visitor \{([^}]*)\}", files()["/etc/nginx/nginx.conf"])
+    visitor = dict(row.rstrip(";").split() for row in rows.strip().splitlines())
+    assert visitor.pop("default") == "$remote_addr"
+    assert ip_address(visitor.pop('"unix:"')).is_loopback
+    assert visitor == {}
 
 
 @pytest.mark.full

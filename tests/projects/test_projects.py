@@ -7,6 +7,7 @@ import re
 import pytest
 
 from sandbox.machines import machine
+from sandbox.world.world import INTERNET_SIDE
 from tests.internet_side import python
 from tests.pulumi_stack import PulumiStack, Secret, Settings
 from tests.worlds import Deployment
@@ -59,7 +60,10 @@ def read(url, data=None):
 
 
 def test_whitenoise_parts_of_an_address_and_a_redirect_to_https(deployed: Deployment) -> None:
-    """A form is kept in PostgreSQL by the role `app`; the stylesheet has its hashed name, and may be kept for ever."""
+    """A form is kept in PostgreSQL by the role `app`; the stylesheet has its hashed name, and may be kept for ever.
+
+    Its page is an error for a visitor without an address.
+    """
     stack = PulumiStack(deployed.world)
     stack.up(settings=NOTES)
     answer = python(
@@ -76,6 +80,8 @@ answer = {"kept": kept, "style": style, "styled": read(given["url"] + style)}
         url=deployed.url,
     )
     assert "<li>milk</li>" in answer["kept"]
+    # The agent's look came by a socket, and met the same page.
+    assert f"You come from {INTERNET_SIDE} {INTERNET_SIDE}<" in answer["kept"]
     assert re.fullmatch(r"/static/notes/notes\.[0-9a-f]{12}\.css", answer["style"])
     status, headers, style = answer["styled"]
     assert (status, style) == (200, "body { font-family: serif; }\n")
