@@ -12,7 +12,12 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 import pycurl
 
-SECONDS = 10  # for one answer
+from agent.notify import alive
+
+SECONDS = 10  # for one answer of what is no page
+# For a page, redirects included: Nginx gives visitors as long for each answer (proxy_read_timeout). The watchdog waits
+# no longer, so it hears meanwhile.
+PATIENCE = 60  # seconds
 REDIRECTS = 5
 LARGEST = 256 * 1024  # bytes of a body that are kept
 MOST_ASSETS = 10  # stylesheets and scripts of a page that are asked for
@@ -74,17 +79,23 @@ def health(domain: str, release: str, page: Page, which: str) -> Problem | None:
 
     /healthz through Nginx must name it, /readyz reach the database, and the page must be there.
     """
-    by_nginx = asking(domain, LISTENERS[which])
+    by_nginx, by_gunicorn = asking(domain, LISTENERS[which]), asking(domain, GUNICORNS[which])
+    return (
+        unsaid(by_nginx, "/healthz", f'"{release}"', f"must name release {release}, ")
+        or unsaid(by_gunicorn, "/readyz")
+        or look(asking(domain, LISTENERS[which], PATIENCE), domain, page)
+    )
+
+
+def unsaid(ask: Ask, path: str, text: str = "", rule: str = "") -> Problem | None:
+    """Return why an address that no app answers does not say a text, None when it does."""
     try:
-        answer = by_nginx("/healthz", {})
-        if answer.status != http.client.OK or f'"{release}"' not in answer.body:
-            return Problem(text=f"/healthz: must name release {release}, answered {answer.status} {answer.body[:200]}")
-        answer = asking(domain, GUNICORNS[which])("/readyz", {})
-        if answer.status != http.client.OK:
-            return Problem(text=f"/readyz: answered {answer.status} {answer.body[:500]}")
-        return look(by_nginx, domain, page)
+        answer = ask(path, {})
     except pycurl.error as error:
-        return Problem(text=f"no answer: {[*error.args][-1]}")
+        return silent([path], error)
+    if answer.status == http.client.OK and text in answer.body:
+        return None
+    return Problem(text=f"{path}: {rule}answered {answer.status} {answer.body[:500]}")
 
 
 def look(ask: Ask, domain: str, page: Page) -> Problem | None:
@@ -97,8 +108,12 @@ def visit(ask: Ask, domain: str, page: Page) -> Visit | Problem:
     """Return where a visitor of the page comes to; redirects on the site's name are followed."""
     url = f"https://{domain}{page.path}"
     way, cookies = [page.path], dict[str, str]()
+    end = time.monotonic() + PATIENCE
     while True:
-        answer = ask(as_asked(urlsplit(url)), cookies)
+        try:
+            answer = ask(as_asked(urlsplit(url)), cookies)
+        except pycurl.error as error:
+            return late(way) if error.args[0] == pycurl.E_OPERATION_TIMEDOUT else silent(way, error)
         if not (300 <= answer.status < 400 and answer.location):  # noqa: PLR2004 - redirects
             return Visit(url=url, answer=answer) if page.accepts(answer.status) else refused(answer.status, way, domain)
         remember(answer.cookies, cookies)
@@ -114,6 +129,8 @@ def visit(ask: Ask, domain: str, page: Page) -> Visit | Problem:
         way.append(target.path or "/")
         if len(way) > REDIRECTS + 1:
             return endless(way)
+        if time.monotonic() > end:
+            return late(way)
 
 
 def as_asked(parts: SplitResult) -> str:
@@ -129,11 +146,12 @@ def is_here(parts: SplitResult, domain: str) -> bool:
 
 def shortcomings(domain: str, page: Page) -> list[str]:
     """Return what visitors of a release that serves would miss all the same."""
-    by_nginx = asking(domain, LISTENERS["current"])
-    try:
-        return [*unstyled(by_nginx, domain, page), *fails_at_nothing(by_nginx, domain)]
-    except pycurl.error as error:
-        return [f"{page.path}: answered, then did not: {[*error.args][-1]}"]
+    listener = LISTENERS["current"]
+    patient = asking(domain, listener, PATIENCE)
+    came = visit(patient, domain, page)
+    if isinstance(came, Problem):
+        return [f"the page answered, then did not: {came.text}"]
+    return [*unstyled(asking(domain, listener), came, domain), *fails_at_nothing(patient, domain)]
 
 
 class Assets(HTMLParser):
@@ -173,11 +191,8 @@ def assets(came: Visit, domain: str) -> list[SplitResult]:
     return [*addresses]
 
 
-def unstyled(ask: Ask, domain: str, page: Page) -> list[str]:
+def unstyled(ask: Ask, came: Visit, domain: str) -> list[str]:
     """Say which of its own stylesheets and scripts a page does not get."""
-    came = visit(ask, domain, page)
-    if isinstance(came, Problem):
-        return [came.text]
     end = time.monotonic() + SECONDS
     missing = []
     for parts in assets(came, domain)[:MOST_ASSETS]:
@@ -205,6 +220,19 @@ def fails_at_nothing(ask: Ask, domain: str) -> list[str]:
     if isinstance(came, Visit):
         return []
     return [f"the page for what is not found fails itself: {came.text}; see `journalctl -u gunicorn` on the Droplet"]
+
+
+def silent(way: list[str], error: pycurl.error) -> Problem:
+    """Say that there was no answer."""
+    return Problem(text=f"{' -> '.join(way)}: no answer: {[*error.args][-1]}")
+
+
+def late(way: list[str]) -> Problem:
+    """Say that a page takes too long."""
+    return Problem(
+        text=f"{' -> '.join(way)}: must be answered within {PATIENCE} s, redirects included, is not, and visitors get "
+        "504 then; let it do less, or name another page by app.health.path"
+    )
 
 
 def refused(status: int, way: list[str], domain: str) -> Problem:
@@ -261,8 +289,8 @@ def remember(headers: list[str], cookies: dict[str, str]) -> None:
             cookies[name] = morsel.coded_value
 
 
-def asking(domain: str, socket: str) -> Ask:
-    """Return a function that asks by a Unix socket, as a visitor who came over HTTPS."""
+def asking(domain: str, socket: str, seconds: float = SECONDS) -> Ask:
+    """Return a function that asks by a Unix socket, as a visitor who came over HTTPS; `seconds` are for one answer."""
 
     def ask(path: str, cookies: Mapping[str, str]) -> Answer:
         body, headers = io.BytesIO(), io.BytesIO()
@@ -276,7 +304,9 @@ def asking(domain: str, socket: str) -> Ask:
         curl.setopt(pycurl.PATH_AS_IS, 1)
         curl.setopt(pycurl.NOPROXY, "*")
         curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.TIMEOUT, SECONDS)
+        curl.setopt(pycurl.TIMEOUT_MS, round(seconds * 1000))
+        curl.setopt(pycurl.NOPROGRESS, 0)
+        curl.setopt(pycurl.XFERINFOFUNCTION, lambda *_progress: alive())  # once a second, while nothing comes, too
         curl.setopt(pycurl.USERAGENT, "release-agent")
         curl.setopt(pycurl.HTTPHEADER, ["X-Forwarded-Proto: https", "Accept: text/html,*/*"])
         if cookies:

@@ -17,11 +17,13 @@ from agent.health import (
     Answer,
     Page,
     Problem,
+    Visit,
     asking,
     fails_at_nothing,
     look,
     shortcomings,
     unstyled,
+    visit,
 )
 
 DOMAIN = "shop.example"
@@ -192,6 +194,13 @@ def page_of(body: str, *, status: int = 200, html: bool = True) -> Answer:
     return Answer(status=status, body=body, html=html)
 
 
+def unstyled_at(site: Site) -> list[str]:
+    """What the page of a site lacks."""
+    came = visit(site, DOMAIN, PAGE)
+    assert isinstance(came, Visit)
+    return unstyled(site, came, DOMAIN)
+
+
 GONE = Answer(status=404)
 NAMED = "/ names what a browser does not get: {}; was a build forgotten? What a build makes is left out of a release "
 NAMED += "where .gitignore names it: name it in app.include"
@@ -216,7 +225,7 @@ NAMED += "where .gitignore names it: name it in app.include"
 def test_a_stylesheet_or_script_of_the_site_that_is_not_there_is_said(element: str, asked: str) -> None:
     """However the page writes it; without its query, which may be secret."""
     site = Site({"/": page_of(element), asked: GONE})
-    assert unstyled(site, DOMAIN, PAGE) == [NAMED.format(f"{asked.partition('?')[0]} (answers 404)")]
+    assert unstyled_at(site) == [NAMED.format(f"{asked.partition('?')[0]} (answers 404)")]
     assert [path for path, _ in site.asked] == ["/", asked]
 
 
@@ -233,7 +242,7 @@ def test_a_stylesheet_or_script_of_the_site_that_is_not_there_is_said(element: s
 def test_what_is_not_the_sites_own_is_not_asked_for(element: str) -> None:
     """Other elements, other names, and what is no address."""
     site = Site({"/": page_of(element)})
-    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+    assert (unstyled_at(site), len(site.asked)) == ([], 1)
 
 
 @pytest.mark.parametrize("status", [200, 204, 304, 302])
@@ -241,14 +250,14 @@ def test_a_stylesheet_that_is_there_is_not_worth_a_word(status: int) -> None:
     """Of the page at the end of the redirects, beside which it is looked for."""
     page = page_of('<link rel="stylesheet" href="site.css">')
     site = Site({"/": to("/shop/home"), "/shop/home": page, "/shop/site.css": Answer(status=status)})
-    assert unstyled(site, DOMAIN, PAGE) == []
+    assert unstyled_at(site) == []
     assert site.asked[-1][0] == "/shop/site.css"
 
 
 def test_what_is_no_page_names_nothing() -> None:
     """A text may show how a stylesheet is named."""
     site = Site({"/": page_of('<link rel="stylesheet" href="/site.css">', html=False)})
-    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+    assert (unstyled_at(site), len(site.asked)) == ([], 1)
 
 
 def test_ten_of_a_page_are_asked_for() -> None:
@@ -266,18 +275,18 @@ def test_ten_of_a_page_are_asked_for() -> None:
     }
     site = Hangs(answers | {"/": page_of("".join(f'<script src="{path}"></script>' for path in answers))})
     missing = "/0.js (answers 404), /3.js (no answer: Operation timed out), /9.js (answers 500)"
-    assert unstyled(site, DOMAIN, PAGE) == [NAMED.format(missing)]
+    assert unstyled_at(site) == [NAMED.format(missing)]
     assert site.asked[-1][0] == "/9.js"
 
 
 def test_a_slow_site_does_not_keep_the_report_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the time of one answer nothing more of a page is asked for."""
     monkeypatch.setattr(health, "SECONDS", 0)
-    element = '<script src="/slow.js"></script>'
-    site = Site({"/": page_of(element), "/slow.js": GONE})
+    came = Visit(url=f"https://{DOMAIN}/", answer=page_of('<script src="/slow.js"></script>'))
+    site = Site({"/slow.js": GONE})
     ticks = iter([0.0, 0.1])
     monkeypatch.setattr(time, "monotonic", lambda: next(ticks))
-    assert (unstyled(site, DOMAIN, PAGE), len(site.asked)) == ([], 1)
+    assert (unstyled(site, came, DOMAIN), site.asked) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -325,5 +334,5 @@ def test_a_site_that_answers_no_more_is_said(tmp_path: Path, monkeypatch: pytest
     """It has served a moment before; that is for the next look at it, and ends no release."""
     monkeypatch.setitem(LISTENERS, "current", str(tmp_path / "nobody"))
     [note] = shortcomings(DOMAIN, PAGE)
-    assert note.startswith("/: answered, then did not: ")
+    assert note.startswith("the page answered, then did not: /: no answer: ")
     assert "connect" in note
