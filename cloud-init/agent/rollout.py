@@ -19,6 +19,7 @@ from agent.app.confined import TooLittleMemory
 from agent.app.install import install
 from agent.app.migrate import NO_SLOT, UNLOCKED, migrate
 from agent.app.migration_lock import MigrationLock
+from agent.app.remedies import NOT_MIGRATED, explained, forbidden, remedy
 from agent.app.steps import GUNICORN_CONFIG, AppSteps
 from agent.app.superuser import make_superuser
 from agent.config import Config
@@ -30,12 +31,9 @@ from protocol.environment import Environment
 from protocol.release import Release
 
 INSTALLATION_DEADLINE = 300  # seconds; cloud-init/install.sh goes on beside a first release
-HEALTH_DEADLINE = 30  # seconds; for so long a release that does not work is in front of visitors
-CANDIDATE_DEADLINE = 10  # seconds; nobody but the person who deploys waits for it
-# What psycopg says of tables and columns that only this release's migrations make.
-NOT_MIGRATED = re.compile(r"\bUndefined(Table|Column)\b")
-CANT_WRITE = re.compile(r"\[Errno (13|30)\]")
-WRITES = "an app may write to /tmp alone: let it log to the console, the journal keeps that"
+# Seconds in which what may pass is tried again; the last try may wait as long as visitors may (agent/health.py).
+HEALTH_DEADLINE = 30  # a release that does not work is in front of visitors
+CANDIDATE_DEADLINE = 10  # nobody but the person who deploys waits for it
 WARNING = re.compile(r".+: \(\w+(\.\w+)*\.W[0-9]+\) ")
 # Those of `check --deploy` about what Nginx does here: HSTS and the redirect to HTTPS.
 EDGE_DOES = re.compile(r"security\.W00[48]")
@@ -195,7 +193,7 @@ class Rollout:
                     self.phase(name, functools.partial(steps[name], app))
                 except AgentError as error:
                     if migrated or not NOT_MIGRATED.search(str(error)):
-                        raise
+                        raise AgentError(explained(str(error))) from error
                     later.append(name)
         return later
 
@@ -255,14 +253,14 @@ class Rollout:
         found, problem = self.machine.examine(self.folder, expected)
         self.notes += [text for text, name in found if name == "note"]
         refused = [(text, name) for text, name in found if name not in {"note", *self.environment.allow}]
-        if refused:
-            texts = [text + (f"; or accept it: app.allow: [{name}]" if name else "") for text, name in refused]
-            raise AgentError("\n".join([*texts, *([problem] if problem else [])]))
-        if problem:
-            hint = f"; {WRITES}" if CANT_WRITE.search(problem) else ""
-            raise AgentError(
-                f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not{hint}\n{problem}"
-            )
+        texts = [text + (f"; or accept it: app.allow: [{name}]" if name else "") for text, name in refused]
+        # What migrations would mend says nothing beside settings for which there will be none.
+        if problem and not (texts and NOT_MIGRATED.search(problem)):
+            why = forbidden(problem) or remedy(problem)
+            what = f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not"
+            texts.append(f"{what}{f'; {why}' if why else ''}\n{problem}")
+        if texts:
+            raise AgentError("\n".join(texts))
 
     def look_at_candidate(self) -> None:
         """Look at the release as a visitor will, before visitors do; where there is no room for both, after that."""

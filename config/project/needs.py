@@ -7,22 +7,11 @@ from pathlib import Path
 from config.project.dependencies import Dependencies, pyproject, table, texts
 from config.project.requirements import read_requirements
 from config.stack import StackConfig
+from protocol.debian import COMPILED
 
 _DATABASE = ("psycopg", "psycopg2", "psycopg2-binary", "psycopg2cffi")
 # Debian packages that bring libpq beside their own.
 _LIBPQ = ("libpq", "postgresql-client", "gdal", "libgdal", "postgis", "python3-psycopg", "pgloader")
-# What is compiled when it is installed, and of what. Others have no wheel, but need no compiler either.
-_BUILD = ("build-essential", "python3-dev")
-_COMPILED = {
-    "psycopg2": (*_BUILD, "libpq-dev"),
-    "psycopg-c": (*_BUILD, "libpq-dev"),
-    "mysqlclient": (*_BUILD, "pkg-config", "default-libmysqlclient-dev"),
-    "pycairo": (*_BUILD, "pkg-config", "libcairo2-dev"),
-    "pygraphviz": (*_BUILD, "libgraphviz-dev"),
-    "pygobject": (*_BUILD, "pkg-config", "libgirepository-2.0-dev", "libcairo2-dev"),
-    "python-ldap": (*_BUILD, "libldap2-dev", "libsasl2-dev"),
-    "uwsgi": _BUILD,
-}
 _INSTEAD = {"psycopg2": "psycopg2-binary instead", "psycopg-c": "psycopg[binary] instead"}
 
 
@@ -97,10 +86,10 @@ def hints(config: StackConfig, dependencies: Dependencies) -> Iterator[str]:
         yield "web.packages: psycopg without its extra binary loads libpq; libpq5 brings it, if nothing else does"
     if is_plain:
         yield from _of_git(packages, dependencies.repositories)
-    for name in sorted(dependencies.names & _COMPILED.keys()):
+    for name in sorted(dependencies.names & COMPILED.keys()):
         if dependencies.file == "uv.lock" and name not in dependencies.from_source:
             continue
-        lacking = [package for package in _COMPILED[name] if package not in packages]
+        lacking = [package for package in COMPILED[name] if package not in packages]
         if is_plain and lacking:
             instead = f", or take {_INSTEAD[name]}" if name in _INSTEAD else ""
             yield (

@@ -178,6 +178,7 @@ class FakeMachine(Machine):
         self.import_problem = ""
         self.printed: dict[str, str] = {}  # command of manage.py -> what it says
         self.crowded = False  # whether there is no room for a candidate
+        self.outgrown = False  # whether there is none once it answers
         self.unfinished: Callable[[], str | None] = lambda: None  # what is missing to serve
         self.narrow: Callable[[], str | None] = lambda: None  # what leaves too little memory
         self.uv.parent.mkdir(parents=True)
@@ -280,7 +281,9 @@ class FakeMachine(Machine):
         self.record("end candidate", {})
 
     def candidate_fits(self) -> None:
-        """Agree."""
+        """Agree, unless it is to have grown."""
+        if self.outgrown:
+            raise TooLittleMemory("gunicorn-candidate.service: was killed for lack of memory")
 
 
 class World:

@@ -60,6 +60,79 @@ HINT:  Must have CREATE privilege on current database to create this extension."
     assert what.endswith("; add btree_gin to database.extensions (docs/app.md)")
 
 
+# In uv's own words.
+BUILD = """error: Failed to build `{}`
+  cause: The build backend returned an error
+  cause: Call to `setuptools.build_meta.build_wheel` failed (exit status: 1)
+
+         [stderr]
+         {}
+
+hint: Build failures usually indicate a problem with the package or the build environment"""
+GIT = """error: Failed to download and build `ours @ git+https://code.example/ours`
+  cause: Git operation failed
+  cause: Git executable not found. Ensure that Git is installed and available."""
+OTHER_PYTHON = """\
+error: The requested interpreter resolved to Python 3.13.5, which is incompatible with the project's Python requirement:
+error: No solution found when resolving dependencies: Because ours==1.0 requires Python >=3.14 and only ours==1.0 is
+hint: You're using CPython 3.13, but `ours` (v1.0) only has wheels with the following Python implementation tag: `cp312`
+hint: You require CPython 3.13, but we only found wheels for `ours` (v1.0) with the following Python ABI tag: `cp312`
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "output", "said"),
+    [
+        (
+            "sync",
+            BUILD.format("psycopg2==2.9.10", "Error: pg_config executable not found."),
+            "add build-essential, python3-dev, libpq-dev to web.packages",
+        ),
+        (
+            "sync",
+            BUILD.format("Python_LDAP==3.4.4", "fatal error: lber.h: No such file or directory"),
+            "add build-essential, python3-dev, libldap2-dev, libsasl2-dev to web.packages",
+        ),
+        (
+            "sync",
+            BUILD.format("xmlsec==1", "error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory"),
+            "add build-essential to web.packages",
+        ),
+        (
+            "sync",
+            BUILD.format("ours==1", "src/a.c:3:10: fatal error: sodium.h: No such file or directory"),
+            "add the package that has sodium.h (packages.debian.org finds it) to web.packages",
+        ),
+        ("sync", GIT, "add git to web.packages"),
+        *(("sync", words, "set app.python to a version that all packages take") for words in OTHER_PYTHON.splitlines()),
+        (
+            "check",
+            "ImportError: libmagic.so.1: cannot open shared object file: No such file or directory",
+            "add libmagic1t64 to web.packages",
+        ),
+        (
+            "check",
+            "OSError: /opt/ours/libodbc.so.2: cannot open shared object file: No such file or directory",
+            "add the package that has libodbc.so.2 (packages.debian.org finds it) to web.packages",
+        ),
+        (
+            "collectstatic",
+            "OSError: cannot load library 'libgobject-2.0-0': libgobject-2.0-0: cannot open shared object file",
+            "add libpangoft2-1.0-0, libharfbuzz-subset0 to web.packages",
+        ),
+        ("check", "ImportError: no pq wrapper available.\nlibpq library not found", "add libpq5 to web.packages"),
+        ("sync", BUILD.format("psycopg2==2.9.10", "SyntaxError: invalid syntax"), ""),
+        ("check", "SystemCheckError: System check identified some issues", ""),
+    ],
+)
+def test_what_debian_or_another_python_would_mend_is_said(world: World, step: str, output: str, said: str) -> None:
+    """With the setting, in the first line; what nobody knows about is left to the program's own words."""
+    world.machine.behaviour = fail_at(step, output)
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    assert world.report["error"].partition("\n")[0] == f"`{step}` ended with status 1{'; ' * bool(said)}{said}"
+
+
 @pytest.mark.parametrize(
     ("lock", "fix"),
     [("uv.lock", "run `uv add gunicorn` in it"), ("requirements.txt", "add a line for it to requirements.txt")],

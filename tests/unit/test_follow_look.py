@@ -25,7 +25,7 @@ def test_settings_that_are_not_what_was_given_end_a_release_before_it_migrates(w
     assert world.run()[-2:] == ["examine", "failed"]
     assert world.report["error"] == (
         "DEBUG: must be False, is True; or accept it: app.allow: [debug]\nALLOWED_HOSTS: must accept it\n"
-        "OSError: read-only"
+        "`import mysite.wsgi:application` must work as Gunicorn runs it, does not\nOSError: read-only"
     )
     assert world.current == good
     assert not world.ran("migrate")
@@ -51,20 +51,89 @@ def test_an_import_that_gunicorns_confinement_breaks_ends_a_release(world: World
     assert not world.ran("migrate")
 
 
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (
+            "MemoryError: Cannot allocate write+execute memory for ffi.callback(). You might be running on a system",
+            "an app may not execute memory that it writes, as just-in-time compilers and C callbacks do: docs/app.md",
+        ),
+        ("ImportError: libpq.so.5: cannot open shared object file: No such file", "add libpq5 to web.packages"),
+        ("ImportError: cannot import name 'Ballot'", ""),
+    ],
+)
+def test_an_import_that_fails_is_said_with_what_to_do(world: World, problem: str, said: str) -> None:
+    """Once, in the first line, where somebody knows."""
+    world.machine.import_problem = problem
+    world.desire(1)
+    assert world.run()[-1] == "failed"
+    what = "`import mysite.wsgi:application` must work as Gunicorn runs it, does not"
+    assert world.report["error"] == f"{what}{'; ' * bool(said)}{said}\n{problem}"
+
+
+NO_TABLE = {
+    "psycopg": 'psycopg.errors.UndefinedTable: relation "site" does not exist',
+    "psycopg, a column": 'psycopg.errors.UndefinedColumn: column "x" does not exist',
+    "SQLite": "django.db.utils.OperationalError: no such table: django_site",
+    "SQLite, a column": "django.db.utils.OperationalError: no such column: polls_poll.more",
+    "MySQL": """django.db.utils.ProgrammingError: (1146, "Table 'shop.django_site' doesn't exist")""",
+    "MySQL, a column": """django.db.utils.OperationalError: (1054, "Unknown column 'poll.more' in 'field list'")""",
+}
+
+
+@pytest.mark.parametrize("words", NO_TABLE.values(), ids=NO_TABLE)
+def test_every_database_says_what_only_the_migrations_make(world: World, words: str) -> None:
+    """Another one than the given, which `app.allow` accepts, has a first release, too."""
+
+    def needs_tables(command: str) -> None:
+        if not world.ran("migrate"):
+            fail_at("check", words)(command)
+
+    world.machine.behaviour = needs_tables
+    world.desire(1, allow=["other-database"])
+    assert world.run()[-1] == "done"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "psycopg.OperationalError: connection refused",
+        "ModuleNotFoundError: no such table",
+        "OperationalError: (1045, \"Access denied for user 'app'\")",
+    ],
+)
+def test_what_no_migration_would_mend_ends_a_release_at_once(world: World, words: str) -> None:
+    """Before any is made."""
+    world.machine.behaviour = fail_at("check", words)
+    world.desire(1)
+    assert world.run()[-2:] == ["check", "failed"]
+    assert not world.ran("migrate")
+
+
+def test_settings_that_are_refused_are_not_forgotten_for_a_table_that_is_not_there(world: World) -> None:
+    """The import is tried again after the migrations; settings that are not what was given end the release before."""
+    world.machine.found = [("DEBUG: must be False, is True", "debug")]
+    world.machine.import_problem = NO_TABLE["psycopg"]
+    world.desire(1)
+    assert world.run()[-2:] == ["examine", "failed"]
+    assert world.report["error"] == "DEBUG: must be False, is True; or accept it: app.allow: [debug]"
+    assert not world.ran("migrate")
+
+
 @pytest.mark.parametrize("step", ["check", "collectstatic", "examine"])
 def test_a_step_that_needs_what_only_the_migrations_make_is_taken_again_after_them(world: World, step: str) -> None:
     """An app that asks its tables when it is imported has a first release, too."""
 
     def needs_tables(command: str) -> None:
         if step in command and not world.ran("migrate"):
-            raise AgentError('psycopg.errors.UndefinedTable: relation "site" does not exist')
+            raise AgentError(NO_TABLE["psycopg"])
 
     world.machine.behaviour = needs_tables
     world.desire(1)
     assert world.run()[-1] == "done"
     assert [step in command for command, _ in world.machine.commands].count(True) == 2
 
-    world.machine.behaviour = fail_at(step, 'psycopg.errors.UndefinedColumn: column "x" does not exist')
+    world.machine.behaviour = fail_at(step, NO_TABLE["psycopg, a column"])
     world.desire(2, marker="2")
     assert world.run()[-1] == "failed"
 
@@ -82,9 +151,26 @@ def test_a_candidate_that_does_not_serve_never_meets_a_visitor(world: World) -> 
     assert not world.machine.candidate.is_symlink()
 
 
-def test_where_there_is_no_room_for_a_candidate_the_look_comes_after_the_switch(world: World) -> None:
+def test_a_candidate_is_looked_at_and_ended_before_the_switch(world: World) -> None:
+    """Its memory is what serves needs to start again."""
+    release = world.desire(1)
+    assert world.run()[-1] == "done"
+    commands = [command for command, _ in world.machine.commands]
+    steps = [
+        f"start candidate {release}",
+        "look at / of polls.example, candidate",
+        "end candidate",
+        "systemctl restart gunicorn.service",
+        "look at / of polls.example, current",
+    ]
+    assert [command for command in commands if command in steps] == steps
+
+
+@pytest.mark.parametrize("when", ["at its start", "at a request"])
+def test_where_there_is_no_room_for_a_candidate_the_look_comes_after_the_switch(world: World, when: str) -> None:
     """And the report says so."""
-    world.machine.crowded = True
+    world.machine.crowded, world.machine.outgrown = when == "at its start", when == "at a request"
+    world.machine.sickness = lambda _release, which: Problem(text="/: no answer") if which == "candidate" else None
     release = world.desire(1)
     assert world.run()[-1] == "done"
     assert world.current == release

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.app.remedies import explained
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def install(machine: "Machine", command: list[str], directory: Path, environment
             machine.run(command, directory=directory, environment=environment)
         except AgentError as error:
             if not UNREACHABLE.search(str(error)):
-                raise
+                raise AgentError(explained(str(error))) from error
             if not pause:
                 what, _, output = str(error).partition("\n")
                 text = f"{what}: a package index could not be reached, which is no fault of the release"

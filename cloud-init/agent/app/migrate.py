@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable
 
 from agent.app.migration_lock import MigrationLock
+from agent.app.remedies import explained
 from agent.app.steps import AppSteps
 from agent.errors import AgentError
 
 PAUSES = (5.0, 10.0, 0.0)  # seconds after each try that found a table locked
-# The migrator may not create any; PostgreSQL's own hint, a right on the database, is nothing that a project can have.
-EXTENSION = re.compile(r'permission denied to create extension "([^"\n]+)"')
 MIGRATED = re.compile(r"(?m)^  Applying (\S+)\.\.\. *OK")
 LOCKED = re.compile(r"canceling statement due to lock timeout")
 
@@ -39,14 +38,6 @@ def migrate(app: AppSteps, lock: MigrationLock | None, applied: list[str], tick:
                 time.sleep(min(1, pause))
         else:
             return
-
-
-def explained(error: str) -> str:
-    """Add what to do to what the migrator may not."""
-    if extension := EXTENSION.search(error):
-        what, _, output = error.partition("\n")
-        return f"{what}; add {extension[1]} to database.extensions (docs/app.md)\n{output}"
-    return error
 
 
 def waited(error: str, wait: str) -> str:
