@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from agent.app.memory import too_little
+from agent.app.remedies import forbidden
 from agent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ PROGRAM = Path(__file__).resolve().with_name("examine.py")
 OTHERWISE = {"Type", "NotifyAccess", "LoadCredential", "ExecStart", "Restart", "RestartSec", "SyslogIdentifier"} | {
     "ListenStream"
 }
+ENDED = re.compile(r"(?<=Main process exited, )code=\w+, status=\S+")
 RESERVE = 32 * 2**20  # bytes of the memory that is free, kept for what serves
 LEAST = 64 * 2**20  # bytes; with less no Python starts
 
@@ -79,10 +81,20 @@ def examine(machine: "Machine", folder: Path, expected: Mapping[str, str]) -> tu
             found = json.loads(answer)
         except (AgentError, ValueError) as error:
             require_memory(machine, EXAMINATION)
+            # Of its end systemd alone knows.
+            said = f"{text_of(printed)}\n{machine.journal(EXAMINATION)}"
             end(machine, EXAMINATION)
-            raise AgentError(f"`import {expected['wsgi']}` ended before its time\n{text_of(printed)}") from error
+            raise AgentError(f"`import {expected['wsgi']}` {ended(said)}\n{said.strip()}") from error
         problem = f"{found['problem']}\n{text_of(printed)}" if found["problem"] else ""
         return [(str(text), str(name)) for text, name in found["found"]], problem
+
+
+def ended(said: str) -> str:
+    """Say how a program ended that gave no answer, by what it and systemd have printed."""
+    status = ENDED.search(said)
+    how = f"ended before its time, with {status[0]}" if status else "ended before its time"
+    why = forbidden(said)
+    return f"{how}; {why}" if why else how
 
 
 def text_of(file: IO[bytes]) -> str:
