@@ -19,6 +19,9 @@ CREDENTIALS = "/run/credentials/gunicorn.service/environment"
 APPS = {"app.password", "app-key.secretKey", "secret-key.value"}
 AGENTS = "agent-key.secretKey"
 PAST_NGINX = ["curl", "--silent", "--unix-socket", "/run/gunicorn.sock", "http://localhost/healthz"]
+# The agent's own ways in; Nginx listens there whether there is a candidate or not.
+LOOK = ["curl", "--silent", "--write-out", "%{http_code}", "http://localhost/healthz", "--unix-socket"]
+LOOKS = [[*LOOK, f"/run/look/{which}.sock"] for which in ("current", "candidate")]
 REFUSED = "[Errno 113] No route to host"
 
 # What somebody would try who can make Gunicorn run code.
@@ -181,11 +184,15 @@ def test_users_can_not_become_more(web: Machine, user: str) -> None:
         ["test", "-w", "/opt/uv/bin/uv"],
         ["ls", "/var/lib/release-agent"],
         PAST_NGINX,
+        *LOOKS,
     ):
         assert web.run([*as_user(user), *command], check=False).returncode != 0, command
-    # The controls: the journal has something to read, the socket an answer.
+    # The controls: the journal has something to read, the sockets an answer, of which Nginx's own is one.
     assert web.run(["journalctl", "--quiet", "--unit", "release-agent.service"]).stdout
     assert "release" in web.run([*as_user("www-data"), *PAST_NGINX]).stdout
+    current, candidate = (web.run(look).stdout for look in LOOKS)
+    assert "release" in current
+    assert (current[-3:], candidate[-3:]) == ("200", "503")
 
 
 def test_the_journal_has_no_secret(web: Machine, secrets: Secrets) -> None:
