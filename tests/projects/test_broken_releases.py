@@ -12,7 +12,7 @@ from _pytest.mark import ParameterSet
 from sandbox.parts.databases import clusters
 from tests.commands import ROOT
 from tests.internet_side import python
-from tests.pulumi_stack import PulumiStack
+from tests.pulumi_stack import PulumiStack, Settings
 from tests.stack.test_site import cluster, droplet
 from tests.worlds import Deployment
 
@@ -57,13 +57,29 @@ LOGGING = {
     "root": {"handlers": ["file"]},
 }
 """
-BEFORE_MIGRATE = {
+# ASGI as no preview can see it: neither by the module's name nor by the function that made it.
+ENTRY = """
+import django
+
+django.setup()
+
+
+class Entry:
+    async def __call__(self, scope, receive, send):
+        raise NotImplementedError
+
+
+application = Entry()
+"""
+# What is spoilt, in the app and in the settings, and what is said.
+BEFORE_MIGRATE: dict[str, tuple[Callable[[Path], None], Settings, tuple[str, ...]]] = {
     "settings of another place": (
         append(
             "mysite/settings.py",
             "\nDEBUG = True\nALLOWED_HOSTS = ['localhost']\nSESSION_COOKIE_SECURE = False\n"
             "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3'}}\n",
         ),
+        {},
         (
             "DEBUG: must be False, is True",
             "or accept it: app.allow: [debug]",
@@ -74,6 +90,7 @@ BEFORE_MIGRATE = {
     ),
     "an option that the pool does not take": (
         append("mysite/settings.py", "\nDATABASES['default']['OPTIONS'] = {'options': '-c statement_timeout=5000'}\n"),
+        {},
         (
             'DATABASES["default"]: must open connections that a transaction pool takes',
             "unsupported startup parameter in options: statement_timeout",
@@ -81,11 +98,17 @@ BEFORE_MIGRATE = {
     ),
     "a log file beside the code": (
         append("mysite/settings.py", LOG_FILE),
+        {},
         (
             "`import mysite.wsgi:application` must work as Gunicorn runs it",
             "let it log to the console, the journal keeps that",
             "debug.log'",
         ),
+    ),
+    "an ASGI callable": (
+        append("mysite/entry.py", ENTRY),
+        {"app.wsgi": "mysite.entry:application"},
+        ("app.wsgi: must name a WSGI callable, mysite.entry:application is an ASGI one or takes other arguments",),
     ),
 }
 
@@ -166,12 +189,12 @@ def migrations(deployed: Deployment) -> set[str]:
 @pytest.mark.parametrize("name", rows(BEFORE_MIGRATE, "settings of another place"))
 def test_what_can_be_known_before_migrate_ends_a_release_before_it(deployed: Deployment, app: Path, name: str) -> None:
     """With the line to change; the database and what serves are as they were."""
-    spoil, texts = BEFORE_MIGRATE[name]
+    spoil, settings, texts = BEFORE_MIGRATE[name]
     spoil(app)
     (app / "polls/migrations/0003_more.py").write_text(MORE)
     before = serving(deployed), migrations(deployed)
     failed = PulumiStack(deployed.world).run(
-        "up", "--yes", "--skip-preview", settings={"app.path": str(app)}, check=False
+        "up", "--yes", "--skip-preview", settings={"app.path": str(app), **settings}, check=False
     )
     output = failed.stdout + failed.stderr
     assert failed.returncode != 0
