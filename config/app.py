@@ -63,15 +63,29 @@ AsText = BeforeValidator(_text)
 VariableName = Annotated[str, pattern(r"[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable", _variable_name)]
 
 
+def _rising(value: str) -> str:
+    first, _, last = value.partition("-")
+    if last and first > last:  # three digits each
+        raise wrong("rising", "must begin with its lower end", f"write {last}-{first}")
+    return value
+
+
+Status = Annotated[
+    str,
+    pattern("[1-5][0-9]{2}(-[1-5][0-9]{2})?", "a code or a range, such as 401 or 200-399"),
+    AfterValidator(_rising),
+]
+
+
 class HealthConfig(Section):
     """The page that a release is judged by."""
 
     path: Annotated[str, pattern(r"/[!-~]*", "a path such as /shop/")] = Field(
         default="/", description="page that has to be there before a release is switched on, and after it"
     )
-    status: tuple[
-        Annotated[str, pattern("[1-5][0-9]{2}(-[1-5][0-9]{2})?", "a code or a range, such as 401 or 200-399")], ...
-    ] = Field(default=("200-399", "401"), min_length=1, description="codes and ranges that it may answer with")
+    status: tuple[Status, ...] = Field(
+        default=("200-399", "401"), min_length=1, description="codes and ranges that it may answer with"
+    )
 
 
 def _ignore_pattern(line: str) -> str:
