@@ -101,6 +101,17 @@ class Sessions(Theirs):
     pass
 """
 
+SECURE = """
+MIDDLEWARE = ['shop_middleware.Sessions', 'django.middleware.csrf.CsrfViewMiddleware']
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+"""
+
+OTHERS = """
+SQLITE = "django.db.backends.sqlite3"
+DATABASES |= {"again": DATABASES["default"], "old": DATABASES["default"] | {"HOST": "db.oldhost.example"}}
+DATABASES |= {"index": {"ENGINE": SQLITE, "NAME": "index.db"}, "cache": {"ENGINE": SQLITE, "NAME": ":memory:"}, "n": {}}
+"""
+
 # What is added to the settings -> what accepts it, and what is said.
 DIFFERENT = {
     "debug": ("DEBUG = True", "debug", ["DEBUG: must be False, is True"]),
@@ -136,6 +147,19 @@ DIFFERENT = {
         "insecure-cookies",
         ["SESSION_COOKIE_SECURE: must be True, is False", "CSRF_COOKIE_SECURE: must be True, is False"],
     ),
+    "cookies of the old host": (
+        f"{SECURE}SESSION_COOKIE_DOMAIN = '.oldhost.example'\nCSRF_COOKIE_DOMAIN = 'www.shop.example'",
+        "",
+        [
+            "SESSION_COOKIE_DOMAIN: must be shop.example or a name above it, is '.oldhost.example', from which",
+            "CSRF_COOKIE_DOMAIN: must be shop.example or a name above it, is 'www.shop.example'",
+        ],
+    ),
+    "cookies of the site": (
+        f"{SECURE}SESSION_COOKIE_DOMAIN = 'Shop.example'\nCSRF_COOKIE_DOMAIN = '.example'",
+        None,
+        [],
+    ),
     "a token in the session": (
         "MIDDLEWARE = ['django.middleware.csrf.CsrfViewMiddleware']\nCSRF_USE_SESSIONS = True",
         None,
@@ -145,6 +169,11 @@ DIFFERENT = {
         "DATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': BASE_DIR / 'db.sqlite3'}}",
         "other-database",
         ['DATABASES["default"]: must be the given database'],
+    ),
+    "others beside it": (
+        OTHERS,
+        "note",
+        ['DATABASES["old"]: is another database, app@db.oldhost.example:', 'DATABASES["index"]: is a file (index.db)'],
     ),
     "the default that nobody changed": (
         "DATABASES['default'] |= {'HOST': 'localhost', 'PORT': ''}",

@@ -103,8 +103,8 @@ def visitors(settings: Any, domain: str) -> Iterator[Finding]:  # noqa: ANN401
         )
 
 
-def cookies(settings: Any) -> Iterator[Finding]:  # noqa: ANN401
-    """Whether a cookie could go over plain HTTP."""
+def cookies(settings: Any, domain: str) -> Iterator[Finding]:  # noqa: ANN401
+    """Whether a cookie could go over plain HTTP, or is for another name, from which no browser takes it here."""
     sessions = importlib.import_module("django.contrib.sessions.middleware").SessionMiddleware
     csrf = importlib.import_module("django.middleware.csrf").CsrfViewMiddleware
     middleware = list(map(importlib.import_module("django.utils.module_loading").import_string, settings.MIDDLEWARE))
@@ -112,15 +112,20 @@ def cookies(settings: Any) -> Iterator[Finding]:  # noqa: ANN401
     def has(kind: type) -> bool:
         return any(isinstance(one, type) and issubclass(one, kind) for one in middleware)
 
-    for setting, there in (
-        ("SESSION_COOKIE_SECURE", has(sessions)),
-        ("CSRF_COOKIE_SECURE", has(csrf) and not settings.CSRF_USE_SESSIONS),
+    for cookie, there, loss in (
+        ("SESSION_COOKIE", has(sessions), "nobody could log in"),
+        ("CSRF_COOKIE", has(csrf) and not settings.CSRF_USE_SESSIONS, "each form would be a 403"),
     ):
-        if there and not getattr(settings, setting):
+        secure, name = (getattr(settings, f"{cookie}_{what}") for what in ("SECURE", "DOMAIN"))
+        if there and not secure:
             yield Finding(
-                f"{setting}: must be True, is {getattr(settings, setting)!r}; a browser would send the cookie over "
-                "plain HTTP, too",
+                f"{cookie}_SECURE: must be True, is {secure!r}; a browser would send the cookie over plain HTTP, too",
                 "insecure-cookies",
+            )
+        if there and name and not f".{domain}".endswith("." + str(name).lower().removeprefix(".")):
+            yield Finding(
+                f"{cookie}_DOMAIN: must be {domain} or a name above it, is {name!r}, from which a browser takes no "
+                f"cookie here: {loss}; leave it out, or let the settings read it from the environment (app.env)"
             )
 
 
@@ -212,6 +217,23 @@ def connected(expected: str) -> Iterator[Finding]:
         )
 
 
+def others(expected: str) -> Iterator[Finding]:
+    """Say what of the other databases will not be as people are used to; they may be what is meant."""
+    for alias, written in importlib.import_module("django.db").connections.databases.items():
+        engine, name = (str(written.get(key) or "") for key in ("ENGINE", "NAME"))
+        where = address(written.get("USER"), written.get("HOST"), written.get("PORT"), name)
+        is_none = engine in {"", "django.db.backends.dummy"} or name == ":memory:" or "mode=memory" in name
+        if alias == "default" or is_none or where == expected:
+            continue
+        what = (
+            f"is a file ({name}), which an app can't write here, and which the next release does not have; keep its "
+            "tables in the given database"
+            if "sqlite" in engine or "spatialite" in engine
+            else f"is another database, {where}, which a release does not migrate, and which has to let the Droplets in"
+        )
+        yield Finding(f'DATABASES["{alias}"]: {what}', "note")
+
+
 def address(user: object, host: object, port: object, name: object) -> str:
     """Write a database's address as the document of the release does."""
     return f"{user}@{host}:{port}/{name}"
@@ -231,6 +253,7 @@ def differences(expected: dict[str, str], given: frozenset[str]) -> Iterator[Fin
     yield from signing(settings, given)
     yield from visitors(settings, expected["domain"])
     yield from database(expected["database"])
+    yield from others(expected["database"])
 
 
 def examine(expected: dict[str, str], given: frozenset[str]) -> dict[str, object]:
@@ -246,7 +269,7 @@ def examine(expected: dict[str, str], given: frozenset[str]) -> dict[str, object
         problem = shown(error)
     else:
         found += gateway(app, expected["wsgi"])
-        found += cookies(importlib.import_module("django.conf").settings)
+        found += cookies(importlib.import_module("django.conf").settings, expected["domain"])
         found += uploads()
     if not problem or ("django.conf" in sys.modules and sys.modules["django.conf"].settings.configured):
         found += differences(expected, given)
