@@ -48,7 +48,11 @@ DATABASES = _names(
 )  # fmt: skip
 # At the top of the folder only: deeper, an app may have such files of its own, for its migrations say.
 TOP_DUMPS = _names("*.sql")
+# Where MEDIA_ROOT usually is: at the top, or in a package. Elsewhere such a folder is a build's or a theme's.
 UPLOADS = ("media", "uploads")
+# In a package it may have what pages are made of, from before `static/` was.
+SOURCES = re.compile(r".*\.(py|html|css|scss|less|m?js|ts)|css|js|scripts|styles")
+PACKAGE = "__init__.py"
 # What says that a folder is an environment, of whatever name: Python's own, Conda's.
 ENVIRONMENTS = ("pyvenv.cfg", "conda-meta")
 
@@ -69,12 +73,13 @@ def by_content(name: str, path: str) -> Kind | None:
     return look(_head(path)) if look else None
 
 
-def by_entries(name: str, inside: frozenset[str], *, top: bool) -> Kind | None:
+def by_entries(name: str, inside: frozenset[str], *, top: bool, in_package: bool) -> Kind | None:
     """Tell the same of a folder by what is in it."""
     if not inside.isdisjoint(ENVIRONMENTS):
         return Kind.LOCAL
-    # A package of that name is code.
-    return Kind.DATA if top and name in UPLOADS and "__init__.py" not in inside else None
+    if name not in UPLOADS or PACKAGE in inside:  # a package of that name is code
+        return None
+    return Kind.DATA if top or (in_package and not any(map(SOURCES.fullmatch, inside))) else None
 
 
 def _of_pem(head: bytes) -> Kind | None:

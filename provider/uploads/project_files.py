@@ -84,6 +84,7 @@ class _Folder:
     path: str  # the same in bytes
     levels: tuple[_Level, ...]
     verdict: _Verdict
+    is_package: bool = False  # of Python's
 
 
 def project_files(root: Path, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> ProjectFiles:
@@ -200,7 +201,9 @@ class _Walk:
             except OSError as error:
                 self._unreadable(error)
             if not kept:
-                kept = left_out.by_entries(entry.name, frozenset(one.name for one in entries), top=not folder.name)
+                inside = frozenset(one.name for one in entries)
+                top, in_package = not folder.name, folder.is_package
+                kept = left_out.by_entries(entry.name, inside, top=top, in_package=in_package)
                 verdict = self._judge(folder, raw, kept, is_folder=True) if kept else verdict
         if verdict.reason:
             self._leave(folder, name, verdict.reason)
@@ -208,7 +211,8 @@ class _Walk:
                 return
         before = len(self.found.names)
         self.found.names.append(name)
-        self._folder(_Folder(f"{name}/", f"{folder.path}{raw}/", folder.levels, verdict), entries)
+        is_package = any(one.name == left_out.PACKAGE for one in entries)
+        self._folder(_Folder(f"{name}/", f"{folder.path}{raw}/", folder.levels, verdict, is_package), entries)
         # A folder in which nothing is left: git does not know it, so another checkout would not have it.
         if len(self.found.names) == before + 1:
             self.found.names.pop()

@@ -1,6 +1,7 @@
 """Which files of a project go into a release, which never do, and what is refused."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -97,13 +98,13 @@ def test_a_key_is_told_from_a_certificate_by_what_is_in_it(app: Path, name: str,
     "name",
     [
         *("db.sqlite3", "db.sqlite3-journal", "shop/test.sqlite", "db.sqlite3.old", "backup.sql", "shop/old.sql.gz"),
-        *("pg.dump", "media/avatars/1.png", "uploads/a.pdf"),
+        *("pg.dump", "media/avatars/1.png", "uploads/a.pdf", "shop/media/avatars/1.png", "shop/uploads/a.pdf"),
     ],
 )
 def test_data_never_goes(app: Path, name: str) -> None:
     """A release is code: what people have stored is in the database and the Space."""
     write(app, name)
-    top = name.partition("/")[0] if name.startswith(("media", "uploads")) else name
+    top = re.sub("(media|uploads)/.*", r"\1", name)
     assert kinds(app) == {top: Kind.DATA}
     assert goes(app) == set()
 
@@ -113,10 +114,12 @@ def test_data_never_goes(app: Path, name: str) -> None:
     [
         *(".env.example", ".env.sample", ".env-template", ".env.dist", "example.env", "shop/migrations/0002_view.sql"),
         *("media/__init__.py", "shop/media/site.css", "environment.py", "envs/base.txt", "monkey.py", "key", "logs.py"),
+        *("shop/media/__init__.py", "shop/uploads/models.py", "shop/media/js/shop.js", "theme/uploads/a.png"),
+        *("shop/templates/media/list.html", "shop/static/media/logo.png", "frontend/media/logo.png"),
     ],
 )
 def test_what_only_sounds_like_it_goes(app: Path, name: str) -> None:
-    """Examples to fill in, an app of Django's that is called `media`, SQL of a migration."""
+    """Examples to fill in, an app of Django's that is called `media`, SQL of a migration, pictures of a theme."""
     assert goes(write(app, name)) == {name}
 
 
