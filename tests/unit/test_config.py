@@ -194,6 +194,12 @@ def test_a_broken_pyproject_is_one_problem(settings: dict[str, Any], project: Pa
     assert problem.startswith("app.path: its pyproject.toml must be valid, got ")
 
 
+def test_a_domain_in_its_form_in_the_dns_is_taken(settings: dict[str, Any]) -> None:
+    """What the refusal of a name with an umlaut says to write."""
+    settings["domain"] = "xn--mller-kva.example"
+    assert parse(settings).url == "https://xn--mller-kva.example"
+
+
 def test_a_complete_production_is_taken(settings: dict[str, Any]) -> None:
     """With everything that `production` requires."""
     settings |= {"production": True, "alerts": {"email": ["a@shop.example"]}}

@@ -303,6 +303,18 @@ def test_a_marker_is_read_once() -> None:
     assert applies.cache_info().misses == 1
 
 
+def test_a_lock_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    """As uv reads it, which is asked: an editor on Windows may have put it there."""
+    folder = ROOT / "tests/projects/files"
+    for name in ("pyproject.toml", "uv.lock"):
+        (tmp_path / name).write_text("\ufeff" + (folder / name).read_text())
+    command = ["uv", "export", "--frozen", "--no-dev", "--offline", "--no-config", "--no-hashes", "--no-annotate"]
+    exported = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    found = read_lock(tmp_path, "3.13")
+    assert (found, found.problems) == (read_lock(folder, "3.13"), ())
+    assert found.names <= set(re.findall(r"(?m)^([a-z0-9-]+)==", exported))
+
+
 @pytest.mark.parametrize("folder", [".", "app", "tests/projects/files"])
 @pytest.mark.parametrize("python", ["3.11", "3.13"])
 def test_a_lock_has_what_uv_finds_in_it(folder: str, python: str) -> None:
