@@ -44,6 +44,7 @@ DROPLETS = (
     ("s-1vcpu-512mb-10gb", 1, URLS),
     ("s-1vcpu-512mb-10gb", 1, REQUEST),
     ("s-1vcpu-1gb", 2, URLS),
+    ("s-1vcpu-1gb", 2, REQUEST),
 )
 VISITOR = (
     'while [ ! -e "$2" ]; do curl --silent --max-time 20 --output /dev/null --write-out "%{http_code}\\n" "$1"; '
