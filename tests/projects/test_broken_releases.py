@@ -105,6 +105,14 @@ BEFORE_MIGRATE: dict[str, tuple[Callable[[Path], None], Settings, tuple[str, ...
             "debug.log'",
         ),
     ),
+    "a system call that Gunicorn may not make": (
+        append("mysite/settings.py", "\nimport os\nos.sched_setaffinity(0, os.sched_getaffinity(0))\n"),
+        {},
+        (
+            "`import mysite.wsgi:application` ended before its time, with code=",
+            "status=31/SYS; it made a system call that an app may not make",
+        ),
+    ),
     "an ASGI callable": (
         append("mysite/entry.py", ENTRY),
         {"app.wsgi": "mysite.entry:application"},
