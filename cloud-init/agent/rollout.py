@@ -254,7 +254,7 @@ class Rollout:
         self.notes += [text for text, name in found if name == "note"]
         refused = [(text, name) for text, name in found if name not in {"note", *self.environment.allow}]
         texts = [text + (f"; or accept it: app.allow: [{name}]" if name else "") for text, name in refused]
-        # What migrations would mend says nothing beside settings for which there will be none.
+        # What migrations would fix says nothing beside settings for which there will be none.
         if problem and not (texts and NOT_MIGRATED.search(problem)):
             why = forbidden(problem) or remedy(problem)
             what = f"`import {self.environment.wsgi}` must work as Gunicorn runs it, does not"
