@@ -86,6 +86,19 @@ def cut_off_at_most(seen: Traffic, most: int = 3) -> None:
     assert seen.votes <= seen.counted <= seen.votes + len(seen.lost), str(seen)
 
 
+def one_dies(fleet: Fleet) -> None:
+    """Kill a Droplet's init among visitors; those after the balancer's checks lose nothing."""
+    victim = fleet.machines()[1]
+    with traffic(fleet.world) as seen:
+        time.sleep(2)
+        init = victim.leader()
+        assert init
+        os.kill(init, signal.SIGKILL)
+        died = time.monotonic() - seen.began
+        time.sleep(UNHEALTHY_WITHIN + 10)
+    assert all(died - 5 < one.at < died + UNHEALTHY_WITHIN + 3 for one in seen.lost), str(seen)
+
+
 def test_a_second_droplet_joins(fleet: Fleet) -> None:
     """It gets visitors once it serves."""
     with traffic(fleet.world) as seen:
@@ -203,15 +216,7 @@ def test_a_release_that_crashes_under_visitors_goes_back_by_itself(fleet: Fleet)
 
 def test_a_droplet_that_dies_loses_what_it_had_in_its_hands(fleet: Fleet) -> None:
     """The balancer sends nobody there any more after 15 s."""
-    victim = fleet.machines()[1]
-    with traffic(fleet.world) as seen:
-        time.sleep(2)
-        init = victim.leader()
-        assert init
-        os.kill(init, signal.SIGKILL)
-        died = time.monotonic() - seen.began
-        time.sleep(UNHEALTHY_WITHIN + 10)
-    assert all(died - 5 < one.at < died + UNHEALTHY_WITHIN + 3 for one in seen.lost), str(seen)
+    one_dies(fleet)
 
 
 @pytest.mark.prove
@@ -231,6 +236,18 @@ def test_five_releases_on_three_droplets(fleet: Fleet) -> None:
         fleet.up({"web.count": 3})
         for number in range(5):
             fleet.up({"app.env.MARK": f"five-{number}"})
+    nothing_lost(seen)
+
+
+@pytest.mark.prove
+def test_one_of_three_dies_and_all_three_are_replaced(fleet: Fleet) -> None:
+    """The dead one is replaced like the others, and nobody notices."""
+    fleet.up({"web.count": 3})
+    before = fleet.stack.outputs()["droplet_ids"]
+    one_dies(fleet)
+    with traffic(fleet.world) as seen:
+        fleet.up({"web.packages": ["tree", "less"]})
+    assert len({*fleet.stack.outputs()["droplet_ids"]} - {*before}) == 3
     nothing_lost(seen)
 
 
