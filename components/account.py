@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from config.stack import Edge
 from provider.api import Ask, Body, every
 
 OF_EVERY_ZONE = frozenset({"SOA", "NS"})  # types of records
@@ -33,8 +34,10 @@ class Wanted:
     domain: str
     cidr: str
     droplets: int = 1
+    edge: Edge = "direct"  # what the Droplets would stand behind
     own_cluster: str | None = None  # id of the one that the stack has, and would replace
     own_droplets: int = 0  # that it has: fewer than it would, or as many as it would replace
+    own_edge: Edge | None = None  # what they stand behind
 
     def taking_over(self, kind: str, role: str, identity: str) -> str:
         """Return the command that makes something of the account this stack's."""
@@ -162,7 +165,9 @@ def droplet_limit(ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
     if not isinstance(limit, int):
         return  # a token may be kept from the account
     has = (ask("droplets?per_page=1") or {}).get("meta", {}).get("total", 0)
-    joins = 0 < wanted.own_droplets < wanted.droplets
+    # Those with another edge are replaced. By a change of the image, say, in the same update they would be, too, which
+    # can't be known here: then DigitalOcean refuses what is too much.
+    joins = 0 < wanted.own_droplets < wanted.droplets and wanted.own_edge == wanted.edge
     more = wanted.droplets - wanted.own_droplets if joins else wanted.droplets
     if has + more > limit:
         yield Problem(

@@ -182,9 +182,21 @@ def app_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
     }
 
 
+# A Droplet that dies while it migrates says no good-bye: its sessions end after 25 s, and with them their locks. By
+# Linux's own times it would be two hours, or a quarter of one while an answer is under way. What runs a statement looks
+# for its client by itself, every 5 s. Every role may set these for itself.
+_ENDS_WITH_ITS_CLIENT = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "25s",
+    "client_connection_check_interval": "5s",
+}
+
+
 def migrator_settings(timeouts: TimeoutsConfig) -> dict[str, str]:
     """Return what it sets for the migrator: a migration may take its time, but not wait for a table."""
-    return {**_ROLE_SETTINGS, "lock_timeout": f"{timeouts.migration_lock}s"}
+    return {**_ROLE_SETTINGS, **_ENDS_WITH_ITS_CLIENT, "lock_timeout": f"{timeouts.migration_lock}s"}
 
 
 def _certificate(cluster: digitalocean.DatabaseCluster, parent: pulumi.Resource) -> pulumi.Output[str]:

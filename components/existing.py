@@ -38,6 +38,7 @@ class Existing:
             domain=config.domain,
             cidr=config.network.cidr,
             droplets=config.web.count,
+            edge=config.edge,
         )
         self._token = provider_setting("token") or api.token(environment)
         self._endpoint = provider_setting("apiEndpoint") or api.endpoint(environment)
@@ -93,7 +94,10 @@ class Existing:
         own = await self.own.future() or {}
         if _problems(findings) and own:
             wanted = replace(
-                self._wanted, own_cluster=own.get("database_id"), own_droplets=len(own.get("droplet_ids") or ())
+                self._wanted,
+                own_cluster=own.get("database_id"),
+                own_droplets=len(own.get("droplet_ids") or ()),
+                own_edge=own.get("edge"),
             )
             findings = await loop.run_in_executor(self._threads, self._ask, looks, wanted)
         problems = _problems(findings)

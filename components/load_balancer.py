@@ -87,7 +87,7 @@ class LoadBalancer(pulumi.ComponentResource):
         )
 
         # What is led here goes before the end does: a `destroy` that stops at a protected record has ended nothing.
-        self.ip_address = pulumi.Output.all(balancer.ip, end.id).apply(lambda known: str(known[0]))
+        self.ip_address = pulumi.Output.all(balancer.ip, end.id).apply(lambda known: _address(known[0]))
         self.register_outputs({"ip_address": self.ip_address})
 
     def _certificate(self) -> digitalocean.Certificate:
@@ -126,3 +126,13 @@ class LoadBalancer(pulumi.ComponentResource):
             )
             for number, droplet in enumerate(droplet_ids, 1)
         ]
+
+
+def _address(ip: str | None) -> str:
+    """Return the balancer's address; one whose creation was cut short has none in the state until it is read again."""
+    if not ip:
+        raise pulumi.RunError(
+            "web.loadBalancer: the load balancer has no address, since it was not ready when it was last looked at; "
+            "once it is active, run `pulumi refresh`, then `pulumi up`"
+        )
+    return ip

@@ -23,7 +23,7 @@ class NatGateway(pulumi.ComponentResource):
     """The VPC's default gateway: what its private Droplets send to the internet leaves by it, under its address."""
 
     gateway: digitalocean.VpcNatGateway
-    ip_address: pulumi.Output[str]  # what the internet sees
+    ip_address: pulumi.Output[str]  # what the internet sees; "" as long as it is not known
 
     def __init__(self, name: str, args: NatGatewayArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("django-do:nat_gateway:NatGateway", name, None, opts)
@@ -44,7 +44,15 @@ class NatGateway(pulumi.ComponentResource):
         self.register_outputs({"ip_address": self.ip_address})
 
 
-def _address(egresses: Sequence[digitalocean.VpcNatGatewayEgress]) -> str:
-    [egress] = egresses
-    [public] = egress.public_gateways or ()
-    return str(public.ipv4)
+def _address(egresses: Sequence[digitalocean.VpcNatGatewayEgress] | None) -> str:
+    """Return the gateway's address, "" while the state has none; nothing of the program goes by it.
+
+    A gateway whose creation was cut short is in the state without it, until it is read again.
+    """
+    known = [public.ipv4 for egress in egresses or () for public in egress.public_gateways or () if public.ipv4]
+    if not known:
+        pulumi.log.warn(
+            "egress_ip_address: is not known yet, since the NAT gateway was not ready when it was last looked at; "
+            "`pulumi refresh` reads it, and the next `pulumi up` puts it out"
+        )
+    return ", ".join(known)

@@ -126,15 +126,25 @@ def _named(path: str) -> Callable[[Account, Inputs], str | None]:
     return find
 
 
-# Kind -> the provider's id of what is there; what is not in here has no identity of its own, and is simply made again.
+def _listed(path: str, root: str, key: str = "id") -> Callable[[Account, Inputs], str | None]:
+    def find(account: Account, inputs: Inputs) -> str | None:
+        return account.only(path, root, key, name=inputs["name"])
+
+    return find
+
+
+# Kind -> the provider's id of what is there. What is not in here is made again; tests/unit/test_recover.py says why.
 FINDERS: dict[str, Callable[[Account, Inputs], str | None]] = {
-    "Vpc": lambda account, inputs: account.only("vpcs", "vpcs", "id", name=inputs["name"]),
+    "Vpc": _listed("vpcs", "vpcs"),
+    "VpcNatGateway": _listed("vpc_nat_gateways", "vpc_nat_gateways"),
     "Tag": _named("tags"),
     "Domain": _named("domains"),
     "DnsRecord": _record,
-    "SshKey": lambda account, inputs: account.only("account/keys", "ssh_keys", "id", name=inputs["name"]),
-    "Firewall": lambda account, inputs: account.only("firewalls", "firewalls", "id", name=inputs["name"]),
-    "Droplet": lambda account, inputs: account.only("droplets", "droplets", "id", name=inputs["name"]),
+    "SshKey": _listed("account/keys", "ssh_keys"),
+    "Firewall": _listed("firewalls", "firewalls"),
+    "Droplet": _listed("droplets", "droplets"),
+    "LoadBalancer": _listed("load_balancers", "load_balancers"),
+    "Certificate": _listed("certificates", "certificates", "name"),  # by its name, which a renewed one keeps
     "DatabaseCluster": _cluster,
     "DatabaseUser": _in_cluster("users", "/user/"),
     "DatabaseDb": _in_cluster("dbs", "/database/"),

@@ -21,10 +21,14 @@ from sandbox.world.world import World
 from tests.api_client import Api, Body, connect
 from tests.commands import run
 from tests.processes import session
-from tests.pulumi_stack import PulumiStack
+from tests.pulumi_stack import PulumiStack, Settings
 from tests.worlds import last_request
 
 OF_THE_ACCOUNT = {"project", "action"}  # there before any stack, or a record of what was done
+# Nobody resolves a name at this depth, so there is no old record to wait for.
+BALANCED: Settings = {"dnsPatience": 0, "web.loadBalancer": True, "web.publicNetwork": False}
+# What only such a stack has, and takes minutes to be made.
+SLOW = ("load_balancers", "certificates", "vpc_nat_gateways")
 AT_REST = 0.5  # seconds without a call
 TRIES = 60  # updates that a stack may need when each of its calls fails once
 
@@ -73,32 +77,43 @@ class Quiet:
 @pytest.fixture(scope="module")
 def quiet(own_world: World) -> Quiet:
     """Make the stack once, and destroy it."""
-    stack = PulumiStack(own_world)
+    return undisturbed(own_world)
+
+
+@pytest.fixture(scope="module")
+def quiet_balanced(own_world: World) -> Quiet:
+    """The same with a load balancer, and without public addresses."""
+    return undisturbed(own_world, BALANCED)
+
+
+def undisturbed(world: World, settings: Settings | None = None) -> Quiet:
+    """What a stack is like that nothing happens to."""
+    stack = PulumiStack(world)
 
     def calls(command: str) -> tuple[int, int]:
-        before = len(Store(own_world.database, read_only=True).requests())
-        stack.run(command, "--yes", "--skip-preview")
+        before = len(Store(world.database, read_only=True).requests())
+        stack.run(command, "--yes", "--skip-preview", settings=settings)
         made = {
             (request["method"], re.sub(r"/actions/\d+$", "/actions/…", request["path"]))
-            for request in Store(own_world.database, read_only=True).requests()[before:]
+            for request in Store(world.database, read_only=True).requests()[before:]
         }
         return len(made), len([method for method, _ in made if method != "GET"])
 
     up = calls("up")
-    resources = there(own_world)
+    resources = there(world)
     destroy = calls("destroy")
-    assert there(own_world) == Counter()
+    assert there(world) == Counter()
     return Quiet(resources, *up, *destroy)
 
 
-def until_it_is_done(stack: PulumiStack, *command: str) -> int:
+def until_it_is_done(stack: PulumiStack, command: str, settings: Settings | None = None) -> int:
     """Repeat a command until it succeeds; return how often it failed, each time in the API's own words."""
     for number in range(TRIES):
-        done = stack.run(*command, "--yes", "--skip-preview", check=False)
+        done = stack.run(command, "--yes", "--skip-preview", settings=settings, check=False)
         if done.returncode == 0:
             return number
         assert "sandbox: a fault was switched on for this call" in done.stdout, done.stdout + done.stderr
-    pytest.fail(f"{command[0]} still fails after {TRIES} tries:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    pytest.fail(f"{command} still fails after {TRIES} tries:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
 
 
 FAULTS: dict[str, Body] = {
@@ -108,20 +123,25 @@ FAULTS: dict[str, Body] = {
 }
 
 
-def every_call_fails_once(world: World, api: Api, quiet: Quiet, fault: Body) -> tuple[int, int]:
-    """Make the stack and destroy it with this fault; return how often `up` and `destroy` failed on the way."""
+def every_call_fails_once(
+    world: World, api: Api, quiet: Quiet, fault: Body, settings: Settings | None = None, *, unmade: int = 0
+) -> tuple[int, int]:
+    """Make the stack and destroy it with this fault; return how often `up` and `destroy` failed on the way.
+
+    So many calls of `destroy` are `unmade` where one before them fails.
+    """
     stack = PulumiStack(world)
     api.fault(each=True, **fault)
-    up = until_it_is_done(stack, "up")
+    up = until_it_is_done(stack, "up", settings)
     # One is not made: nobody asks how many Droplets there are when the account's limit is not told.
     assert len(met(api)) >= quiet.up - 1, met(api)
     assert there(world) == quiet.resources
-    stack.settled()
+    stack.settled(settings)
 
     api.raw.delete("/_sandbox/faults")
     api.fault(each=True, **fault)
-    destroy = until_it_is_done(stack, "destroy")
-    assert len(met(api)) >= quiet.destroy, met(api)
+    destroy = until_it_is_done(stack, "destroy", settings)
+    assert len(met(api)) >= quiet.destroy - unmade, met(api)
     assert there(world) == Counter()
     return up, destroy
 
@@ -168,10 +188,10 @@ def hold(api: Api, *methods: str, path: str = "*") -> None:
         api.fault(each=True, kind="hold", method=method, path=path)
 
 
-def killed_at_its_next_call(world: World, api: Api, command: str) -> bool:
+def killed_at_its_next_call(world: World, api: Api, command: str, settings: Settings | None = None) -> bool:
     """Run a command and kill it as soon as one more call has been made, and done, but not answered; or let it end."""
     before = len(met(api))
-    process = PulumiStack(world).start(command, "--yes", "--skip-preview")
+    process = PulumiStack(world).start(command, "--yes", "--skip-preview", settings=settings)
     while process.poll() is None and len(met(api)) == before:
         time.sleep(0.02)
     if process.poll() is not None:
@@ -243,3 +263,35 @@ def test_pulumi_is_killed_at_each_call(own_world: World, api: Api, quiet: Quiet,
     assert there(own_world) == {"up": quiet.resources, "destroy": Counter[str]()}[command]
     if command == "up":
         stack.settled()
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("fault", ["500", "422"])
+def test_calls_of_a_stack_with_a_load_balancer_fail(
+    own_world: World, api: Api, quiet_balanced: Quiet, fault: str
+) -> None:
+    """As without one: what clients try again costs nothing, and after what nobody does the next command goes on."""
+    status: Body = {"kind": "status", "status": int(fault)}
+    # Who could not end the balancer before its firewall does not look whether it has gone.
+    up, destroy = every_call_fails_once(own_world, api, quiet_balanced, status, BALANCED, unmade=1)
+    assert (up == destroy == 0) if fault == "500" else (up > 5 and destroy > 5)
+
+
+@pytest.mark.prove
+def test_pulumi_is_killed_while_a_load_balancer_is_made(own_world: World, api: Api, quiet_balanced: Quiet) -> None:
+    """And its certificate, and the NAT gateway: none is orphaned, there twice, or in the way of `destroy`."""
+    stack = PulumiStack(own_world)
+    for command, method, left in (("up", "POST", quiet_balanced.resources), ("destroy", "DELETE", Counter[str]())):
+        for kind in SLOW:
+            hold(api, method, path=f"/v2/{kind}*")
+        kills = 0
+        while killed_at_its_next_call(own_world, api, command, BALANCED):
+            kills += 1
+            until_the_api_is_at_rest(own_world)
+            stack.run("recover")
+        assert {call.split("/")[2] for call in met(api)} == set(SLOW)
+        assert kills >= len(SLOW) - 1  # two may be made at the same time
+        api.raw.delete("/_sandbox/faults")
+        assert there(own_world) == left
+        if command == "up":
+            stack.settled(BALANCED)

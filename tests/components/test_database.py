@@ -72,7 +72,14 @@ def test_grants_know_both_roles_and_the_limits(graph: Graph) -> None:
     assert inputs["host"] == "shop-db.example"
     assert inputs["extensions"] == ["citext"]
     lasting = {"client_encoding": "UTF8", "default_transaction_isolation": "read committed", "timezone": "UTC"}
-    assert inputs["migrator_settings"] == lasting | {"lock_timeout": "3s"}
+    ends_with_its_client = {
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "25s",
+        "client_connection_check_interval": "5s",
+    }
+    assert inputs["migrator_settings"] == lasting | ends_with_its_client | {"lock_timeout": "3s"}
     assert inputs["app_settings"] == lasting | {
         "statement_timeout": "30s",
         "lock_timeout": "10s",

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 import yaml
 
 from protocol import health
 from tests.certificates import Authority
+from tests.components import recording
 from tests.components.recording import Graph, run_program
 
 
@@ -68,6 +70,16 @@ def test_the_balancer_ends_before_its_firewall(balanced: Graph) -> None:
     assert balanced.waits_for("balancer-end", "balancer-firewall")
     assert balanced.waits_for("record", "balancer-end")  # which may be protected, and then nothing ends
     assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id"}
+
+
+@pytest.mark.parametrize("answer", [{}, {"ip": ""}], ids=["nothing", "no address"])
+def test_no_name_leads_to_a_balancer_without_an_address(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    """A creation that was cut short leaves it in the state so: the error says what to do."""
+    monkeypatch.setitem(recording.ANSWERS, "LoadBalancer", lambda _name, _inputs: answer)
+    with pytest.raises(pulumi.RunError, match=r"the load balancer has no address.* `pulumi refresh`, then `pulumi up`"):
+        run_program(settings | {"web": settings["web"] | {"loadBalancer": True}})
 
 
 def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced: Graph) -> None:

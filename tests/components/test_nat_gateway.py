@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pulumi
 import pytest
 
+from tests.components import recording
 from tests.components.recording import Graph, run_program
 
 
@@ -40,6 +42,25 @@ def test_what_the_internet_sees_is_an_output(private: Graph, graph: Graph) -> No
     assert private.outputs["egress_ip_address"] == "203.0.113.190"
     assert "egress_ip_address" not in graph.outputs
     assert "nat-gateway" not in graph
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{}, {"egresses": []}, {"egresses": [{}]}, {"egresses": [{"publicGateways": []}]}],
+    ids=["nothing", "no way out", "one without gateways", "one without addresses"],
+)
+def test_a_gateway_that_is_not_ready_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], answer: dict[str, Any]
+) -> None:
+    """A creation that was cut short leaves it in the state so: an update goes on, and says how the address is read."""
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    monkeypatch.setitem(recording.ANSWERS, "VpcNatGateway", lambda _name, _inputs: answer)
+    graph = run_program(settings | {"web": settings["web"] | {"loadBalancer": True, "publicNetwork": False}})
+    assert graph.outputs["egress_ip_address"] == ""
+    assert "web-1" in graph
+    [warning] = [text for text in said if "egress_ip_address" in text]
+    assert "`pulumi refresh` reads it" in warning
 
 
 def test_behind_a_load_balancer_public_networking_is_always_said(settings: dict[str, Any], graph: Graph) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from components import account
 from components.account import Note, Problem, Wanted
+from config.stack import Edge
 from provider.api import Body
 from tests.commands import ROOT
 
@@ -184,18 +185,20 @@ def test_the_page_that_messages_name_has_that_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "own", "refused"),
+    ("wanted", "own", "edge", "refused"),
     [
-        (3, 0, ""),
-        (9, 0, "may have 10 Droplets and has 2, got 9, of which 9 are to be made"),
-        (9, 2, ""),  # 7 join the two that are there
-        (9, 9, "of which 9 are to be made before others go"),  # a replacement of all
+        (3, 0, None, ""),
+        (9, 0, None, "may have 10 Droplets and has 2, got 9, of which 9 are to be made"),
+        (9, 2, "direct", ""),  # 7 join the two that are there
+        (9, 2, "balanced", "of which 9 are to be made before others go"),  # more, and none of them as they are now
+        (9, 9, "direct", "of which 9 are to be made before others go"),  # a replacement of all
     ],
 )
-def test_droplets_must_fit_the_account(wanted: int, own: int, refused: str) -> None:
+def test_droplets_must_fit_the_account(wanted: int, own: int, edge: Edge | None, refused: str) -> None:
     """Those that are to be replaced are there until the new ones serve."""
     bodies = {"account": {"account": {"droplet_limit": 10}}, "droplets?per_page=1": {"meta": {"total": 2}}}
-    findings = [*account.droplet_limit(bodies.get, replace(WANTED, droplets=wanted, own_droplets=own))]
+    stack = replace(WANTED, droplets=wanted, edge="direct", own_droplets=own, own_edge=edge)
+    findings = [*account.droplet_limit(bodies.get, stack)]
     assert [refused in finding for finding in findings] == ([True] if refused else [])
 
 

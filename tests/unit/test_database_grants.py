@@ -9,10 +9,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from components.database import migrator_settings
+from config.database import TimeoutsConfig
 from plugin_base.wire import UNKNOWN
 from provider import grants_sql
 from provider.actions import ActionError
 from provider.database_grants import DatabaseGrantsProvider
+from tests.api_client import until
 from tests.certificates import Authority
 from tests.postgres_server import HOST, PostgresServer, postgres_server
 
@@ -147,6 +150,35 @@ def test_the_roles_have_their_settings_in_this_database_only(site: Site) -> None
     untimed = {name: "0" for name in SETTINGS if name.endswith("_timeout")}
     assert shown(site.migrator()) == expected | untimed | {"lock_timeout": "3s"}
     assert shown(site.server.as_role(site.props["app"], "app-secret", "postgres"))["statement_timeout"] == "0"
+
+
+def test_a_migrator_that_is_gone_is_noticed(site: Site) -> None:
+    """PostgreSQL lets the role set that for itself: of a Droplet that says nothing any more, in 25 s."""
+    DatabaseGrantsProvider().create(site.props | {"migrator_settings": migrator_settings(TimeoutsConfig())})
+    names = [f"tcp_{name}" for name in ("keepalives_idle", "keepalives_interval", "keepalives_count", "user_timeout")]
+    with site.migrator() as migrator:
+        # What the kernel has of this connection.
+        shown = [migrator.execute(sql.SQL("SHOW {}").format(sql.Identifier(name))).fetchone() for name in names]
+    assert shown == [("10",), ("5",), ("3",), ("25000",)]
+
+
+def test_a_statement_of_a_migrator_that_is_gone_ends(site: Site) -> None:
+    """And with it the locks of its session: the next Droplet waits for those."""
+    DatabaseGrantsProvider().create(site.props | {"migrator_settings": migrator_settings(TimeoutsConfig())})
+    migrator = site.migrator()
+    session = migrator.info.backend_pid
+    migrator.pgconn.send_query(b"SELECT pg_advisory_lock(1), pg_sleep(600)")
+    with site.server.as_superuser(site.name) as operator:
+
+        def sessions() -> int:
+            question = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+            [count] = operator.execute(question, [session]).fetchone() or (None,)
+            assert isinstance(count, int)
+            return count
+
+        until(sessions, lambda count: count == 1, 30)
+        migrator.close()
+        until(sessions, lambda count: count == 0, 60)
 
 
 def test_a_setting_that_is_not_wanted_any_more_is_reset(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -132,6 +133,32 @@ def test_of_many_the_first_asks_before_any_is_made(hooks: Hooks) -> None:
     of_account().refusal("web", look())
     assert outcomes(hooks, "web", "web", "web") == ["", "", ""]
     assert asked == [0]
+
+
+class OwnOutputs:
+    """What a stack with two Droplets behind a load balancer answers."""
+
+    async def future(self) -> dict[str, object]:
+        """Have some."""
+        return {"database_id": "9cc10173", "droplet_ids": ["1", "2"], "edge": "balanced"}
+
+
+def test_what_is_in_the_way_is_looked_for_again_without_what_is_the_stacks(
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cluster and its Droplets, of which those with another edge are all replaced."""
+    monkeypatch.setattr(existing, "_own", OwnOutputs)
+    seen: list[Wanted] = []
+
+    def full(_ask: Ask, wanted: Wanted) -> Iterator[Problem | Note]:
+        seen.append(wanted)
+        yield Problem("web.count: must fit the account")
+
+    of_account().refusal("web", full)
+    assert outcomes(hooks, "web") == ["web.count: must fit the account"]
+    first, second = seen
+    assert (first.edge, first.own_cluster, first.own_droplets, first.own_edge) == ("direct", None, 0, None)
+    assert second == replace(first, own_cluster="9cc10173", own_droplets=2, own_edge="balanced")
 
 
 def test_an_engine_that_does_one_thing_at_a_time_goes_on(hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
-"""A state in a folder, after a kill has cut off one of its files."""
+"""A state in a folder after a kill has cut off one of its files, and what is looked for in the account."""
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pulumi
 import pytest
 
+from components import digitalocean
 from operations import recover
+from provider import resources
 
 
 @pytest.fixture
@@ -70,6 +74,65 @@ def test_a_login_that_can_not_be_read_is_an_error_of_the_command(tmp_path: Path)
     (tmp_path / "credentials.json").write_text('{"current": null}')
     with pytest.raises(recover.RecoveryError, match=r"credentials\.json: current: must be a URL, got null; .*login"):
         recover.repair("dev", {"PULUMI_HOME": str(tmp_path)})
+
+
+# What is not looked for but made again, and why nothing is there twice then.
+MADE_AGAIN = {
+    "DatabaseFirewall": "its rules take the place of those that are there",
+    "ReservedIpAssignment": "an address has one Droplet at most",
+    "SpacesBucketCorsConfiguration": "it takes the place of the one that is there",
+    "DatabaseGrants": "its statements change nothing the second time",
+    "Secret": "it is in the state alone",
+    "DiscardedKey": "it is in the state alone",
+    "AgentPackage": "its object has the name of its contents",
+    "Artifact": "its object has the name of its contents",
+    "Environment": "its object has the name of its contents",
+    "Rollout": "it goes on with the attempt that is there",
+    "Probe": "it asks",
+    "NewAddress": "it asks",
+    "Handover": "it waits",
+    "Member": "it lets a Droplet stay that stays",
+    "BalancerEnd": "it makes nothing, it ends something",
+}
+
+
+def test_every_kind_of_resource_is_looked_for_or_can_be_made_again() -> None:
+    """One that is neither would be an orphan after a kill, billed, and in the way of `destroy`."""
+    kinds = {
+        kind.__name__
+        for module in (digitalocean, resources)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, pulumi.CustomResource) and not kind.__name__.startswith("_")
+    }
+    assert kinds == recover.FINDERS.keys() | MADE_AGAIN.keys()
+    assert not recover.FINDERS.keys() & MADE_AGAIN.keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "listing", "identity"),
+    [
+        ("LoadBalancer", "load_balancers", "id-1"),
+        ("VpcNatGateway", "vpc_nat_gateways", "id-1"),
+        ("Certificate", "certificates", "shop-1a2b3c4"),  # whose id is another one once it is renewed
+    ],
+)
+def test_what_takes_minutes_to_be_made_is_found_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, kind: str, listing: str, identity: str
+) -> None:
+    """In the state it has the id that DigitalOcean's provider gives it; two of a name are nobody's to choose from."""
+    items = [{"id": "id-1", "name": "shop-1a2b3c4"}, {"id": "id-2", "name": "other"}]
+
+    def get(_self: object, path: str) -> dict[str, Any] | None:
+        return {listing: items} if path.partition("?")[0] == listing else None
+
+    monkeypatch.setattr(recover.api.Api, "get", get)
+    account = recover.Account({"DIGITALOCEAN_TOKEN": "a token"})
+    find = recover.FINDERS[kind]
+    assert find(account, {"name": "shop-1a2b3c4"}) == identity
+    assert find(account, {"name": "shop-5d6e7f8"}) is None
+    items.append({"id": "id-3", "name": "other"})
+    with pytest.raises(recover.RecoveryError, match="must have at most one"):
+        find(account, {"name": "other"})
 
 
 @pytest.fixture
