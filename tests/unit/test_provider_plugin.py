@@ -314,10 +314,7 @@ def clone(tmp_path: Path) -> Path:
     clone = tmp_path / "clone"
     (clone / "plugin_base" / "src").mkdir(parents=True)  # not to be taken for the package that is in there
     for folder in ("provider", "protocol"):
-        (clone / folder).mkdir(parents=True)
-        for file in (ROOT / folder).iterdir():
-            if file.is_file():
-                shutil.copy(file, clone / folder)
+        shutil.copytree(ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return clone
 
 
