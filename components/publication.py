@@ -69,6 +69,7 @@ class Publication(pulumi.ComponentResource):
             f"{name}-probe",
             url=args.url,
             dns=args.dns,
+            edge=args.edge,
             address=args.address.ip_address,
             region=args.region,
             releases_bucket=args.releases_bucket,

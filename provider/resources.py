@@ -262,6 +262,7 @@ class Probe(_Resource):
     """The proof that `url` serves the release, within `deadline` seconds; then the release is a good one.
 
     `pending` is what is left to do by hand with `dns="external"`, else empty. Each of `droplet_ids` has to answer.
+    `edge` says whether TLS can be had by the address alone.
     """
 
     release: pulumi.Output[str]
@@ -274,6 +275,7 @@ class Probe(_Resource):
         url: pulumi.Input[str],
         address: pulumi.Input[str],
         dns: Literal["managed", "external"],
+        edge: Literal["direct", "balanced"],
         release: pulumi.Input[str],
         artifact: pulumi.Input[str],
         sha256: pulumi.Input[str],
@@ -288,6 +290,7 @@ class Probe(_Resource):
             "url": url,
             "address": address,
             "dns": dns,
+            "edge": edge,
             "release": release,
             "artifact": artifact,
             "sha256": sha256,

@@ -17,7 +17,7 @@ from provider.actions import (
     text_problems,
 )
 from provider.traffic.probe import POLL_SECONDS
-from provider.traffic.public_site import Site, ask_at
+from provider.traffic.public_site import Site, ask_at, trust_for
 
 INPUTS = ("url", "address", "release", "ttl", "deadline")
 
@@ -43,7 +43,8 @@ class NewAddressProvider(ResourceProvider):
             return UpdateResult(_outputs(news, 0))
         end = monotonic() + float(news["deadline"])
         site = Site(url=news["url"], release=news["release"])
-        while (answer := ask_at(site, news["address"])).problem:
+        trusted = trust_for(site.host)
+        while (answer := ask_at(site, news["address"], trusted)).problem:
             if monotonic() >= end:
                 raise ActionError(
                     f"{news['url']}: keeps its address {olds['address']}, since {news['address']} must serve release "

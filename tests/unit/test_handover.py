@@ -72,7 +72,7 @@ def test_a_new_address_serves_before_the_name_leads_there(clock: Clock, monkeypa
     answers = [Answer("nothing there"), Answer("503"), Answer()]
     asked: list[tuple[Site, str]] = []
 
-    def ask_at(site: Site, where: str) -> Answer:
+    def ask_at(site: Site, where: str, _trusted: object) -> Answer:
         asked.append((site, where))
         return answers.pop(0)
 
@@ -86,7 +86,7 @@ def test_a_new_address_serves_before_the_name_leads_there(clock: Clock, monkeypa
 
 def test_a_new_address_that_does_not_serve_gets_nobody(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The update ends, with what was wrong and the address that stays."""
-    monkeypatch.setattr(new_address, "ask_at", lambda _site, _where: Answer("it answered 503", "see Nginx"))
+    monkeypatch.setattr(new_address, "ask_at", lambda *_: Answer("it answered 503", "see Nginx"))
     with pytest.raises(
         ActionError, match=rf"keeps its address {OLD}, since {NEW} must serve release r .*503; see Nginx"
     ):
