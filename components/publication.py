@@ -49,6 +49,7 @@ class Publication(pulumi.ComponentResource):
             f"{name}-new-address",
             url=args.url,
             address=args.address.ip_address,
+            region=args.region,
             release=moves.apply(lambda it_does: args.release.release if it_does else ""),
             ttl=TTL,
             opts=pulumi.ResourceOptions(
@@ -60,7 +61,9 @@ class Publication(pulumi.ComponentResource):
             f"{name}-handover",
             url=args.url,
             address=new.address,
+            before=new.before,
             dns=args.dns,
+            droplet_ids=args.droplet_ids,
             old_is_asked_for=new.old_is_asked_for,
             patience=args.dns_patience,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[record]),

@@ -338,10 +338,12 @@ class BalancerEnd(_Resource):
 class NewAddress(_Resource):
     """The address that the site's name is to lead to; an update waits, for `deadline` s, until it serves `release`.
 
-    `old_is_asked_for` are the seconds in which resolvers still know the address before: `ttl` of that time.
+    `old_is_asked_for` are the seconds in which resolvers still know the address before: `ttl` of that time. `before`
+    are all earlier addresses.
     """
 
     address: pulumi.Output[str]
+    before: pulumi.Output[list[str]]
     old_is_asked_for: pulumi.Output[int]
 
     def __init__(
@@ -350,26 +352,21 @@ class NewAddress(_Resource):
         *,
         url: pulumi.Input[str],
         address: pulumi.Input[str],
+        region: str,
         release: pulumi.Input[str],
         ttl: int,
         deadline: int = 300,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {
-            "url": url,
-            "address": address,
-            "release": release,
-            "ttl": ttl,
-            "deadline": deadline,
-            "old_is_asked_for": None,
-        }
-        super().__init__(name, props, opts)
+        props = {"url": url, "address": address, "region": region, "release": release, "ttl": ttl, "deadline": deadline}
+        super().__init__(name, {**props, "before": None, "old_is_asked_for": None}, opts)
 
 
 class Handover(_Resource):
     """The time in which an old address is still asked, `old_is_asked_for` seconds from when the name has another one.
 
-    An update waits for its end, for at most `patience` seconds, and fails then: so that nothing old is deleted.
+    An update waits for its end, for at most `patience` seconds, and fails then: so that nothing old is deleted. By
+    `droplet_ids` it hears who answers at the name.
     """
 
     def __init__(
@@ -378,16 +375,12 @@ class Handover(_Resource):
         *,
         url: pulumi.Input[str],
         address: pulumi.Input[str],
+        before: pulumi.Input[Sequence[str]],
         dns: Literal["managed", "external"],
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
         old_is_asked_for: pulumi.Input[int],
         patience: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {
-            "url": url,
-            "address": address,
-            "dns": dns,
-            "old_is_asked_for": old_is_asked_for,
-            "patience": patience,
-        }
-        super().__init__(name, props, opts)
+        props = {"url": url, "address": address, "before": before, "dns": dns, "droplet_ids": droplet_ids}
+        super().__init__(name, {**props, "old_is_asked_for": old_is_asked_for, "patience": patience}, opts)

@@ -77,6 +77,8 @@ def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced
     moved = run_program(settings | {"web": web}, outputs={"edge": "direct"})
     assert moved.waits_for("record", "rollout")
     assert moved.waits_for("probe", "handover")
+    assert moved["handover"].inputs["droplet_ids"] == ["101"]
+    assert (moved["new-address"].inputs["region"], moved["probe"].inputs["edge"]) == ("nyc3", "balanced")
     back = run_program(settings, outputs={"edge": "balanced"})
     assert back.waits_for("record", "assignment")
 
