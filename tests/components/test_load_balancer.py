@@ -10,6 +10,8 @@ from protocol import health
 from tests.certificates import Authority
 from tests.components.recording import Graph, run_program
 
+OF_THE_BALANCER = ("balancer", "balancer-end", "balancer-firewall", "certificate", "member-1")
+
 
 @pytest.fixture(scope="module")
 def balanced(settings: dict[str, Any]) -> Graph:
@@ -90,6 +92,8 @@ def test_the_users_own_certificate(settings: dict[str, Any], tmp_path: Path) -> 
     own = {"chain": chain.read_text() + authority.pem, "privateKey": key.read_text()}
     web = settings["web"] | {"loadBalancer": True, "certificate": own}
     graph = run_program(settings | {"dns": "external", "web": web})
+    kept = {name for name in OF_THE_BALANCER if graph[name].options.protect}
+    assert kept == {"balancer", "balancer-end"}, "the rest is replaced with certificate and Droplets"
     certificate = graph["certificate"]
     assert certificate.inputs["type"] == "custom"
     assert certificate.inputs["certificateChain"] == authority.pem
