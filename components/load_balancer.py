@@ -10,6 +10,7 @@ from components.object_storage import ObjectStorage
 from components.public_name import PublicName
 from components.release import Release
 from config.certificate import CertificateConfig
+from config.loading import provider_setting
 from protocol import health
 from provider.resources import BalancerEnd, Member
 
@@ -53,6 +54,7 @@ class LoadBalancer(pulumi.ComponentResource):
         end = BalancerEnd(
             f"{name}-balancer-end",
             balancer_id=balancer.id,
+            elsewhere=bool(provider_setting("token") or provider_setting("apiEndpoint")),
             opts=pulumi.ResourceOptions.merge(address, pulumi.ResourceOptions(depends_on=[firewall])),
         )
 

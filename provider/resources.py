@@ -327,12 +327,20 @@ class Member(_Resource):
 
 
 class BalancerEnd(_Resource):
-    """The end of a load balancer. When this is deleted, the balancer is, and with it the connections kept to it."""
+    """The end of a load balancer. When this is deleted, the balancer is, and with it the connections kept to it.
+
+    `elsewhere` says that the stack's settings have another token or place of the API than the environment may have.
+    """
 
     def __init__(
-        self, name: str, *, balancer_id: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        *,
+        balancer_id: pulumi.Input[str],
+        elsewhere: bool,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(name, {"balancer_id": balancer_id}, opts)
+        super().__init__(name, {"balancer_id": balancer_id, "elsewhere": elsewhere}, opts)
 
 
 class NewAddress(_Resource):

@@ -69,7 +69,7 @@ def test_the_balancer_ends_before_its_firewall(balanced: Graph) -> None:
     """The engine deletes first what depends on others: the end, then the firewall, then (in its turn) the balancer."""
     assert balanced.waits_for("balancer-end", "balancer-firewall")
     assert balanced.waits_for("record", "balancer-end")  # which may be protected, and then nothing ends
-    assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id"}
+    assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id", "elsewhere": False}
 
 
 def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced: Graph) -> None:
@@ -83,6 +83,14 @@ def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced
     assert (moved["new-address"].inputs["region"], moved["probe"].inputs["edge"]) == ("nyc3", "balanced")
     back = run_program(settings, outputs={"edge": "balanced"})
     assert back.waits_for("record", "assignment")
+
+
+@pytest.mark.parametrize("setting", ["token", "apiEndpoint"])
+def test_a_token_of_the_settings_is_not_for_us(settings: dict[str, Any], setting: str) -> None:
+    """The environment's may be another account's, which has no such balancer."""
+    web = settings["web"] | {"loadBalancer": True}
+    graph = run_program(settings | {"web": web}, provider={setting: "of-the-settings"})
+    assert graph["balancer-end"].inputs["elsewhere"] is True
 
 
 def test_the_users_own_certificate(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -31,8 +31,10 @@ class Account:
         self.now += seconds
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """Return it as long as it is there."""
+        """Return it as long as it is there, or refuse to."""
         self.asked.append(f"GET {path}")
+        if self.refuses:
+            raise UnreadableError(self.refuses)
         return {"load_balancer": {}} if self.now < self.stays else None
 
     def delete(self, path: str) -> None:
@@ -90,6 +92,19 @@ def test_a_balancer_that_has_ended_is_not_taken_for_one(account: Account) -> Non
         BalancerEndProvider().create(PROPS)
     account.stays = 1.0
     assert BalancerEndProvider().create(PROPS).outs == PROPS
+
+
+def test_what_the_api_does_not_say_holds_no_update_up(account: Account) -> None:
+    """A refusal, or too many questions: the engine asks of its own."""
+    account.refuses = "/v2/load_balancers/4de7ac8b is answered with 429"
+    assert BalancerEndProvider().create(PROPS).outs == PROPS
+    assert account.asked == ["GET load_balancers/4de7ac8b"]
+
+
+def test_another_account_is_not_asked(account: Account) -> None:
+    """The stack's settings have its token, the environment one of somebody else's, who has no such balancer."""
+    assert BalancerEndProvider().create(PROPS | {"elsewhere": True}).outs == PROPS
+    assert account.asked == []
 
 
 def test_an_interruption_is_heard(account: Account, monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
