@@ -4,7 +4,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
+from provider.actions import ActionError, CreateResult, FixedProvider, Interrupted, pause, report, warn
 
 if TYPE_CHECKING:
     from provider.api import Api
@@ -41,6 +41,8 @@ class BalancerEndProvider(FixedProvider):
                 report("ends the connections that visitors keep to the load balancer")
                 api.delete(_path(props))
                 _wait(api, props)
+        except Interrupted:
+            raise  # the engine keeps it, and the next update waits before it deletes the firewall
         except ActionError as error:
             warn(
                 f"load balancer {props['balancer_id']} could not be deleted before its firewall: {error}; visitors who "

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from provider import actions, api
-from provider.actions import ActionError, Operation
+from provider.actions import ActionError, Interrupted, Operation
 from provider.api import UnreadableError
 from provider.traffic import balancer_end
 from provider.traffic.balancer_end import END_SECONDS, BalancerEndProvider
@@ -108,14 +108,17 @@ def test_another_account_is_not_asked(account: Account) -> None:
 
 
 def test_an_interruption_is_heard(account: Account, monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
-    """Ctrl-C ends the wait."""
+    """Ctrl-C ends the wait, and the engine keeps the end; else the next update would delete the firewall first."""
     account.stays = 2.0
     monkeypatch.setattr(balancer_end, "pause", actions.pause)
     stopped = actions.threading.Event()
     stopped.set()
-    with actions.running(Operation(stopped, str, str)):
+    with actions.running(Operation(stopped, str, str)), pytest.raises(Interrupted, match="run `pulumi up` again"):
         BalancerEndProvider().delete("id", PROPS)
-    assert "interrupted while waiting" in warnings[0]
+    assert warnings == []
+    account.stays = 0.0
+    BalancerEndProvider().delete("id", PROPS)
+    assert account.asked[-2:] == ["DELETE load_balancers/4de7ac8b", "GET load_balancers/4de7ac8b"]
 
 
 @pytest.mark.parametrize("value", ["", 7, None])
