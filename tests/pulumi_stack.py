@@ -104,9 +104,9 @@ class PulumiStack:
             pytest.fail(f"{command}: exit status {done.returncode}\n{errors(events)}\n{done.stderr}", pytrace=False)
         return [step for event in events if (step := self._step(event)) is not None]
 
-    def settled(self) -> None:
+    def settled(self, settings: Settings | None = None) -> None:
         """Fail unless the next `up` finds nothing to do."""
-        self.run("up", "--yes", "--skip-preview", "--expect-no-changes")
+        self.run("up", "--yes", "--skip-preview", "--expect-no-changes", settings=settings)
 
     def forget(self) -> None:
         """Leave nothing, neither in the account nor in the state: quicker than `destroy` where that is no test."""
