@@ -10,6 +10,7 @@ from components.object_storage import ObjectStorage
 from components.public_name import PublicName
 from components.release import Release
 from config.certificate import CertificateConfig
+from config.loading import provider_setting
 from protocol import health
 from provider.resources import BalancerEnd, Member
 
@@ -24,6 +25,7 @@ class LoadBalancerArgs:
     storage: ObjectStorage
     public_name: PublicName
     certificate: CertificateConfig | None
+    protect_address: bool  # others have written it down
 
 
 class LoadBalancer(pulumi.ComponentResource):
@@ -35,9 +37,36 @@ class LoadBalancer(pulumi.ComponentResource):
         super().__init__("django-do:load_balancer:LoadBalancer", name, None, opts)
         self._name, self._args = name, args
         here = pulumi.ResourceOptions(parent=self)
-        certificate = self._certificate()
-        balancer = digitalocean.LoadBalancer(
-            f"{name}-balancer",
+        # What else is here is replaced with certificates and Droplets: protected, it would refuse that.
+        address = pulumi.ResourceOptions(parent=self, protect=args.protect_address or None)
+        balancer = self._balancer(address)
+        firewall = digitalocean.Firewall(
+            f"{name}-balancer-firewall",
+            tags=[args.network.edge_tag],
+            inbound_rules=[
+                digitalocean.FirewallInboundRuleArgs(
+                    protocol="tcp", port_range="80", source_load_balancer_uids=[balancer.id]
+                )
+            ],
+            opts=here,
+        )
+        # The engine deletes what depends on others before them: this, the firewall, the balancer.
+        end = BalancerEnd(
+            f"{name}-balancer-end",
+            balancer_id=balancer.id,
+            elsewhere=bool(provider_setting("token") or provider_setting("apiEndpoint")),
+            opts=pulumi.ResourceOptions.merge(address, pulumi.ResourceOptions(depends_on=[firewall])),
+        )
+
+        # What is led here goes before the end does: a `destroy` that stops at a protected record has ended nothing.
+        self.ip_address = pulumi.Output.all(balancer.ip, end.id).apply(lambda known: _address(known[0]))
+        self.register_outputs({"ip_address": self.ip_address})
+
+    def _balancer(self, opts: pulumi.ResourceOptions) -> digitalocean.LoadBalancer:
+        """Make it, with its certificate."""
+        args, certificate = self._args, self._certificate()
+        return digitalocean.LoadBalancer(
+            f"{self._name}-balancer",
             region=args.region,
             vpc_uuid=args.network.vpc_id,
             droplet_tag=args.network.edge_tag,
@@ -67,28 +96,8 @@ class LoadBalancer(pulumi.ComponentResource):
             ),
             # The name is moved here by a record of our own, once this serves.
             disable_lets_encrypt_dns_records=True,
-            opts=here,
+            opts=opts,
         )
-        firewall = digitalocean.Firewall(
-            f"{name}-balancer-firewall",
-            tags=[args.network.edge_tag],
-            inbound_rules=[
-                digitalocean.FirewallInboundRuleArgs(
-                    protocol="tcp", port_range="80", source_load_balancer_uids=[balancer.id]
-                )
-            ],
-            opts=here,
-        )
-        # The engine deletes what depends on others before them: this, the firewall, the balancer.
-        end = BalancerEnd(
-            f"{name}-balancer-end",
-            balancer_id=balancer.id,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[firewall]),
-        )
-
-        # What is led here goes before the end does: a `destroy` that stops at a protected record has ended nothing.
-        self.ip_address = pulumi.Output.all(balancer.ip, end.id).apply(lambda known: _address(known[0]))
-        self.register_outputs({"ip_address": self.ip_address})
 
     def _certificate(self) -> digitalocean.Certificate:
         """Make the user's own, or one that DigitalOcean obtains and renews."""

@@ -13,11 +13,12 @@ from provider.resources import Member
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReservedAddressArgs:
-    """Where the address is."""
+    """Where the address is, and whether it must not be lost."""
 
     region: str
     storage: ObjectStorage
     existing: Existing
+    protect: bool
 
 
 class ReservedAddress(pulumi.ComponentResource):
@@ -31,7 +32,8 @@ class ReservedAddress(pulumi.ComponentResource):
         address = digitalocean.ReservedIp(
             f"{name}-address",
             region=args.region,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=args.existing.looked),
+            # It alone: what leads it to a Droplet is replaced with that.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=args.existing.looked, protect=args.protect or None),
         )
         self.ip_address = address.ip_address
         self.register_outputs({"ip_address": self.ip_address})

@@ -1,7 +1,5 @@
 """What visitors come by: the Droplet's own address, or a load balancer before several."""
 
-import pulumi
-
 from components.existing import Existing
 from components.load_balancer import LoadBalancer, LoadBalancerArgs
 from components.network import Network
@@ -18,10 +16,10 @@ def way_in(
 ) -> WayIn:
     """Make what the settings say."""
     # An address that others have written down, in a zone that we don't manage, must not be lost.
-    opts = pulumi.ResourceOptions(protect=True) if config.protect and config.dns == "external" else None
+    protect = config.protect and config.dns == "external"
     if not config.web.load_balancer:
-        reserved = ReservedAddressArgs(region=config.region, storage=storage, existing=existing)
-        return ReservedAddress(config.name, reserved, opts)
+        reserved = ReservedAddressArgs(region=config.region, storage=storage, existing=existing, protect=protect)
+        return ReservedAddress(config.name, reserved)
     args = LoadBalancerArgs(
         region=config.region,
         domain=config.domain,
@@ -29,5 +27,6 @@ def way_in(
         storage=storage,
         public_name=public_name,
         certificate=config.web.certificate,
+        protect_address=protect,
     )
-    return LoadBalancer(config.name, args, opts)
+    return LoadBalancer(config.name, args)

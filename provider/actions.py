@@ -19,6 +19,10 @@ class ActionError(Exception):
     """What a provider could not do: path, rule, value, then the fix; never a secret."""
 
 
+class Interrupted(ActionError):  # noqa: N818  # nothing is wrong
+    """The update was interrupted (Ctrl-C): what was to be done is not done, and the next update has to do it."""
+
+
 class PartlyMade(ActionError):  # noqa: N818  # says what there is, beside what went wrong
     """What went wrong after something was made, which the engine has to keep: its id and outputs."""
 
@@ -70,8 +74,8 @@ class ReadResult:
 class ResourceProvider:
     """One kind of resource; `secrets` are the outputs that are secret whatever the inputs are.
 
-    Deleting does nothing in all but two of them (a member's, a balancer's end), and never fails: destroying depends on
-    neither keys nor network. Releases go with their Space, rights go with their cluster.
+    Deleting does nothing in all but two of them (a member's, a balancer's end), and fails only when it is interrupted:
+    destroying depends on neither keys nor network. Releases go with their Space, rights go with their cluster.
     """
 
     secrets: tuple[str, ...] = ()
@@ -140,12 +144,12 @@ def running(operation: Operation) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """Sleep; raises ActionError when the update is interrupted."""
+    """Sleep; raises Interrupted when the update is."""
     operation = _operation.get()
     if operation is None:
         sleep(seconds)
     elif operation.cancelled.wait(seconds):
-        raise ActionError("interrupted while waiting; run `pulumi up` again, it goes on from there")
+        raise Interrupted("interrupted while waiting; run `pulumi up` again, it goes on from there")
 
 
 def report(text: str) -> None:

@@ -262,6 +262,7 @@ class Probe(_Resource):
     """The proof that `url` serves the release, within `deadline` seconds; then the release is a good one.
 
     `pending` is what is left to do by hand with `dns="external"`, else empty. Each of `droplet_ids` has to answer.
+    `edge` says whether TLS can be had by the address alone.
     """
 
     release: pulumi.Output[str]
@@ -274,6 +275,7 @@ class Probe(_Resource):
         url: pulumi.Input[str],
         address: pulumi.Input[str],
         dns: Literal["managed", "external"],
+        edge: Literal["direct", "balanced"],
         release: pulumi.Input[str],
         artifact: pulumi.Input[str],
         sha256: pulumi.Input[str],
@@ -288,6 +290,7 @@ class Probe(_Resource):
             "url": url,
             "address": address,
             "dns": dns,
+            "edge": edge,
             "release": release,
             "artifact": artifact,
             "sha256": sha256,
@@ -324,21 +327,31 @@ class Member(_Resource):
 
 
 class BalancerEnd(_Resource):
-    """The end of a load balancer. When this is deleted, the balancer is, and with it the connections kept to it."""
+    """The end of a load balancer. When this is deleted, the balancer is, and with it the connections kept to it.
+
+    `elsewhere` says that the stack's settings have another token or place of the API than the environment may have.
+    """
 
     def __init__(
-        self, name: str, *, balancer_id: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+        self,
+        name: str,
+        *,
+        balancer_id: pulumi.Input[str],
+        elsewhere: bool,
+        opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__(name, {"balancer_id": balancer_id}, opts)
+        super().__init__(name, {"balancer_id": balancer_id, "elsewhere": elsewhere}, opts)
 
 
 class NewAddress(_Resource):
     """The address that the site's name is to lead to; an update waits, for `deadline` s, until it serves `release`.
 
-    `old_is_asked_for` are the seconds in which resolvers still know the address before: `ttl` of that time.
+    `old_is_asked_for` are the seconds in which resolvers still know the address before: `ttl` of that time. `before`
+    are all earlier addresses.
     """
 
     address: pulumi.Output[str]
+    before: pulumi.Output[list[str]]
     old_is_asked_for: pulumi.Output[int]
 
     def __init__(
@@ -347,26 +360,21 @@ class NewAddress(_Resource):
         *,
         url: pulumi.Input[str],
         address: pulumi.Input[str],
+        region: str,
         release: pulumi.Input[str],
         ttl: int,
         deadline: int = 300,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {
-            "url": url,
-            "address": address,
-            "release": release,
-            "ttl": ttl,
-            "deadline": deadline,
-            "old_is_asked_for": None,
-        }
-        super().__init__(name, props, opts)
+        props = {"url": url, "address": address, "region": region, "release": release, "ttl": ttl, "deadline": deadline}
+        super().__init__(name, {**props, "before": None, "old_is_asked_for": None}, opts)
 
 
 class Handover(_Resource):
     """The time in which an old address is still asked, `old_is_asked_for` seconds from when the name has another one.
 
-    An update waits for its end, for at most `patience` seconds, and fails then: so that nothing old is deleted.
+    An update waits for its end, for at most `patience` seconds, and fails then: so that nothing old is deleted. By
+    `droplet_ids` it hears who answers at the name.
     """
 
     def __init__(
@@ -375,16 +383,12 @@ class Handover(_Resource):
         *,
         url: pulumi.Input[str],
         address: pulumi.Input[str],
+        before: pulumi.Input[Sequence[str]],
         dns: Literal["managed", "external"],
+        droplet_ids: pulumi.Input[Sequence[pulumi.Input[str]]],
         old_is_asked_for: pulumi.Input[int],
         patience: int,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        props = {
-            "url": url,
-            "address": address,
-            "dns": dns,
-            "old_is_asked_for": old_is_asked_for,
-            "patience": patience,
-        }
-        super().__init__(name, props, opts)
+        props = {"url": url, "address": address, "before": before, "dns": dns, "droplet_ids": droplet_ids}
+        super().__init__(name, {**props, "old_is_asked_for": old_is_asked_for, "patience": patience}, opts)

@@ -4,7 +4,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
+from provider.actions import ActionError, CreateResult, FixedProvider, Interrupted, pause, report, warn
 
 if TYPE_CHECKING:
     from provider.api import Api
@@ -26,7 +26,8 @@ class BalancerEndProvider(FixedProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """Refuse a balancer that has ended: the update that was to delete it did not come to its end."""
-        if (api := _api()) and api.get(_path(props)) is None:
+        # A token of the stack's settings may be another account's than the environment's: nothing is found there.
+        if not props.get("elsewhere") and _has_ended(props):
             raise ActionError(
                 f"load balancer {props['balancer_id']}: is in the stack's state, and not in the account; run "
                 "`pulumi refresh`, then `pulumi up`"
@@ -40,6 +41,8 @@ class BalancerEndProvider(FixedProvider):
                 report("ends the connections that visitors keep to the load balancer")
                 api.delete(_path(props))
                 _wait(api, props)
+        except Interrupted:
+            raise  # the engine keeps it, and the next update waits before it deletes the firewall
         except ActionError as error:
             warn(
                 f"load balancer {props['balancer_id']} could not be deleted before its firewall: {error}; visitors who "
@@ -53,6 +56,17 @@ def _api() -> "Api | None":
 
     token = api.token(os.environ)
     return api.Api(token, api.endpoint(os.environ), API_SECONDS) if token else None
+
+
+def _has_ended(props: dict[str, Any]) -> bool:
+    """Tell whether the API answers that there is no such balancer."""
+    from provider.api import UnreadableError
+
+    try:
+        api = _api()
+        return api is not None and api.get(_path(props)) is None
+    except UnreadableError:
+        return False
 
 
 def _path(props: dict[str, Any]) -> str:

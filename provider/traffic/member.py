@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from protocol.node import NodeReport, node_key
 from protocol.release import DESIRED, Desired
-from provider.actions import ActionError, CreateResult, FixedProvider, pause, report, warn
+from provider.actions import (
+    ActionError,
+    CreateResult,
+    FixedProvider,
+    Interrupted,
+    ReadResult,
+    pause,
+    report,
+    warn,
+)
 from provider.uploads.spaces_provider import SpacesProvider
 
 if TYPE_CHECKING:
@@ -33,6 +42,12 @@ class MemberProvider(FixedProvider, SpacesProvider):
         _change(self.spaces(props["region"]), props, leaves=False)
         return CreateResult(str(props["droplet_id"]), {name: props[name] for name in self.inputs})
 
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:
+        """Find out whether it has left: no visitor comes to it until the next update lets it stay, or deletes it."""
+        spaces = self.spaces(props["region"])
+        has_left = props["droplet_id"] in _leaving(spaces, props) and _phase(spaces, props) == "left"
+        return ReadResult(None, {}) if has_left else ReadResult(id_, props)
+
     def delete(self, _id: str, props: dict[str, Any]) -> None:
         """Take the Droplet out, and return when it has served its visitors."""
         droplet = props["droplet_id"]
@@ -42,6 +57,8 @@ class MemberProvider(FixedProvider, SpacesProvider):
                 return  # there is no release any more: everything is being deleted
             if problem := _left(spaces, props):
                 warn(f"Droplet {droplet}: {problem}; it is deleted all the same")
+        except Interrupted:
+            raise  # the engine keeps it, and the next update waits before it deletes the Droplet
         except ActionError as error:
             warn(f"Droplet {droplet} could not be taken out of the load balancer before it is deleted: {error}")
 
@@ -50,10 +67,9 @@ def _change(spaces: "Spaces", props: dict[str, Any], *, leaves: bool) -> bool:
     """Write down whether a Droplet leaves; False when nothing is desired of anybody."""
     bucket, droplet = props["releases_bucket"], props["droplet_id"]
     with _writing:
-        document = spaces.get_json(bucket, DESIRED)
-        if document is None:
+        desired = _desired(spaces, bucket)
+        if desired is None:
             return False
-        desired = Desired.parse(document, f"{bucket}/{DESIRED}")
         if (droplet in desired.leaving) != leaves:
             others = [one for one in desired.leaving if one != droplet]
             leaving = (*others, droplet) if leaves else (*others,)
@@ -61,13 +77,29 @@ def _change(spaces: "Spaces", props: dict[str, Any], *, leaves: bool) -> bool:
     return True
 
 
+def _desired(spaces: "Spaces", bucket: str) -> Desired | None:
+    document = spaces.get_json(bucket, DESIRED)
+    return None if document is None else Desired.parse(document, f"{bucket}/{DESIRED}")
+
+
+def _leaving(spaces: "Spaces", props: dict[str, Any]) -> tuple[str, ...]:
+    """Return who is to leave."""
+    desired = _desired(spaces, props["releases_bucket"])
+    return desired.leaving if desired else ()
+
+
+def _phase(spaces: "Spaces", props: dict[str, Any]) -> str:
+    """Return what the Droplet says that it does."""
+    state = NodeReport.parse(spaces.get_json(props["state_bucket"], node_key(props["droplet_id"])))
+    return state.phase if state else ""
+
+
 def _left(spaces: "Spaces", props: dict[str, Any]) -> str | None:
     """Wait until a Droplet has left; return why it has not."""
     began = monotonic()
     phase = ""
     while (waited := monotonic() - began) < (LEAVE_SECONDS if phase == "leaving" else BEGIN_SECONDS):
-        state = NodeReport.parse(spaces.get_json(props["state_bucket"], node_key(props["droplet_id"])))
-        phase = state.phase if state else ""
+        phase = _phase(spaces, props)
         if phase == "left":
             return None
         report("the load balancer sends it no more visitors" if phase == "leaving" else "is told to leave")

@@ -1,7 +1,7 @@
 """The public URL, asked from outside: a Droplet could lie. Only what passes is called good."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,17 @@ from provider.actions import (
     report,
     text_problems,
 )
-from provider.traffic.public_site import Answer, Site, ask, ask_address, ask_plain, leads_to, trust
+from provider.traffic.public_site import (
+    Answer,
+    Site,
+    ask,
+    ask_address,
+    ask_at,
+    ask_plain,
+    leads_to,
+    trust,
+    trust_for,
+)
 from provider.traffic.rollout import PARTS
 from provider.traffic.turns import SHOWN
 from provider.uploads.spaces_provider import SpacesProvider
@@ -43,6 +53,8 @@ class ProbeProvider(SpacesProvider):
             problems.append(f"probe.url: must be https:// and a name, got {url!r}")
         if news.get("dns") not in {"managed", "external"}:
             problems.append(f"probe.dns: must be managed or external, got {news.get('dns')!r}; see `dns`")
+        if news.get("edge") not in {"direct", "balanced"}:
+            problems.append(f"probe.edge: must be direct or balanced, got {news.get('edge')!r}")
         return checked(news, problems)
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:
@@ -64,7 +76,7 @@ class ProbeProvider(SpacesProvider):
         release = Release(**{name: props[name] for name in ("release", *PARTS)})
         pending = wait(props, monotonic() + float(props["deadline"]))
         self.spaces(props["region"]).put_json(props["releases_bucket"], GOOD, release.document())
-        inputs = ("url", "address", "dns", "droplet_ids", "releases_bucket", "region", "deadline")
+        inputs = ("url", "address", "dns", "edge", "droplet_ids", "releases_bucket", "region", "deadline")
         return {**{name: props[name] for name in inputs}, **release.document(), "pending": pending}
 
 
@@ -78,14 +90,13 @@ def wait(props: dict[str, Any], end: float) -> str:
     site = Site(url=props["url"], release=props["release"], droplets=tuple(map(str, props["droplet_ids"])))
     missing = {mark(droplet): droplet for droplet in site.droplets}
     while True:
-        answer = ask_all(site, missing)
+        answer = ask_name(site, missing)
         if not answer.problem:
             return ""
         if props["dns"] == "external" and not leads_to(site.url, address):
-            by_address = ask_address(site, address)
-            if not by_address.problem:
+            answer = _ask_by_address(site, address, missing, edge=props["edge"])
+            if not answer.problem:
                 return f"create the DNS record `{site.host}. A {address}`, then run `pulumi up` again"
-            answer = by_address
         if monotonic() >= end:
             raise ActionError(
                 f"{site.url}: must serve release {site.release} within {props['deadline']:.0f} s, {answer.problem}; "
@@ -95,14 +106,30 @@ def wait(props: dict[str, Any], end: float) -> str:
         pause(min(POLL_SECONDS, max(0.0, end - monotonic())))
 
 
-def ask_all(site: Site, missing: dict[str, str]) -> Answer:
+def ask_name(site: Site, missing: dict[str, str]) -> Answer:
+    """Ask the public name: over TLS, and once for the way there from port 80."""
+    trusted = trust()
+    return _ask_each(site, missing, lambda: ask(site, trusted), lambda: ask_plain(site, trusted))
+
+
+def _ask_by_address(site: Site, address: str, missing: dict[str, str], *, edge: str) -> Answer:
+    """Ask the address: a load balancer has a certificate before the name leads there, a Droplet obtains it by that."""
+    if edge == "direct":
+        return ask_address(site, address)
+    trusted = trust_for(site.host)
+    return _ask_each(site, missing, lambda: ask_at(site, address, trusted), Answer)
+
+
+def _ask_each(
+    site: Site, missing: dict[str, str], question: Callable[[], Answer], once: Callable[[], Answer]
+) -> Answer:
     """Ask some times, at once; strike off `missing`, marks with their Droplets, who has answered with the release.
 
     Whoever has been heard is not asked for again: else one round would have to hear all of many. Droplets that are none
     of the stack's are passed over: those whose places were taken stand behind the load balancer to the update's end,
     with the release of before.
     """
-    own, trusted = set(map(mark, site.droplets)), trust()
+    own = set(map(mark, site.droplets))
 
     def heard(answers: list[Answer]) -> Answer:
         for answer in answers:
@@ -112,17 +139,16 @@ def ask_all(site: Site, missing: dict[str, str]) -> Answer:
         wrong = [answer for answer in answers if answer.problem and answer not in others]
         return wrong[0] if wrong else others[0] if others == answers else Answer()
 
-    answers = [ask(site, trusted)]
+    answers = [question()]
     answer = heard(answers)
     if answer.problem and not answer.served_by:
         return answer
-    plain = ask_plain(site, trusted)
-    if plain.problem:
-        return plain
+    if (said := once()).problem:
+        return said
     if missing:
         times = min(AT_ONCE, ASKED_FOR_EACH * len(site.droplets))
         with ThreadPoolExecutor(max_workers=times) as threads:
-            answers += threads.map(ask, repeat(site, times), repeat(trusted))
+            answers += threads.map(lambda _: question(), range(times))
         answer = heard(answers)
     if answer.problem or not missing:
         return answer

@@ -6,10 +6,8 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from protocol.health import CHECK_PATH
 from provider.trust import authorities
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     import httpx
 
 REQUEST_SECONDS = 10.0
-HTTPS_PORT = 443
 UNREACHED = "see the Cloud Firewall, and Nginx on the Droplet"
 
 
@@ -48,6 +45,31 @@ class Answer:
 def trust() -> ssl.SSLContext:
     """Return whom this machine trusts, as httpx would by itself for each client, which takes longer than to ask."""
     return ssl.create_default_context(cafile=authorities())
+
+
+def trust_for(name: str) -> ssl.SSLContext:
+    """Return the same trust, but in the name, whatever address is asked."""
+    context = _TrustFor(ssl.PROTOCOL_TLS_CLIENT)
+    context.name = name
+    context.load_verify_locations(cafile=authorities())
+    return context
+
+
+class _TrustFor(ssl.SSLContext):
+    """Asks for a name's certificate, where the client would ask for that of the address in the URL.
+
+    httpx has `sni_hostname` for that, of which its ways by a proxy know nothing (httpcore 1.0.9, http_proxy.py).
+    """
+
+    name: str
+
+    def wrap_socket(self, *args: Any, **named: Any) -> ssl.SSLSocket:  # noqa: ANN401 -- as the base has them
+        """Begin TLS."""
+        return super().wrap_socket(*args, **named | {"server_hostname": self.name})
+
+    def wrap_bio(self, *args: Any, **named: Any) -> ssl.SSLObject:  # noqa: ANN401
+        """Begin TLS within TLS, by a proxy that has it, too."""
+        return super().wrap_bio(*args, **named | {"server_hostname": self.name})
 
 
 def ask(site: Site, trusted: ssl.SSLContext) -> Answer:
@@ -95,36 +117,16 @@ def ask_address(site: Site, address: str) -> Answer:
     return _health(response, site.release)
 
 
-def ask_at(site: Site, address: str) -> Answer:
-    """Ask the address as visitors will once the name leads there: over TLS, for the site's name."""
-    connection = _Named(site.host, address)
-    try:
-        connection.request("GET", CHECK_PATH, headers={"Host": site.host})
-        response = connection.getresponse()
-        status, body = response.status, response.read()
-    except (OSError, HTTPException) as error:
-        return Answer(f"https://{address}{CHECK_PATH} for {site.host} could not be reached: {error}", UNREACHED)
-    finally:
-        connection.close()
-    return judged(f"https://{address}{CHECK_PATH}", status, body, site.release)
+def ask_at(site: Site, address: str, trusted: ssl.SSLContext) -> Answer:
+    """Ask the address as visitors will once the name leads there: over TLS, for the site's name (`trust_for` it)."""
+    import httpx
 
-
-class _Named(HTTPSConnection):
-    """A connection to an address, by the proxy of the environment if there is one, whose certificate is a name's."""
-
-    def __init__(self, name: str, address: str) -> None:
-        proxy = "" if proxy_bypass(address) else getproxies().get("https", "")
-        way = urlsplit(proxy or f"https://{address}")
-        context = ssl.create_default_context(cafile=authorities())
-        super().__init__(str(way.hostname), way.port, timeout=REQUEST_SECONDS, context=context)
-        if proxy:
-            self.set_tunnel(address, HTTPS_PORT)
-        self._name, self._trust = name, context
-
-    def connect(self) -> None:
-        """Connect, and ask for the name's certificate."""
-        HTTPConnection.connect(self)
-        self.sock = self._trust.wrap_socket(self.sock, server_hostname=self._name)
+    with httpx.Client(timeout=REQUEST_SECONDS, verify=trusted) as client:
+        try:
+            response = client.get(f"https://{address}{CHECK_PATH}", headers={"Host": site.host})
+        except httpx.TransportError as error:
+            return _unreachable(f"https://{address}", error)
+    return _health(response, site.release)
 
 
 def _health(response: "httpx.Response", release: str) -> Answer:

@@ -179,15 +179,23 @@ def set_mocks(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 -- pulum
 
 
 def run_program(
-    settings: Mapping[str, Any], *, preview: bool = False, outputs: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any],
+    *,
+    preview: bool = False,
+    outputs: Mapping[str, Any] | None = None,
+    provider: Mapping[str, str] | None = None,
 ) -> Graph:
-    """Run `__main__.py` with these settings, and the `outputs` of the last update; wait for every resource."""
+    """Run `__main__.py` with these settings, those of DigitalOcean's `provider`, and the last update's `outputs`.
+
+    Every resource is waited for.
+    """
     graph = Graph(prefix=str(settings["name"]))
     answers = Answers(outputs or {})
     monitor = Recorder(answers, graph)
     set_mocks(answers, project="django-do", stack="test", preview=preview, monitor=monitor)
     pulumi.runtime.set_all_config(
         {f"django-do:{key}": value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
+        | {f"digitalocean:{key}": value for key, value in (provider or {}).items()}
     )
 
     def resolve(outputs: list[Any]) -> None:

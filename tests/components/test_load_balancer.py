@@ -12,6 +12,8 @@ from tests.certificates import Authority
 from tests.components import recording
 from tests.components.recording import Graph, run_program
 
+OF_THE_BALANCER = ("balancer", "balancer-end", "balancer-firewall", "certificate", "member-1")
+
 
 @pytest.fixture(scope="module")
 def balanced(settings: dict[str, Any]) -> Graph:
@@ -69,7 +71,7 @@ def test_the_balancer_ends_before_its_firewall(balanced: Graph) -> None:
     """The engine deletes first what depends on others: the end, then the firewall, then (in its turn) the balancer."""
     assert balanced.waits_for("balancer-end", "balancer-firewall")
     assert balanced.waits_for("record", "balancer-end")  # which may be protected, and then nothing ends
-    assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id"}
+    assert balanced["balancer-end"].inputs == {"balancer_id": "shop-balancer-id", "elsewhere": False}
 
 
 @pytest.mark.parametrize("answer", [{}, {"ip": ""}], ids=["nothing", "no address"])
@@ -89,8 +91,18 @@ def test_a_site_moves_once_the_new_way_serves(settings: dict[str, Any], balanced
     moved = run_program(settings | {"web": web}, outputs={"edge": "direct"})
     assert moved.waits_for("record", "rollout")
     assert moved.waits_for("probe", "handover")
+    assert moved["handover"].inputs["droplet_ids"] == ["101"]
+    assert (moved["new-address"].inputs["region"], moved["probe"].inputs["edge"]) == ("nyc3", "balanced")
     back = run_program(settings, outputs={"edge": "balanced"})
     assert back.waits_for("record", "assignment")
+
+
+@pytest.mark.parametrize("setting", ["token", "apiEndpoint"])
+def test_a_token_of_the_settings_is_not_for_us(settings: dict[str, Any], setting: str) -> None:
+    """The environment's may be another account's, which has no such balancer."""
+    web = settings["web"] | {"loadBalancer": True}
+    graph = run_program(settings | {"web": web}, provider={setting: "of-the-settings"})
+    assert graph["balancer-end"].inputs["elsewhere"] is True
 
 
 def test_the_users_own_certificate(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -100,6 +112,8 @@ def test_the_users_own_certificate(settings: dict[str, Any], tmp_path: Path) -> 
     own = {"chain": chain.read_text() + authority.pem, "privateKey": key.read_text()}
     web = settings["web"] | {"loadBalancer": True, "certificate": own}
     graph = run_program(settings | {"dns": "external", "web": web})
+    kept = {name for name in OF_THE_BALANCER if graph[name].options.protect}
+    assert kept == {"balancer", "balancer-end"}, "the rest is replaced with certificate and Droplets"
     certificate = graph["certificate"]
     assert certificate.inputs["type"] == "custom"
     assert certificate.inputs["certificateChain"] == authority.pem

@@ -126,5 +126,7 @@ def test_protect_covers_what_cannot_be_made_again(settings: dict[str, Any], grap
     }
     elsewhere = run_program(settings | {"dns": "external"})
     assert elsewhere["address"].options.protect, "others have written it down"
+    led = [role for role in ("assignment", "member-1") if elsewhere[role].options.protect]
+    assert led == [], "replaced with each Droplet"
     unprotected = run_program(settings | {"protect": "false"})
     assert [r.name for r in unprotected.registrations.values() if r.options.protect] == []

@@ -12,6 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from sandbox.world import certificates
 from tests.api_client import Api, until
 from tests.pulumi_stack import PulumiStack
 
@@ -363,6 +364,138 @@ ALONE = (
 )
 
 
+def _balancer(site: Site) -> str:
+    return f"/v2/load_balancers/{site.id('balancer')}"
+
+
+def _replace_balancer(site: Site, **changes: object) -> None:
+    """Say the whole of it again, with changes: what is not said is what it is by default."""
+    found = site.api.ok(site.api.raw.get(_balancer(site)))["load_balancer"]
+    same = (
+        *("name", "tag", "vpc_uuid", "size_unit", "algorithm", "forwarding_rules", "health_check"),
+        *("redirect_http_to_https", "disable_lets_encrypt_dns_records", "tls_cipher_policy"),
+    )
+    site.change("PUT", _balancer(site), {name: found[name] for name in same} | changes)
+
+
+def _one_balancer(site: Site, wanted: Callable[[dict[str, Any]], bool]) -> bool:
+    return site.found("load_balancers", "/v2/load_balancers", wanted)
+
+
+def _is_led_to(site: Site, address: str) -> bool:
+    return site.found("domain_records", _record(site), lambda record: record["data"] == address)
+
+
+def _serve_another_certificate(site: Site) -> None:
+    """Upload one, have the balancer serve it, and delete the one of before, which is refused earlier."""
+    crt, key = certificates.issue(site.api.world, ["polls.example"], site.api.world.pulumi / "by-hand")
+    leaf, end, chain = crt.read_text().partition("-----END CERTIFICATE-----\n")
+    pem = {"leaf_certificate": leaf + end, "certificate_chain": chain, "private_key": key.read_text()}
+    body = {"name": "by-hand", "type": "custom", **pem}
+    made = site.api.ok(site.api.post("/v2/certificates", body))["certificate"]["id"]
+    rules = site.api.ok(site.api.raw.get(_balancer(site)))["load_balancer"]["forwarding_rules"]
+    others = [rule | {"certificate_id": made} if rule["certificate_id"] else rule for rule in rules]
+    _replace_balancer(site, forwarding_rules=others)
+    site.change("DELETE", f"/v2/certificates/{site.state['certificate']['outputs']['uuid']}")
+
+
+def _serves_lets_encrypts(site: Site) -> bool:
+    answer = site.api.ok(site.api.raw.get("/v2/certificates"))
+    issued = {one["id"] for one in answer["certificates"] if one["type"] == "lets_encrypt"}
+    return _one_balancer(site, lambda one: bool({rule["certificate_id"] for rule in one["forwarding_rules"]} & issued))
+
+
+def _delete_second(site: Site) -> None:
+    path = f"/v2/droplets/{site.id('web-2')}"
+    site.change("DELETE", path)
+    until(lambda: site.get(path), lambda found: found is None)
+
+
+def _are_two(site: Site) -> bool:
+    answer = site.api.ok(site.api.raw.get("/v2/droplets"))
+    return [droplet["status"] for droplet in answer["droplets"]] == ["active"] * 2
+
+
+def _tell_to_leave(site: Site) -> None:
+    document = json.loads(site.document("desired.json") or b"{}")
+    told = document | {"leaving": [site.id("web-1")]}
+    site.api.s3().put_object(Bucket=site.buckets["releases"], Key="desired.json", Body=json.dumps(told).encode())
+    until(lambda: _phase(site), lambda phase: phase == "left")
+
+
+def _phase(site: Site) -> str:
+    report = site.api.s3().get_object(Bucket=site.buckets["state"], Key=f"nodes/{site.id('web-1')}.json")
+    return str(json.loads(report["Body"].read())["phase"])
+
+
+def _delete_gateway(site: Site) -> None:
+    path = f"/v2/vpc_nat_gateways/{site.id('nat-gateway')}"
+    site.change("DELETE", path)
+    until(lambda: site.get(path), lambda found: found is None)
+
+
+def _delete_balancer(site: Site) -> None:
+    """Delete it, and let somebody else have its address: the sandbox would give it again."""
+    site.change("DELETE", _balancer(site))
+    rule = {"entry_protocol": "http", "entry_port": 80, "target_protocol": "http", "target_port": 80}
+    site.change("POST", "/v2/load_balancers", {"name": "another", "region": "nyc3", "forwarding_rules": [rule]})
+
+
+# Two Droplets without a public address, behind a load balancer; one after the other.
+BALANCED_SETTINGS = {"web.loadBalancer": True, "web.count": 2, "web.publicNetwork": False, "dnsPatience": 0}
+BALANCED = (
+    Case(
+        what="The load balancer's health check was changed",
+        change=lambda site: _replace_balancer(site, health_check={"protocol": "http", "port": 80, "path": "/"}),
+        holds=lambda site: _one_balancer(site, lambda one: one["health_check"]["path"] == "/healthz"),
+        refresh=("update balancer",),
+        up=("update balancer",),
+        effect="until then it goes by a page that may need the database: while that is away, all Droplets are out",
+    ),
+    Case(
+        what="Another certificate was given to the load balancer, and its own deleted",
+        change=_serve_another_certificate,
+        holds=_serves_lets_encrypts,
+        refresh=("delete certificate", "update balancer"),
+        up=("create certificate", "update balancer"),
+        effect="until then they get the other one; one that is in use can't be deleted",
+    ),
+    Case(
+        what="A Droplet behind the load balancer was deleted",
+        change=_delete_second,
+        holds=_are_two,
+        refresh=("delete web-2",),
+        up=("create web-2", "update rollout", "replace member-2", "update probe"),
+        effect="what it had in its hands is lost; the others serve",
+    ),
+    Case(
+        what="A Droplet behind the load balancer was told to leave, in `desired.json`",
+        change=_tell_to_leave,
+        holds=lambda site: site.id("web-1") not in json.loads(site.document("desired.json") or b"{}")["leaving"],
+        refresh=("delete member-1",),
+        up=("create member-1",),
+        effect="none: the others serve",
+    ),
+    Case(
+        what="The NAT gateway was deleted",
+        change=_delete_gateway,
+        holds=lambda site: site.found("vpc_nat_gateways", "/v2/vpc_nat_gateways", lambda one: one["state"] == "ACTIVE"),
+        refresh=("delete nat-gateway",),
+        up=("create nat-gateway",),
+        effect="until then the Droplets reach nothing outside: pages that call others fail, releases wait; afterwards "
+        "others see another address",
+    ),
+    Case(
+        what="The load balancer was deleted",
+        change=_delete_balancer,
+        holds=lambda site: _one_balancer(site, lambda one: one["tag"] != "" and _is_led_to(site, one["ip"])),
+        refresh=("delete balancer", "update balancer-firewall"),
+        up=("create balancer", "replace balancer-end", "update new-address", "update record", "update handover"),
+        effect="until then the site is down; the new one has another address, which the record has once it serves",
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unseen:
     """A change that neither `refresh` nor `up` finds, and what to do instead."""
@@ -423,7 +556,7 @@ UNSEEN = (
     ),
 )
 
-CASES = (*CHANGED, *DELETED, *ALONE)
+CASES = (*CHANGED, *DELETED, *ALONE, *BALANCED)
 
 
 def page() -> str:

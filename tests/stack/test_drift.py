@@ -1,6 +1,7 @@
 """Changes behind Pulumi's back, with the real engine: what finds them, what fixes them, and docs/drift.md.
 
-`make prove` plays all of them; `make test` those that go together, and one of each kind that does not.
+`make prove` plays all of them; `make test` those that go together, and one of each kind that does not. What stands
+behind a load balancer needs a deployment of its own: `make prove` alone plays it.
 """
 
 from collections.abc import Iterator
@@ -8,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.world.world import World
-from tests.api_client import Api
+from tests.api_client import Api, connect
 from tests.commands import ROOT
-from tests.pulumi_stack import PulumiStack
+from tests.pulumi_stack import PulumiStack, Settings
 from tests.stack import drift
 from tests.stack.drift import Case, Site
 
@@ -24,7 +25,15 @@ def stack(api_world: World) -> Iterator[PulumiStack]:
     stack.steps("destroy", "--refresh")
 
 
-def play(api: Api, stack: PulumiStack, cases: tuple[Case, ...]) -> None:
+@pytest.fixture(scope="module")
+def balanced(world: World) -> PulumiStack:
+    """The stack "local" in a world of its own, with two Droplets behind a load balancer."""
+    stack = PulumiStack(world)
+    stack.up(settings=drift.BALANCED_SETTINGS)
+    return stack
+
+
+def play(api: Api, stack: PulumiStack, cases: tuple[Case, ...], settings: Settings | None = None) -> None:
     """Make the changes, and see each of them found and fixed; problems are said together, by the case's name."""
     before = Site(api, stack)
     assert [case.what for case in cases if not case.holds(before)] == []
@@ -35,12 +44,12 @@ def play(api: Api, stack: PulumiStack, cases: tuple[Case, ...]) -> None:
 
     found = {step.what for step in stack.steps("refresh")}
     assert found == {step for case in cases for step in case.refresh}
-    done = {step.what for step in stack.up()}
+    done = {step.what for step in stack.up(settings=settings)}
     assert [case.what for case in cases if not done >= set(case.up)] == [], done
 
     after = Site(api, stack)
     assert [case.what for case in cases if not case.holds(after)] == []
-    stack.settled()
+    stack.settled(settings)
 
 
 def test_changes_are_found_and_taken_back(api: Api, stack: PulumiStack) -> None:
@@ -65,6 +74,14 @@ def rows(cases: list[Case] | list[drift.Unseen], always: str) -> list[object]:
 def test_what_others_depend_on_is_made_again_with_them(api: Api, stack: PulumiStack, case: Case) -> None:
     """Address, Droplet and the agent's key; what depends on them follows."""
     play(api, stack, (case,))
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.what) for case in drift.BALANCED])
+def test_what_stands_behind_a_load_balancer_is_found_and_taken_back(balanced: PulumiStack, case: Case) -> None:
+    """The balancer, its certificate, its Droplets and their way out."""
+    with connect(balanced.world) as api:
+        play(api, balanced, (case,), drift.BALANCED_SETTINGS)
 
 
 @pytest.mark.prove

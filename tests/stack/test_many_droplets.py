@@ -3,13 +3,15 @@
 Then without a public address, and with one again.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from sandbox.world import certificates
 from sandbox.world.world import World
 from tests.api_client import Api, connect
-from tests.pulumi_stack import PulumiStack, Settings, Step
+from tests.pulumi_stack import PulumiStack, Secret, Settings, Step
 
 # Nobody resolves a name at this depth, so there is no old record to wait for.
 DIRECT: Settings = {"dnsPatience": 0}
@@ -130,7 +132,15 @@ def test_a_stack_without_public_addresses_ends(one: PulumiStack, api: Api) -> No
     assert list(dict.fromkeys(kind for kind in asked[-40:] if kind in ends)) == list(ends)
 
 
-def test_as_many_droplets_as_the_account_may_have(api: Api) -> None:
+@pytest.fixture(scope="module")
+def external(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Three Droplets under a name that others keep, with a certificate of the user's own."""
+    crt, key = certificates.issue(api.world, ["polls.example"], tmp_path_factory.mktemp("own") / "site")
+    own = {"web.certificate.chain": Secret(crt.read_text()), "web.certificate.privateKey": Secret(key.read_text())}
+    return {**THREE, "dns": "external", **own}
+
+
+def test_as_many_droplets_as_the_account_may_have(api: Api, external: Settings) -> None:
     """A preview refuses more. An update asks before the first is made: at the last one the others are there."""
     stack = PulumiStack(api.world)
     stack.forget()
@@ -139,7 +149,18 @@ def test_as_many_droplets_as_the_account_may_have(api: Api) -> None:
         refused = stack.run("preview", settings={**THREE, "web.count": 4}, check=False)
         assert refused.returncode != 0
         assert "web.count: must fit the account, which may have 3 Droplets and has 0, got 4" in refused.stdout
-        stack.up(settings=THREE)
+        assert api.client.droplets.list()["droplets"] == []
+        stack.up(settings=external)
         assert len(stack.outputs()["droplet_ids"]) == 3
     finally:
         api.switch(droplet_limit="90")
+
+
+def test_a_first_deployment_behind_a_balancer_ends_before_its_record_is_there(api: Api, external: Settings) -> None:
+    """The release answers at the balancer's address, by TLS, which makes it a good one; the record is left to do."""
+    stack = PulumiStack(api.world)
+    stack.up(settings=external)
+    outputs = stack.outputs()
+    assert outputs["pending"].startswith(f"create the DNS record `polls.example. A {outputs['ip_address']}`")
+    good = api.s3().get_object(Bucket=outputs["buckets"]["releases"], Key="good.json")
+    assert json.loads(good["Body"].read())["release"] == outputs["release"]

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.model.store import Bodies, Store
+from sandbox.world import certificates
 from sandbox.world.world import World
 from tests.api_client import Api
-from tests.pulumi_stack import PulumiStack
+from tests.pulumi_stack import PulumiStack, Secret
 from tests.worlds import last_request
 
 PROTECTED = {"address", "domain", "db", "media", "secret-key", "superuser-password"}
@@ -46,6 +48,37 @@ def test_what_is_protected_survives_destroy(stack: PulumiStack) -> None:
     rules = Store(stack.world.database, read_only=True).get("database", cluster)
     assert rules is not None
     assert trusted_sources(stack.world, mark) == [["tag"]]
+
+
+@pytest.mark.prove
+def test_an_address_that_others_know_is_protected_alone(stack: PulumiStack, tmp_path: Path) -> None:
+    """What leads it to a Droplet is replaced with that; to give it up, it is unprotected first, as the runbook says."""
+    settings = {"protect": True, "dns": "external", "dnsPatience": 0}
+    stack.up(settings=settings)
+    replaced = {step.what for step in stack.up(settings={**settings, "web.threads": 2})}
+    assert replaced >= {"replace web-1", "replace assignment", "replace member-1"}
+
+    crt, key = certificates.issue(stack.world, ["polls.example"], tmp_path / "site")
+    own = {"web.certificate.chain": Secret(crt.read_text()), "web.certificate.privateKey": Secret(key.read_text())}
+    balanced = {**settings, "web.threads": 2, "web.loadBalancer": True, **own}
+    refused = stack.run("preview", settings=balanced, check=False)
+    assert refused.returncode != 0
+    assert "polls-local-address" in refused.stdout
+    assert "protected" in refused.stdout
+    unprotect(stack, "address")
+    assert "delete address" in {step.what for step in stack.up(settings=balanced)}
+
+    crt, key = certificates.issue(stack.world, ["polls.example"], tmp_path / "renewed")
+    renewed = {"web.certificate.chain": Secret(crt.read_text()), "web.certificate.privateKey": Secret(key.read_text())}
+    assert "replace certificate" in {step.what for step in stack.up(settings={**balanced, **renewed})}
+    unprotect(stack, "balancer", "balancer-end")
+    assert "delete balancer" in {step.what for step in stack.up(settings={**settings, "web.threads": 2})}
+
+
+def unprotect(stack: PulumiStack, *names: str) -> None:
+    """Let these be deleted."""
+    for name in names:
+        stack.run("state", "unprotect", stack.resources()[name]["urn"], "--yes")
 
 
 def test_uploads_are_not_destroyed_unasked(stack: PulumiStack, api: Api) -> None:

@@ -1,8 +1,9 @@
-"""Spaces for the tests of the providers: moto's server in this process."""
+"""Spaces for the tests of the providers, moto's server in this process; and a site."""
 
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from botocore.config import Config
@@ -10,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 from provider.uploads import spaces_client
 from provider.uploads.spaces_client import Credentials, Spaces
+from tests.unit import site_server
 
 NUMBERS = itertools.count(1)
 KEYS = Credentials("DO00TEST", "spaces-secret")
@@ -59,3 +61,10 @@ def buckets(spaces_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Buckets:
         # The types know Amazon's regions only.
         client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "nyc3"})  # type: ignore[typeddict-item]
     return found
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[site_server.Site]:
+    """A site that is asked from outside."""
+    with site_server.serving(tmp_path, monkeypatch) as site:
+        yield site

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from provider import actions, api
-from provider.actions import ActionError, Operation
+from provider.actions import ActionError, Interrupted, Operation
 from provider.api import UnreadableError
 from provider.traffic import balancer_end
 from provider.traffic.balancer_end import END_SECONDS, BalancerEndProvider
@@ -31,8 +31,10 @@ class Account:
         self.now += seconds
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """Return it as long as it is there."""
+        """Return it as long as it is there, or refuse to."""
         self.asked.append(f"GET {path}")
+        if self.refuses:
+            raise UnreadableError(self.refuses)
         return {"load_balancer": {}} if self.now < self.stays else None
 
     def delete(self, path: str) -> None:
@@ -92,15 +94,31 @@ def test_a_balancer_that_has_ended_is_not_taken_for_one(account: Account) -> Non
     assert BalancerEndProvider().create(PROPS).outs == PROPS
 
 
+def test_what_the_api_does_not_say_holds_no_update_up(account: Account) -> None:
+    """A refusal, or too many questions: the engine asks of its own."""
+    account.refuses = "/v2/load_balancers/4de7ac8b is answered with 429"
+    assert BalancerEndProvider().create(PROPS).outs == PROPS
+    assert account.asked == ["GET load_balancers/4de7ac8b"]
+
+
+def test_another_account_is_not_asked(account: Account) -> None:
+    """The stack's settings have its token, the environment one of somebody else's, who has no such balancer."""
+    assert BalancerEndProvider().create(PROPS | {"elsewhere": True}).outs == PROPS
+    assert account.asked == []
+
+
 def test_an_interruption_is_heard(account: Account, monkeypatch: pytest.MonkeyPatch, warnings: list[str]) -> None:
-    """Ctrl-C ends the wait."""
+    """Ctrl-C ends the wait, and the engine keeps the end; else the next update would delete the firewall first."""
     account.stays = 2.0
     monkeypatch.setattr(balancer_end, "pause", actions.pause)
     stopped = actions.threading.Event()
     stopped.set()
-    with actions.running(Operation(stopped, str, str)):
+    with actions.running(Operation(stopped, str, str)), pytest.raises(Interrupted, match="run `pulumi up` again"):
         BalancerEndProvider().delete("id", PROPS)
-    assert "interrupted while waiting" in warnings[0]
+    assert warnings == []
+    account.stays = 0.0
+    BalancerEndProvider().delete("id", PROPS)
+    assert account.asked[-2:] == ["DELETE load_balancers/4de7ac8b", "GET load_balancers/4de7ac8b"]
 
 
 @pytest.mark.parametrize("value", ["", 7, None])

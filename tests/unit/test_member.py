@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from protocol.release import DESIRED, Desired
-from provider.actions import ActionError, Operation, running
+from provider.actions import ActionError, Interrupted, Operation, running
 from provider.traffic import member
 from provider.traffic.member import MemberProvider
 from tests.unit.conftest import Buckets
@@ -96,6 +96,34 @@ def test_deleting_everything_needs_neither_release_nor_keys(buckets: Buckets, mo
     monkeypatch.setattr(MemberProvider, "spaces", no_keys)
     [warned] = delete(Droplet(buckets, []), monkeypatch)
     assert "could not be taken out of the load balancer before it is deleted: Spaces keys" in warned
+
+
+def test_an_interruption_keeps_it_for_the_next_update(desired: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten by the engine, the Droplet would be deleted with its visitors; it goes on leaving meanwhile."""
+    stopped = threading.Event()
+    stopped.set()
+    said: list[str] = []
+    with running(Operation(stopped, str, said.append)), pytest.raises(Interrupted):
+        MemberProvider().delete("7", props(desired))
+    assert (said, leaving(desired)) == ([], ("7",))
+    assert delete(Droplet(desired, ["left"]), monkeypatch) == []
+
+
+def test_a_refresh_finds_one_that_has_left(desired: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody wrote that down, or a deletion was interrupted: the next update lets it in again, where it stays."""
+    assert MemberProvider().read("7", props(desired)).id == "7"
+    droplet = Droplet(desired, ["leaving", "left"])
+    delete(droplet, monkeypatch)
+    assert MemberProvider().read("7", props(desired)).id is None
+    assert MemberProvider().read("8", props(desired, "8")).outs == props(desired, "8")
+    droplet.phases = ["leaving"]
+    droplet.step(0)
+    assert MemberProvider().read("7", props(desired)).id == "7", "its deletion has to wait for it"
+
+
+def test_where_nothing_is_desired_all_stay(buckets: Buckets) -> None:
+    """The Rollout is what is gone then."""
+    assert MemberProvider().read("7", props(buckets)).id == "7"
 
 
 def test_one_that_was_to_leave_and_stays_is_told_so(desired: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:

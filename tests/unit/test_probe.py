@@ -1,12 +1,4 @@
-import itertools
-import json
 import random
-import socket
-import ssl
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +8,12 @@ from plugin_base.wire import UNKNOWN
 from protocol.health import mark
 from protocol.release import GOOD
 from provider.actions import ActionError
-from provider.traffic import probe, public_site
+from provider.traffic import probe
 from provider.traffic.probe import ProbeProvider
 from tests.certificates import Authority
 from tests.unit.conftest import Buckets
+from tests.unit.site_server import ADDRESS, NAME, Site
 
-NAME = "polls.example"
-ADDRESS = "203.0.113.7"
 RELEASE = {
     "release": "r2",
     "artifact": "artifacts/2.tar",
@@ -31,118 +22,13 @@ RELEASE = {
 }
 
 
-@dataclass(kw_only=True)
-class Site:
-    """Two servers on loopback, and a name service that leads to them or not."""
-
-    https_port: int = 0
-    http_port: int = 0
-    release: str | None = "r2"
-    health_status: int = 200
-    location: str | None = f"https://{NAME}/"
-    resolved: bool = True
-    address: str = ADDRESS
-    droplets: tuple[str, ...] = ("101",)  # that answer by turns
-    leaving: tuple[str, ...] = ()  # that answer by turns with the others, with the release of before
-    turns: Iterator[int] = field(default_factory=itertools.count)
-    waits: int = 0
-    changes: list[dict[str, Any]] = field(default_factory=list)
-
-    def getaddrinfo(self, host: str, port: int, *_: object, **__: object) -> list[Any]:
-        """Resolve what a test needs; a socket is opened to loopback, whatever the address says."""
-        if host in {NAME, ADDRESS} and port in {80, 443} and (self.resolved or host == ADDRESS):
-            local = self.https_port if port == 443 else self.http_port
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", Loopback((self.address, local)))]
-        if host == "127.0.0.1":
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-    def step(self, _seconds: float) -> None:
-        """Change something instead of waiting."""
-        self.waits += 1
-        for name, value in (self.changes.pop(0) if self.changes else {}).items():
-            setattr(self, name, value)
-
-
-class Loopback(tuple[str, int]):
-    """A socket address that shows a public address; `connect` gets loopback."""
-
-    __slots__ = ()
-
-
-def handler(site: Site, *, tls: bool) -> type[BaseHTTPRequestHandler]:
-    """Answer as Nginx on the Droplet does."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # the name is http.server's
-            if self.path == "/healthz":
-                droplets = (*site.leaving, *site.droplets)
-                served_by = droplets[next(site.turns) % len(droplets)]
-                release = "r1" if served_by in site.leaving else site.release
-                document = {"status": "ok", "release": release, "served_by": mark(served_by)}
-                self.answer(site.health_status, json.dumps(document))
-            elif not tls and site.location:
-                self.send_response(301)
-                self.send_header("Location", site.location)
-                self.end_headers()
-            else:
-                self.answer(200, "the site")
-
-        def answer(self, status: int, text: str) -> None:
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """Serve polls.example with a certificate that only SSL_CERT_FILE makes trusted."""
-    site = Site()
-    authority = Authority("test CA")
-    crt, key = authority.issue(NAME, tmp_path / "site")
-    (tmp_path / "ca.pem").write_text(authority.pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(crt, key)
-    https = ThreadingHTTPServer(("127.0.0.1", 0), handler(site, tls=True))
-    https.socket = context.wrap_socket(https.socket, server_side=True)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), handler(site, tls=False))
-    site.https_port, site.http_port = https.server_port, http.server_port
-    threads = [threading.Thread(target=server.serve_forever, args=(0.05,)) for server in (https, http)]
-    for thread in threads:
-        thread.start()
-
-    connect = socket.socket.connect
-
-    def connect_locally(self: socket.socket, address: Any) -> None:  # noqa: ANN401  # as the standard library has it
-        connect(self, ("127.0.0.1", address[1]) if isinstance(address, Loopback) else address)
-
-    monkeypatch.setattr(socket.socket, "connect", connect_locally)
-    monkeypatch.setattr(socket, "getaddrinfo", site.getaddrinfo)
-    monkeypatch.setattr(probe, "pause", site.step)
-    yield site
-    for server in (https, http):
-        server.shutdown()
-        server.server_close()
-    for thread in threads:
-        thread.join()
-
-
 def props(buckets: Buckets, **changes: object) -> dict[str, Any]:
     """Return the inputs of a probe."""
     return {
         "url": f"https://{NAME}",
         "address": ADDRESS,
         "dns": "managed",
+        "edge": "direct",
         **RELEASE,
         "releases_bucket": buckets.releases,
         "region": buckets.region,
@@ -228,6 +114,25 @@ def test_with_external_dns_the_release_still_has_to_answer_at_its_address(site: 
     assert good(buckets) is None
 
 
+@pytest.mark.parametrize("change", [{"resolved": False}, {"address": "198.51.100.99"}])
+def test_behind_a_load_balancer_the_address_is_asked_by_tls(
+    site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """It redirects all of port 80, and has the certificate before the name leads there; each Droplet has to answer."""
+    vars(site).update(change)
+    if site.resolved:
+        monkeypatch.setattr(probe, "ask", lambda *_: probe.Answer("another site"))
+    site.redirects_all, site.droplets = True, ("101", "102")
+    balanced = props(buckets, dns="external", edge="balanced", droplet_ids=["101", "102"])
+    created = ProbeProvider().create(balanced)
+    assert created.outs == balanced | {
+        "pending": "create the DNS record `polls.example. A 203.0.113.7`, then run `pulumi up` again"
+    }
+    assert (good(buckets), site.waits) == (RELEASE, 0)
+    with pytest.raises(ActionError, match="Droplet 103 has not answered there; see the health of the load balancer's"):
+        ProbeProvider().update("id", {}, balanced | {"droplet_ids": ["101", "103"], "deadline": 0})
+
+
 def test_with_external_dns_and_a_record_the_name_is_asked(site: Site, buckets: Buckets) -> None:
     """Then nothing is pending, and what is wrong with the name is an error."""
     created = ProbeProvider().create(props(buckets, dns="external"))
@@ -290,17 +195,6 @@ def test_who_is_about_to_go_may_have_the_release_of_before(site: Site, buckets: 
         ProbeProvider().create(props(buckets, droplet_ids=["103", "104"], deadline=0))
 
 
-def test_an_address_is_asked_as_visitors_will(site: Site) -> None:
-    """Over TLS, for the site's name, before that leads there; whoever else's certificate it has is no good."""
-    site.resolved = False
-    wanted = public_site.Site(url=f"https://{NAME}", release="r2")
-    assert public_site.ask_at(wanted, ADDRESS) == public_site.Answer(served_by=mark("101"))
-    other = public_site.Site(url="https://other.example", release="r2")
-    assert "certificate" in public_site.ask_at(other, ADDRESS).problem
-    site.release = "r1"
-    assert "serves release 'r1'" in public_site.ask_at(wanted, ADDRESS).problem
-
-
 def test_the_proxy_of_the_environment_is_used(site: Site, buckets: Buckets, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only a proxy knows the name; here it is one that refuses."""
     site.resolved = False
@@ -347,16 +241,17 @@ def test_another_release_place_or_droplet_is_asked(
 
 def test_check_reports_what_cannot_be_asked(buckets: Buckets) -> None:
     """All problems at once."""
-    news = props(buckets, url="http://polls.example/x", dns="none", address="")
+    news = props(buckets, url="http://polls.example/x", dns="none", edge="round", address="")
     assert ProbeProvider().check({}, news).failures == [
         "probe.address: must be a non-empty text, got an empty one",
         "probe.url: must be https:// and a name, got 'http://polls.example/x'",
         "probe.dns: must be managed or external, got 'none'; see `dns`",
+        "probe.edge: must be direct or balanced, got 'round'",
     ]
 
 
 def test_check_accepts_what_is_not_known_yet(buckets: Buckets) -> None:
-    """During the first preview only url and dns are known."""
-    known = {"url": f"https://{NAME}", "dns": "managed", "deadline": 60}
+    """During the first preview only url, dns and edge are known."""
+    known = {"url": f"https://{NAME}", "dns": "managed", "edge": "direct", "deadline": 60}
     news = dict.fromkeys(props(buckets), UNKNOWN) | known
     assert ProbeProvider().check({}, news).failures == []
