@@ -175,6 +175,7 @@ def test_a_migration_that_waits_for_a_table_names_who_has_it(fleet: Fleet) -> No
 @pytest.mark.prove
 def test_a_release_that_crashes_under_visitors_goes_back_by_itself(fleet: Fleet) -> None:
     """Its first page is fine; each vote ends a worker."""
+    fleet.up({**BALANCED, "web.count": 2})
     release = fleet.stack.outputs()["release"]
 
     def crash(project: Path) -> None:
@@ -210,6 +211,7 @@ def test_a_droplet_that_dies_loses_what_it_had_in_its_hands(fleet: Fleet) -> Non
 @pytest.mark.prove
 def test_all_droplets_are_replaced(fleet: Fleet) -> None:
     """The new ones serve before the old ones go."""
+    fleet.up({**BALANCED, "web.count": 2})
     before = fleet.stack.outputs()["droplet_ids"]
     with traffic(fleet.world) as seen:
         fleet.up({"web.packages": ["tree"]})
